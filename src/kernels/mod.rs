@@ -1,0 +1,1 @@
+//! Inner loops. They depend on nothing else in the crate but `dtype`.

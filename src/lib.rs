@@ -1,0 +1,9 @@
+//! Image cubes on disk, far larger than memory: grow them on any side, cut
+//! through them, copy nothing that is already there.
+
+pub mod dtype;
+pub mod error;
+pub mod frames;
+pub mod kernels;
+pub mod region;
+pub mod sinks;
