@@ -27,12 +27,17 @@ pub struct Span {
 impl Span {
     /// Positions `start..start + len`.
     pub const fn run(start: u64, len: u64) -> Span {
-        Span { start, step: 1, len }
+        Span {
+            start,
+            step: 1,
+            len,
+        }
     }
 
     /// The `k`-th position. `k` is less than `len`.
     pub fn at(&self, k: u64) -> u64 {
-        self.start.wrapping_add_signed(self.step.wrapping_mul(k as i64))
+        self.start
+            .wrapping_add_signed(self.step.wrapping_mul(k as i64))
     }
 }
 
@@ -56,32 +61,45 @@ pub fn show_shape(shape: &[u64]) -> String {
 
 /// The axis a user names by letter or by number from 1, counted from 0 here.
 pub fn parse_axis(text: &str) -> Result<usize> {
-    let by_name = AXIS_NAMES.iter().position(|name| name.eq_ignore_ascii_case(text));
-    let by_number = || text.parse::<usize>().ok().filter(|n| (1..=MAX_RANK).contains(n));
-    by_name.or_else(|| by_number().map(|n| n - 1)).ok_or_else(|| {
-        Error::input(format!("there is no axis `{text}`"))
-            .hint("axes are x y z w v u t s, or 1 to 8; x is the fastest")
-    })
+    let by_name = AXIS_NAMES
+        .iter()
+        .position(|name| name.eq_ignore_ascii_case(text));
+    let by_number = || {
+        text.parse::<usize>()
+            .ok()
+            .filter(|n| (1..=MAX_RANK).contains(n))
+    };
+    by_name
+        .or_else(|| by_number().map(|n| n - 1))
+        .ok_or_else(|| {
+            Error::input(format!("there is no axis `{text}`"))
+                .hint("axes are x y z w v u t s, or 1 to 8; x is the fastest")
+        })
 }
 
 /// One position from 1, or from the end when negative, on an axis of length `len`.
 pub fn parse_position(text: &str, axis: usize, len: u64) -> Result<u64> {
     let given: i64 = text.trim().parse().map_err(|_| {
-        Error::input(format!("`{text}` is not a position on {}", AXIS_NAMES[axis]))
-            .hint("a position is a whole number from 1; negative counts from the end")
+        Error::input(format!(
+            "`{text}` is not a position on {}",
+            AXIS_NAMES[axis]
+        ))
+        .hint("a position is a whole number from 1; negative counts from the end")
     })?;
     let from_start = match given {
         0 => None,
         1.. => u64::try_from(given).ok().map(|n| n - 1),
         _ => len.checked_sub(given.unsigned_abs()),
     };
-    from_start.filter(|&position| position < len).ok_or_else(|| {
-        let valid = match len {
-            0 => format!("{} has length 0", AXIS_NAMES[axis]),
-            _ => format!("{} runs from 1 to {len}", AXIS_NAMES[axis]),
-        };
-        Error::input(format!("position {given} is outside the cube: {valid}"))
-    })
+    from_start
+        .filter(|&position| position < len)
+        .ok_or_else(|| {
+            let valid = match len {
+                0 => format!("{} has length 0", AXIS_NAMES[axis]),
+                _ => format!("{} runs from 1 to {len}", AXIS_NAMES[axis]),
+            };
+            Error::input(format!("position {given} is outside the cube: {valid}"))
+        })
 }
 
 /// One axis of a section: `*`, `-*`, `*:s`, `k`, `a:b` or `a:b:s`.
@@ -104,8 +122,10 @@ pub fn parse_span(text: &str, axis: usize, len: u64) -> Result<Span> {
             .ok()
             .filter(|&step| 0 < step && step <= i64::MAX as u64)
             .ok_or_else(|| {
-                Error::input(format!("step `{step}` in `{text}` is not a whole number from 1"))
-                    .hint("write b:a to run backwards, such as 9:1:2")
+                Error::input(format!(
+                    "step `{step}` in `{text}` is not a whole number from 1"
+                ))
+                .hint("write b:a to run backwards, such as 9:1:2")
             })?,
     };
     let (first, last) = match ends {
@@ -128,8 +148,11 @@ pub fn parse_span(text: &str, axis: usize, len: u64) -> Result<Span> {
 }
 
 fn bad_span(text: &str, axis: usize) -> Error {
-    Error::input(format!("cannot read `{text}` as positions on {}", AXIS_NAMES[axis]))
-        .hint("write *, -*, 5, 2:9 or 2:9:3; positions start at 1, both ends count")
+    Error::input(format!(
+        "cannot read `{text}` as positions on {}",
+        AXIS_NAMES[axis]
+    ))
+    .hint("write *, -*, 5, 2:9 or 2:9:3; positions start at 1, both ends count")
 }
 
 /// A section `[a:b,*,5]` of an array of this shape; the brackets may be left out.
@@ -160,7 +183,9 @@ pub fn parse_section(text: &str, shape: &[u64]) -> Result<Vec<Span>> {
 
 /// A list of positions and ranges on one axis, such as `5,9:12,-1`.
 pub fn parse_positions(text: &str, axis: usize, len: u64) -> Result<Vec<Span>> {
-    text.split(',').map(|part| parse_span(part, axis, len)).collect()
+    text.split(',')
+        .map(|part| parse_span(part, axis, len))
+        .collect()
 }
 
 #[cfg(test)]
@@ -189,22 +214,33 @@ mod tests {
 
     #[test]
     fn positions_outside_say_the_valid_range() {
-        for text in ["0", "11", "-11", "3:11", "x", "1:2:3:4", "1:5:0", "", "1:5:-1"] {
+        for text in [
+            "0", "11", "-11", "3:11", "x", "1:2:3:4", "1:5:0", "", "1:5:-1",
+        ] {
             let error = parse_span(text, 2, 10).unwrap_err();
             assert!(!error.to_string().is_empty(), "{text}");
         }
         let error = parse_span("11", 2, 10).unwrap_err();
-        assert_eq!(error.to_string(), "position 11 is outside the cube: z runs from 1 to 10");
+        assert_eq!(
+            error.to_string(),
+            "position 11 is outside the cube: z runs from 1 to 10"
+        );
     }
 
     #[test]
     fn a_section_names_every_axis() {
         let shape = [650, 500, 12];
         let spans = parse_section("[1:100,*,5]", &shape).unwrap();
-        assert_eq!(spans.iter().map(|span| span.len).collect::<Vec<_>>(), [100, 500, 1]);
+        assert_eq!(
+            spans.iter().map(|span| span.len).collect::<Vec<_>>(),
+            [100, 500, 1]
+        );
         assert!(parse_section("[1:100,*]", &shape).is_err());
         assert!(parse_section("[1,2,3,4]", &shape).is_err());
-        assert_eq!(parse_section("*,*", &[5, 4, 1]).unwrap()[2], Span::run(0, 1));
+        assert_eq!(
+            parse_section("*,*", &[5, 4, 1]).unwrap()[2],
+            Span::run(0, 1)
+        );
     }
 
     #[test]

@@ -1,7 +1,273 @@
 //! Header cards: 80-byte records as they came, looked up by keyword.
+//!
+//! Bytes are kept whole; reading a value never changes them. The rules are those
+//! of the FITS Standard 4.0, section 4, with the CONTINUE convention (4.2.1.2)
+//! and the registered HIERARCH convention.
+
+use std::borrow::Cow;
+
+/// Bytes of one card.
+pub const CARD_BYTES: usize = 80;
+
+/// The value of a card.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `T` or `F`.
+    Logical(bool),
+    /// A whole number.
+    Integer(i128),
+    /// A number with a point or an exponent (`E` or `D`).
+    Real(f64),
+    /// A quoted string without its trailing blanks.
+    Text(String),
+    /// No value, or one that is not of the forms above, as it stands.
+    Other(String),
+}
+
+impl Value {
+    /// The value as a whole number; reals count when they are whole.
+    pub fn as_int(&self) -> Option<i128> {
+        match *self {
+            Value::Integer(value) => Some(value),
+            Value::Real(value) if value.fract() == 0.0 && value.abs() < 2f64.powi(63) => {
+                Some(value as i128)
+            }
+            _ => None,
+        }
+    }
+
+    /// The value as a real number.
+    pub fn as_real(&self) -> Option<f64> {
+        match *self {
+            Value::Integer(value) => Some(value as f64),
+            Value::Real(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value as a table shows it, without quotes.
+    pub fn show(&self) -> String {
+        match self {
+            Value::Logical(true) => "T".into(),
+            Value::Logical(false) => "F".into(),
+            Value::Integer(value) => value.to_string(),
+            Value::Real(value) => format!("{value:?}"),
+            Value::Text(text) | Value::Other(text) => text.clone(),
+        }
+    }
+}
 
 /// The cards of one header, whole and in order, without END.
-///
-/// Bytes are kept as they came: what a reader cannot parse still comes out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cards(Vec<u8>);
+
+impl Cards {
+    /// Takes cards as they stand in a header; a last part of a card is filled
+    /// with blanks.
+    pub fn from_bytes(mut bytes: Vec<u8>) -> Cards {
+        bytes.resize(bytes.len().next_multiple_of(CARD_BYTES), b' ');
+        Cards(bytes)
+    }
+
+    /// The cards as they stand in a header.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The cards in order, 80 bytes each.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
+        self.0.chunks_exact(CARD_BYTES)
+    }
+
+    /// How many cards.
+    pub fn len(&self) -> usize {
+        self.0.len() / CARD_BYTES
+    }
+
+    /// Is there no card?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of the first card with this keyword, case aside; `ESO DET ID`
+    /// finds `HIERARCH ESO DET ID`. Strings that CONTINUE are joined.
+    pub fn get(&self, keyword: &str) -> Option<Value> {
+        let keyword = keyword.trim();
+        let keyword = strip_hierarch(keyword).unwrap_or(keyword);
+        let mut cards = self.iter();
+        let card = cards.find(|card| is_named(card, keyword))?;
+        let (mut value, mut goes_on) = parse_value(value_field(card)?);
+        while goes_on {
+            let Value::Text(text) = &mut value else { break };
+            let more = cards.next().filter(|card| keyword_of(card) == "CONTINUE");
+            let Some((Value::Text(tail), again)) = more.map(|card| parse_value(&card[8..])) else {
+                break;
+            };
+            text.pop();
+            text.push_str(&tail);
+            goes_on = again;
+        }
+        Some(value)
+    }
+
+    /// The value of an integer keyword.
+    pub fn get_int(&self, keyword: &str) -> Option<i128> {
+        self.get(keyword)?.as_int()
+    }
+
+    /// The value of a real keyword.
+    pub fn get_real(&self, keyword: &str) -> Option<f64> {
+        self.get(keyword)?.as_real()
+    }
+
+    /// The value of a string keyword.
+    pub fn get_text(&self, keyword: &str) -> Option<String> {
+        match self.get(keyword)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The keyword of a card: `NAXIS1`, `COMMENT`, or what follows HIERARCH.
+pub fn keyword_of(card: &[u8]) -> Cow<'_, str> {
+    let short = String::from_utf8_lossy(&card[..8]);
+    if short.trim_end() == "HIERARCH" {
+        let rest = String::from_utf8_lossy(&card[8..]);
+        if let Some((name, _)) = rest.split_once('=') {
+            return Cow::Owned(name.trim().to_string());
+        }
+    }
+    match short {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim_end()),
+        Cow::Owned(text) => Cow::Owned(text.trim_end().to_string()),
+    }
+}
+
+fn strip_hierarch(keyword: &str) -> Option<&str> {
+    let (first, rest) = keyword.split_once(' ')?;
+    first.eq_ignore_ascii_case("HIERARCH").then(|| rest.trim())
+}
+
+fn is_named(card: &[u8], keyword: &str) -> bool {
+    keyword_of(card).eq_ignore_ascii_case(keyword)
+}
+
+/// What stands behind the value indicator; `None` where a card has none.
+fn value_field(card: &[u8]) -> Option<&[u8]> {
+    if card.starts_with(b"HIERARCH") {
+        let equals = card.iter().position(|&byte| byte == b'=')?;
+        return Some(&card[equals + 1..]);
+    }
+    (card[8] == b'=').then(|| &card[9..])
+}
+
+/// The value in a field, and whether a string ends in `&` and may go on.
+fn parse_value(field: &[u8]) -> (Value, bool) {
+    // Latin-1: headers written by careless programs must not lose bytes.
+    let text: String = field.iter().map(|&byte| char::from(byte)).collect();
+    let text = text.trim();
+    if let Some(quoted) = text.strip_prefix('\'') {
+        let string = unquote(quoted);
+        let goes_on = string.ends_with('&');
+        return (Value::Text(string), goes_on);
+    }
+    let plain = text.split('/').next().unwrap_or("").trim();
+    let value = match plain {
+        "T" => Value::Logical(true),
+        "F" => Value::Logical(false),
+        _ => parse_number(plain).unwrap_or_else(|| Value::Other(plain.to_string())),
+    };
+    (value, false)
+}
+
+fn parse_number(text: &str) -> Option<Value> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        if let Ok(value) = text.parse() {
+            return Some(Value::Integer(value));
+        }
+    }
+    let number = text.replace(['D', 'd'], "E").parse().ok()?;
+    Some(Value::Real(number))
+}
+
+/// The string up to its closing quote, doubled quotes made single.
+fn unquote(quoted: &str) -> String {
+    let mut out = String::new();
+    let mut chars = quoted.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\'' && chars.next_if_eq(&'\'').is_none() {
+            break;
+        }
+        out.push(c);
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cards(lines: &[&str]) -> Cards {
+        let text: String = lines.iter().map(|line| format!("{line:<80}")).collect();
+        Cards::from_bytes(text.into_bytes())
+    }
+
+    #[test]
+    fn values_are_read_by_keyword() {
+        let cards = cards(&[
+            "NAXIS   =                    2 / number of axes",
+            "EXPTIME =               1.5D+01",
+            "OBJECT  = 'O''Hara / 3  '      / name",
+            "FLAG    =                    T",
+            "EMPTY   =",
+            "COMMENT = not a value",
+            "BZERO   =  9223372036854775808",
+            "HIERARCH ESO DET ID = 'CCD 1' / chip",
+        ]);
+        assert_eq!(cards.get("naxis"), Some(Value::Integer(2)));
+        assert_eq!(cards.get_real("EXPTIME"), Some(15.0));
+        assert_eq!(cards.get_text("OBJECT").as_deref(), Some("O'Hara / 3"));
+        assert_eq!(cards.get("FLAG"), Some(Value::Logical(true)));
+        assert_eq!(cards.get("EMPTY"), Some(Value::Other(String::new())));
+        assert_eq!(cards.get_int("BZERO"), Some(1 << 63));
+        assert_eq!(cards.get_text("ESO DET ID").as_deref(), Some("CCD 1"));
+        assert_eq!(
+            cards.get_text("HIERARCH ESO DET ID").as_deref(),
+            Some("CCD 1")
+        );
+        assert_eq!(cards.get("MISSING"), None);
+        assert_eq!(cards.len(), 8);
+    }
+
+    #[test]
+    fn strings_that_continue_are_joined() {
+        let cards = cards(&[
+            "LONGSTR = 'first &'",
+            "CONTINUE  'second &' / comment",
+            "CONTINUE  'third'",
+            "AMP     = 'a & b &'",
+            "NEXT    = 1",
+        ]);
+        assert_eq!(
+            cards.get_text("LONGSTR").as_deref(),
+            Some("first second third")
+        );
+        assert_eq!(cards.get_text("AMP").as_deref(), Some("a & b &"));
+    }
+
+    #[test]
+    fn bytes_that_are_not_ascii_do_not_panic() {
+        let mut bytes = b"OBJECT  = '".to_vec();
+        bytes.extend([0xff, 0xe9, b'\'', 0x00]);
+        let cards = Cards::from_bytes(bytes);
+        assert_eq!(cards.get_text("OBJECT").as_deref(), Some("\u{ff}\u{e9}"));
+        let cards = Cards::from_bytes(vec![0xff; 80]);
+        assert_eq!(cards.get("X"), None);
+    }
+}
