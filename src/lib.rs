@@ -2,8 +2,11 @@
 //! through them, copy nothing that is already there.
 
 pub mod dtype;
+pub mod engine;
 pub mod error;
+pub mod format;
 pub mod frames;
 pub mod kernels;
 pub mod region;
 pub mod sinks;
+pub mod storage;

@@ -1,0 +1,178 @@
+//! The one order in which things reach the disk.
+//!
+//! Tiles, sync; index, ledger, patches, catalog, sync; superblock, sync. Each
+//! step refers only to what the syncs before it made durable, so a loss of power
+//! at any moment leaves the old commit or the new one. A sync that failed is
+//! never tried again: the writer is spent, and the last good commit stays.
+
+use std::sync::Arc;
+
+use super::snapshot::{Snapshot, choose_superblock};
+use crate::error::{Error, Result};
+use crate::format::catalog::Catalog;
+use crate::format::superblock::{FIRST_FREE, SUPERBLOCK_AT, Superblock};
+use crate::format::{Extent, PAGE, align_up};
+use crate::region::MAX_RANK;
+use crate::storage::Storage;
+
+/// The one writer of a cube. Its storage holds the lock.
+pub struct Writer {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) superblock: Superblock,
+    /// Which of the two superblocks is the current one.
+    slot: usize,
+    /// A write or sync failed: nothing more may be committed.
+    spent: bool,
+}
+
+/// What a commit stores before its superblock.
+pub(super) struct Prepared {
+    /// Entries of the index, by place.
+    pub(super) entries: Vec<(u64, [u8; 16])>,
+    /// Where the ledger block, patch set and catalog go, in one piece.
+    pub(super) metadata_at: u64,
+    pub(super) metadata: Vec<u8>,
+    /// The catalog, in that piece.
+    pub(super) catalog: Extent,
+    pub(super) generation: u64,
+    pub(super) marks: [u64; MAX_RANK],
+}
+
+impl Writer {
+    /// Makes a cube that holds nothing in an empty storage.
+    pub fn create(storage: Arc<dyn Storage>, id: [u8; 16], catalog: &Catalog) -> Result<Writer> {
+        let bytes = catalog.encode()?;
+        let extent = Extent {
+            at: FIRST_FREE,
+            bytes: bytes.len() as u64,
+            check: crc32c::crc32c(&bytes),
+        };
+        let committed = align_up(FIRST_FREE + extent.bytes, PAGE);
+        storage.extend(committed)?;
+        storage.write(extent.at, &bytes)?;
+        // An axis that every cube has but nobody has touched is slot 0.
+        let touched = catalog.axes.len();
+        let mut writer = Writer {
+            storage,
+            superblock: Superblock {
+                id,
+                sequence: 0,
+                generation: catalog.generation,
+                catalog: extent,
+                committed,
+                marks: std::array::from_fn(|axis| u64::from(axis >= touched)),
+            },
+            slot: 1,
+            spent: false,
+        };
+        writer.sync()?;
+        writer.flip(writer.superblock.clone())?;
+        Ok(writer)
+    }
+
+    /// Opens a cube for writing; the caller holds the lock.
+    pub fn open(storage: Arc<dyn Storage>) -> Result<Writer> {
+        let (superblock, slot) = choose_superblock(storage.as_ref())?;
+        let mut writer = Writer {
+            storage,
+            superblock,
+            slot,
+            spent: false,
+        };
+        // What was read may so far be in the page cache alone: a writer that died
+        // between storing and syncing it leaves it so. It must be on the disk
+        // before the other superblock is touched, or a loss of power takes both.
+        let bytes = writer.superblock.encode();
+        writer.write(SUPERBLOCK_AT[slot], &bytes)?;
+        writer.sync()?;
+        Ok(writer)
+    }
+
+    /// The newest commit.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::at(
+            self.storage.clone(),
+            &self.superblock.catalog,
+            self.superblock.committed,
+        )
+    }
+
+    /// Hands out slots for ever, up to `marks`, before anything is written to them.
+    pub(super) fn reserve(&mut self, marks: [u64; MAX_RANK]) -> Result<()> {
+        if marks == self.superblock.marks {
+            return Ok(());
+        }
+        let mut superblock = self.superblock.clone();
+        superblock.marks = marks;
+        self.flip(superblock)
+    }
+
+    /// Makes a new state the cube's state.
+    pub(super) fn commit(&mut self, prepared: &Prepared) -> Result<()> {
+        self.sync()?;
+        for (at, entry) in &prepared.entries {
+            self.write(*at, entry)?;
+        }
+        self.write(prepared.metadata_at, &prepared.metadata)?;
+        let committed = align_up(self.storage.len()?, PAGE);
+        self.extend(committed)?;
+        self.sync()?;
+        let mut superblock = self.superblock.clone();
+        superblock.generation = prepared.generation;
+        superblock.catalog = prepared.catalog;
+        superblock.committed = committed;
+        superblock.marks = prepared.marks;
+        self.flip(superblock)
+    }
+
+    /// Stores a superblock in the place of the older one.
+    fn flip(&mut self, mut superblock: Superblock) -> Result<()> {
+        superblock.sequence += 1;
+        let slot = 1 - self.slot;
+        self.write(SUPERBLOCK_AT[slot], &superblock.encode())?;
+        self.sync()?;
+        self.superblock = superblock;
+        self.slot = slot;
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.alive()?;
+        let done = self.storage.write(at, bytes);
+        self.spent |= done.is_err();
+        done
+    }
+
+    pub(super) fn extend(&mut self, bytes: u64) -> Result<()> {
+        self.alive()?;
+        let done = self.storage.extend(bytes);
+        self.spent |= done.is_err();
+        done
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.alive()?;
+        let done = self.storage.sync();
+        self.spent |= done.is_err();
+        done.map_err(|error| {
+            let generation = self.superblock.generation;
+            error.hint(format!(
+                "nothing after generation {generation} is in the cube; check the disk before going on"
+            ))
+        })
+    }
+
+    /// Remembers that a write made elsewhere failed.
+    pub(super) fn spend(&mut self) {
+        self.spent = true;
+    }
+
+    fn alive(&self) -> Result<()> {
+        match self.spent {
+            true => Err(Error::input(
+                "an earlier write failed, so nothing more is written",
+            )),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! What a command does to a cube until it commits.
+//!
+//! An edit changes nothing that a commit can reach: it hands out new slots,
+//! writes samples to them ([`super::write`]), changes piece tables in memory,
+//! and stores everything at once. Dropped before, it leaves nothing behind but
+//! slots that are never used.
+
+use std::collections::HashMap;
+
+use super::Coordinates;
+use super::commit::{Prepared, Writer};
+use super::index::{self, IndexReader};
+use super::pieces::{Pieces, Run};
+use super::records::Pending;
+use super::tiles::Geometry;
+use crate::error::{Error, Result};
+use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
+use crate::format::ledger::{self, Record};
+use crate::format::patches::{self, TilePatches};
+use crate::format::{Extent, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up, entry};
+use crate::region::{AXIS_NAMES, MAX_RANK, volume};
+
+/// Records are packed into a block when so many bytes of them have gathered.
+const PENDING_BYTES: usize = 8 << 20;
+
+/// A change of a cube that is not committed yet.
+pub struct Edit<'w> {
+    pub(super) writer: &'w mut Writer,
+    pub(super) catalog: Catalog,
+    pub(super) geometry: Geometry,
+    pieces: [Pieces; MAX_RANK],
+    /// The next slot to hand out on each axis.
+    next: Coordinates,
+    /// Where the next extent goes: past everything in the file.
+    end: u64,
+    /// Tiles allocated since the last commit, not yet in the index.
+    pub(super) fresh: HashMap<Coordinates, u64>,
+    pending: Pending,
+    patches: Vec<TilePatches>,
+}
+
+/// Where the samples of a frame go.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// The axis along which positions were put in.
+    pub axis: usize,
+    /// The first of those positions.
+    pub position: u64,
+    /// Slots of its pixels, in their order, on each axis.
+    pub slots: [Vec<Run>; MAX_RANK],
+}
+
+impl Placement {
+    /// Lengths of the frame.
+    pub fn shape(&self) -> Coordinates {
+        std::array::from_fn(|axis| self.slots[axis].iter().map(|run| run.len).sum())
+    }
+}
+
+impl Writer {
+    /// Begins a command. All commits that the edit makes are one entry of the
+    /// history.
+    pub fn edit(&mut self, command: Command) -> Result<Edit<'_>> {
+        let base = self.snapshot()?;
+        let mut catalog = base.catalog.clone();
+        catalog.previous = Some(base.extent);
+        catalog.command = command;
+        let next = self.superblock.marks;
+        let end = align_up(self.storage.len()?, PAGE);
+        Ok(Edit {
+            writer: self,
+            geometry: base.geometry,
+            pieces: base.pieces,
+            catalog,
+            next,
+            end,
+            fresh: HashMap::new(),
+            pending: Pending::default(),
+            patches: Vec::new(),
+        })
+    }
+}
+
+impl Edit<'_> {
+    /// The state as the edit has made it, without what is not committed of the
+    /// index, the ledger and the patches.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The entry in the history that the next commit makes.
+    pub fn command(&mut self) -> &mut Command {
+        &mut self.catalog.command
+    }
+
+    /// Length of an axis now.
+    pub fn len(&self, axis: usize) -> u64 {
+        self.pieces[axis].len()
+    }
+
+    /// Lengths of all axes now.
+    pub fn lens(&self) -> Coordinates {
+        std::array::from_fn(|axis| self.len(axis))
+    }
+
+    /// Has the cube no sample?
+    pub fn is_empty(&self) -> bool {
+        self.lens().contains(&0)
+    }
+
+    /// Says that an integer cube uses this value for "no data".
+    pub fn set_blank(&mut self, blank: Option<i128>) {
+        self.catalog.blank = blank;
+    }
+
+    /// Shows at least so many axes.
+    pub fn set_rank(&mut self, rank: usize) {
+        for axis in self.catalog.axes.len()..rank.min(MAX_RANK) {
+            self.catalog.axes.push(Axis::new(axis));
+        }
+    }
+
+    /// Makes sure that `more` slots per axis can be handed out without asking
+    /// the disk again.
+    pub fn reserve(&mut self, more: &Coordinates) -> Result<()> {
+        let mut marks = self.writer.superblock.marks;
+        for axis in 0..MAX_RANK {
+            let wanted = self.next[axis].checked_add(more[axis]);
+            let wanted = wanted.filter(|&slots| slots < MAX_OFFSET).ok_or_else(|| {
+                Error::input(format!("axis {} would be too long", AXIS_NAMES[axis]))
+            })?;
+            marks[axis] = marks[axis].max(wanted);
+        }
+        self.writer.reserve(marks)
+    }
+
+    /// Puts a box of `shape` in before `position` of `axis`, its first pixel at
+    /// `origin` on the other axes, which grow when the box reaches past them.
+    pub fn place(
+        &mut self,
+        axis: usize,
+        position: u64,
+        origin: &Coordinates,
+        shape: &Coordinates,
+    ) -> Result<Placement> {
+        let mut after = self.lens();
+        let mut more = [0; MAX_RANK];
+        for other in 0..MAX_RANK {
+            let reach = origin[other].checked_add(shape[other]);
+            let reach = reach.filter(|&reach| reach < MAX_OFFSET);
+            let too_long = || Error::input(format!("axis {} would be too long", AXIS_NAMES[other]));
+            more[other] = match other == axis {
+                true => shape[axis],
+                false => reach.ok_or_else(too_long)?.saturating_sub(after[other]),
+            };
+            after[other] = after[other].checked_add(more[other]).ok_or_else(too_long)?;
+        }
+        volume(&after)?;
+        if position > self.len(axis) {
+            return Err(Error::input(format!(
+                "position {} is past the end of {}, which has length {}",
+                position + 1,
+                AXIS_NAMES[axis],
+                self.len(axis)
+            )));
+        }
+        self.reserve(&more)?;
+        let mut slots: [Vec<Run>; MAX_RANK] = Default::default();
+        for other in 0..MAX_RANK {
+            if more[other] > 0 {
+                let at = if other == axis {
+                    position
+                } else {
+                    self.len(other)
+                };
+                self.pieces[other] = self.pieces[other].insert(at, self.next[other], more[other]);
+                self.next[other] += more[other];
+            }
+            let start = if other == axis {
+                position
+            } else {
+                origin[other]
+            };
+            slots[other] = self.pieces[other].runs(start, shape[other]);
+        }
+        let used = shape
+            .iter()
+            .rposition(|&len| len > 1)
+            .unwrap_or(0)
+            .max(axis)
+            + 1;
+        self.set_rank(used);
+        Ok(Placement {
+            axis,
+            position,
+            slots,
+        })
+    }
+
+    /// Takes the positions `start..start + len` of an axis away.
+    pub fn delete(&mut self, axis: usize, start: u64, len: u64) {
+        self.pieces[axis] = self.pieces[axis].delete(start, len);
+        self.set_rank(axis + 1);
+    }
+
+    /// Puts the positions of an axis in another order.
+    pub fn set_pieces(&mut self, axis: usize, pieces: Pieces) {
+        self.pieces[axis] = pieces;
+        self.set_rank(axis + 1);
+    }
+
+    /// Records a frame whose samples have been written; returns its number.
+    pub fn record(&mut self, mut record: Record, bytes: u64) -> Result<u64> {
+        record.frame = self.catalog.next_frame;
+        self.pending.push(&record)?;
+        self.catalog.next_frame += 1;
+        self.catalog.frames += 1;
+        self.catalog.command.frames += 1;
+        self.catalog.command.bytes += bytes;
+        self.catalog.header_frame.get_or_insert(record.frame);
+        if self.pending.lines.len() >= PENDING_BYTES {
+            self.store_records()?;
+        }
+        Ok(record.frame)
+    }
+
+    /// Replaces samples from the next commit on. `tiles` is sorted by the tile's
+    /// offset, each tile's patches by element.
+    pub fn patch(&mut self, tiles: Vec<TilePatches>) {
+        self.patches = tiles;
+    }
+
+    /// Makes what was done so far the cube's state. The edit may go on after.
+    pub fn commit(&mut self) -> Result<()> {
+        self.commit_with_marks(self.writer.superblock.marks)
+    }
+
+    /// Commits for the last time: slots that were reserved but not handed out
+    /// are free again, for nobody has written to them.
+    pub fn finish(mut self) -> Result<()> {
+        self.commit_with_marks(self.next)
+    }
+
+    fn commit_with_marks(&mut self, marks: Coordinates) -> Result<()> {
+        let metadata_at = self.end;
+        let mut metadata = Vec::new();
+        self.pack_records(metadata_at, &mut metadata)?;
+        if !self.patches.is_empty() {
+            let tiles = std::mem::take(&mut self.patches);
+            let samples = tiles.iter().map(|(_, patches)| patches.len() as u64).sum();
+            let set = patches::encode(self.catalog.dtype, &tiles);
+            let extent = append(metadata_at, &mut metadata, &set);
+            self.catalog.patches.push(PatchSet { samples, extent });
+        }
+        let entries = self.index_entries()?;
+        for (axis, stored) in self.catalog.axes.iter_mut().enumerate() {
+            stored.pieces = self.pieces[axis].as_slice().to_vec();
+            stored.slots = self.next[axis];
+        }
+        self.catalog.generation = self.writer.superblock.generation + 1;
+        let bytes = self.catalog.encode()?;
+        let catalog = append(metadata_at, &mut metadata, &bytes);
+        let prepared = Prepared {
+            entries,
+            metadata_at,
+            metadata,
+            catalog,
+            generation: self.catalog.generation,
+            marks,
+        };
+        self.writer.commit(&prepared)?;
+        self.end = align_up(self.writer.storage.len()?, PAGE);
+        self.fresh.clear();
+        Ok(())
+    }
+
+    /// Packs what records are pending into a block of the metadata at `base`.
+    fn pack_records(&mut self, base: u64, metadata: &mut Vec<u8>) -> Result<()> {
+        if self.pending.frames == 0 {
+            return Ok(());
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.merge(self.writer.storage.as_ref(), &mut self.catalog.ledger)?;
+        let packed = ledger::pack(&pending.lines)?;
+        let last = self.catalog.ledger.last();
+        let block = LedgerBlock {
+            first: last.map_or(0, |last| last.first + last.frames),
+            frames: pending.frames,
+            unpacked: pending.lines.len() as u64,
+            lo: pending.lo,
+            hi: pending.hi,
+            extent: append(base, metadata, &packed),
+        };
+        self.catalog.ledger.push(block);
+        Ok(())
+    }
+
+    /// Stores the pending records now, so that memory stays bounded.
+    fn store_records(&mut self) -> Result<()> {
+        let mut block = Vec::new();
+        let at = self.end;
+        self.pack_records(at, &mut block)?;
+        self.writer.write(at, &block)?;
+        self.end = align_up(at + block.len() as u64, PAGE);
+        Ok(())
+    }
+
+    /// Finds room past the end of the file.
+    pub(super) fn allocate(&mut self, bytes: u64) -> Result<u64> {
+        let at = self.end;
+        let end = bytes
+            .checked_next_multiple_of(PAGE)
+            .and_then(|bytes| at.checked_add(bytes))
+            .filter(|&end| end <= MAX_OFFSET)
+            .ok_or_else(|| Error::input("the cube would be too large for a file"))?;
+        self.end = end;
+        Ok(at)
+    }
+
+    /// Offsets of the tiles that exist already, `None` for the others.
+    pub(super) fn find_tiles(&self, tiles: &[Coordinates]) -> Result<Vec<Option<u64>>> {
+        let storage = self.writer.storage.as_ref();
+        // A command that died may have left a tile past the committed end whose
+        // entry had reached the index. It is whole, and its samples in slots
+        // handed out now read as pad: it is used.
+        let mut index = IndexReader::new(storage, &self.catalog.index);
+        let find = |tile: &Coordinates| match self.fresh.get(tile) {
+            Some(&at) => Ok(Some(at)),
+            None => index.tile(tile),
+        };
+        tiles.iter().map(find).collect()
+    }
+
+    /// Makes sure that the index has room for every slot handed out or reserved.
+    pub(super) fn cover(&mut self) -> Result<()> {
+        let marks = &self.writer.superblock.marks;
+        let upto = std::array::from_fn(|axis| marks[axis].div_ceil(self.geometry.tile[axis]));
+        let mut boxes = std::mem::take(&mut self.catalog.index);
+        let before = boxes.len();
+        let grown = index::grow(&mut boxes, &upto, &mut |bytes| self.allocate(bytes));
+        let more = boxes.len() > before;
+        self.catalog.index = boxes;
+        grown?;
+        match more {
+            true => self.writer.extend(self.end),
+            false => Ok(()),
+        }
+    }
+
+    fn index_entries(&self) -> Result<Vec<(u64, [u8; 16])>> {
+        let mut entries = Vec::with_capacity(self.fresh.len());
+        for (tile, &at) in &self.fresh {
+            let place = index::locate(&self.catalog.index, tile).ok_or_else(|| {
+                Error::damaged(format!("no index for tile {}", index::show_tile(tile)))
+            })?;
+            entries.push((place, entry::encode(tile, at)));
+        }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+}
+
+/// Adds bytes to the metadata that will stand at `base`, aligned; says where.
+fn append(base: u64, metadata: &mut Vec<u8>, bytes: &[u8]) -> Extent {
+    metadata.resize(align_up(metadata.len() as u64, METADATA_ALIGN) as usize, 0);
+    let at = base + metadata.len() as u64;
+    metadata.extend(bytes);
+    Extent {
+        at,
+        bytes: bytes.len() as u64,
+        check: crc32c::crc32c(bytes),
+    }
+}

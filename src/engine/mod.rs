@@ -1,0 +1,29 @@
+//! The cube itself: how commits are read, grown and made.
+//!
+//! In reading order:
+//! * [`pieces`]: the piece table of an axis.
+//! * [`tiles`]: where a sample stands in its tile, and how runs of slots are cut
+//!   at tile edges.
+//! * [`index`]: from a tile's coordinates to its bytes.
+//! * [`snapshot`]: one commit, readable for ever.
+//! * [`edit`]: what a command does to a cube until it commits.
+//! * [`write`]: samples into tiles, a row of tiles at a time.
+//! * [`commit`]: the one order in which things reach the disk.
+//! * [`records`]: the frames' records, block by block.
+
+pub mod commit;
+pub mod edit;
+pub mod index;
+pub mod pieces;
+pub mod records;
+pub mod snapshot;
+pub mod tiles;
+pub mod write;
+
+#[cfg(test)]
+mod model_test;
+
+use crate::region::MAX_RANK;
+
+/// One number per axis, x first; axes beyond the cube's last have length 1.
+pub type Coordinates = [u64; MAX_RANK];

@@ -1,0 +1,391 @@
+//! Random edit scripts, power cuts and failing writes against a naive array.
+
+use std::sync::Arc;
+
+use super::Coordinates;
+use super::commit::Writer;
+use super::snapshot::Snapshot;
+use super::write::{Part, Samples};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::format::catalog::{Catalog, Command, Piece};
+use crate::format::ledger::Record;
+use crate::region::{MAX_RANK, Span};
+use crate::storage::Storage;
+use crate::storage::memory::MemoryStorage;
+
+/// A small generator, so that every script can be run again from its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        ((self.0 >> 33) as usize) % n.max(1)
+    }
+}
+
+/// A dense array, x fastest.
+#[derive(Clone, PartialEq, Debug)]
+struct Naive {
+    lens: [usize; MAX_RANK],
+    values: Vec<u64>,
+}
+
+impl Naive {
+    fn empty(rank: usize) -> Naive {
+        Naive {
+            lens: std::array::from_fn(|axis| usize::from(axis >= rank)),
+            values: Vec::new(),
+        }
+    }
+
+    fn build(lens: [usize; MAX_RANK], value: impl Fn(&[usize; MAX_RANK]) -> u64) -> Naive {
+        let total = lens.iter().product();
+        let values = (0..total).map(|n| value(&coordinates(n, &lens))).collect();
+        Naive { lens, values }
+    }
+
+    fn get(&self, at: &[usize; MAX_RANK]) -> u64 {
+        let mut n = 0;
+        for axis in (0..MAX_RANK).rev() {
+            n = n * self.lens[axis] + at[axis];
+        }
+        self.values[n]
+    }
+
+    /// `block` put in before `at` of `axis`, at `origin` on the others.
+    fn insert(
+        &self,
+        axis: usize,
+        at: usize,
+        origin: &[usize; MAX_RANK],
+        block: &Naive,
+        pad: u64,
+    ) -> Naive {
+        let more = block.lens[axis];
+        let lens = std::array::from_fn(|other| match other == axis {
+            true => self.lens[axis] + more,
+            false => self.lens[other].max(origin[other] + block.lens[other]),
+        });
+        Naive::build(lens, |c| {
+            let mut source = *c;
+            if (at..at + more).contains(&c[axis]) {
+                source[axis] -= at;
+                for other in (0..MAX_RANK).filter(|&other| other != axis) {
+                    source[other] = source[other].wrapping_sub(origin[other]);
+                }
+                let inside = (0..MAX_RANK).all(|other| source[other] < block.lens[other]);
+                return if inside { block.get(&source) } else { pad };
+            }
+            if c[axis] >= at + more {
+                source[axis] -= more;
+            }
+            let inside = (0..MAX_RANK).all(|other| source[other] < self.lens[other]);
+            if inside { self.get(&source) } else { pad }
+        })
+    }
+
+    fn delete(&self, axis: usize, at: usize, len: usize) -> Naive {
+        let mut lens = self.lens;
+        lens[axis] -= len;
+        Naive::build(lens, |c| {
+            let mut source = *c;
+            if c[axis] >= at {
+                source[axis] += len;
+            }
+            self.get(&source)
+        })
+    }
+}
+
+fn coordinates(mut n: usize, lens: &[usize; MAX_RANK]) -> [usize; MAX_RANK] {
+    lens.map(|len| {
+        let at = n % len;
+        n /= len;
+        at
+    })
+}
+
+struct Block<'a> {
+    naive: &'a Naive,
+    size: usize,
+}
+
+impl Samples for Block<'_> {
+    fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
+        for (k, sample) in out.chunks_exact_mut(self.size).enumerate() {
+            let value = self.naive.values[first as usize + k];
+            sample.copy_from_slice(&value.to_le_bytes()[..self.size]);
+        }
+        Ok(())
+    }
+}
+
+/// Everything the snapshot holds, read in one request.
+fn read_all(snapshot: &Snapshot) -> Naive {
+    let lens: [usize; MAX_RANK] = std::array::from_fn(|axis| snapshot.pieces(axis).len() as usize);
+    let spans = lens.map(|len| Span::run(0, len as u64));
+    read_spans(snapshot, &spans)
+}
+
+fn read_spans(snapshot: &Snapshot, spans: &[Span; MAX_RANK]) -> Naive {
+    let size = snapshot.catalog().dtype.size();
+    let lens = spans.map(|span| span.len as usize);
+    let mut bytes = vec![0x5a; lens.iter().product::<usize>() * size];
+    snapshot.read(spans, &mut bytes).unwrap();
+    let dtype = snapshot.catalog().dtype;
+    let values = bytes
+        .chunks_exact(size)
+        .map(|sample| dtype.bits_at(sample))
+        .collect();
+    Naive { lens, values }
+}
+
+fn random_spans(random: &mut Random, naive: &Naive) -> [Span; MAX_RANK] {
+    naive.lens.map(|len| {
+        if len == 0 {
+            return Span::run(0, 0);
+        }
+        let start = random.below(len);
+        let step = 1 + random.below(3);
+        let forward = random.below(2) == 0;
+        let room = if forward {
+            (len - 1 - start) / step
+        } else {
+            start / step
+        };
+        Span {
+            start: start as u64,
+            step: if forward { step as i64 } else { -(step as i64) },
+            len: 1 + random.below(room + 1) as u64,
+        }
+    })
+}
+
+/// What one command makes of the array, and whether it got through.
+fn command(
+    random: &mut Random,
+    storage: &Arc<MemoryStorage>,
+    before: &Naive,
+    pad: u64,
+    rank: usize,
+) -> (Naive, Result<()>) {
+    let dyn_storage: Arc<dyn Storage> = storage.clone();
+    let mut after = before.clone();
+    let full = !before.lens.contains(&0);
+    let kind = random.below(10);
+    let run = || -> Result<()> {
+        let mut writer = Writer::open(dyn_storage)?;
+        let snapshot = writer.snapshot()?;
+        let dtype = snapshot.catalog().dtype;
+        let mut edit = writer.edit(Command::default())?;
+        if kind < 6 || !full {
+            // A few frames of ragged shape, one after the other on one axis.
+            let axis = random.below(rank);
+            let mut at = random.below(after.lens[axis] + 1);
+            let blocks: Vec<Naive> = (0..1 + random.below(3))
+                .map(|_| {
+                    let lens = std::array::from_fn(|axis| match axis < rank {
+                        true => 1 + random.below([9, 6, 5, 3][axis]),
+                        false => 1,
+                    });
+                    let salt = random.below(1 << 30) as u64;
+                    Naive::build(lens, |c| {
+                        let n = c.iter().fold(salt, |n, &at| n.wrapping_mul(31) + at as u64);
+                        n & dtype.mask()
+                    })
+                })
+                .collect();
+            let mut parts = Vec::new();
+            for block in &blocks {
+                let mut origin = [0; MAX_RANK];
+                for (other, origin) in origin.iter_mut().enumerate().take(rank) {
+                    if other != axis {
+                        *origin = random.below(3);
+                    }
+                }
+                let placement = edit.place(
+                    axis,
+                    at as u64,
+                    &origin.map(|at| at as u64),
+                    &block.lens.map(|len| len as u64),
+                )?;
+                after = after.insert(axis, at, &origin, block, pad);
+                at += block.lens[axis];
+                parts.push(Part {
+                    placement,
+                    samples: Box::new(Block {
+                        naive: block,
+                        size: dtype.size(),
+                    }),
+                });
+            }
+            // A tiny budget makes rows of tiles go in chunks.
+            let budget = [1, 4096, 1 << 20][random.below(3)];
+            let outcomes = edit.write(&mut parts, budget, &|_| {})?;
+            for ((outcome, part), block) in outcomes.into_iter().zip(&parts).zip(&blocks) {
+                let bytes: Vec<u8> = block
+                    .values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes()[..dtype.size()].to_vec())
+                    .collect();
+                let check = outcome?;
+                assert_eq!(
+                    check,
+                    crc32c::crc32c(&bytes),
+                    "the check is of the whole frame"
+                );
+                let slots = part.placement.slots.iter();
+                let runs = slots.map(|runs| runs.iter().map(|run| Piece(run.slot, run.len)));
+                let record = Record {
+                    slots: runs.map(Iterator::collect).collect(),
+                    axis: part.placement.axis,
+                    check,
+                    ..Record::default()
+                };
+                edit.record(record, bytes.len() as u64)?;
+            }
+        } else if kind < 8 {
+            let axis = random.below(rank);
+            let at = random.below(after.lens[axis]);
+            let len = 1 + random.below((after.lens[axis] - at).min(3));
+            edit.delete(axis, at as u64, len as u64);
+            after = after.delete(axis, at, len);
+        } else {
+            let mut patches = std::collections::BTreeMap::new();
+            for _ in 0..6 {
+                let at = coordinates(random.below(after.values.len()), &after.lens);
+                let slots: Coordinates = std::array::from_fn(|axis| {
+                    snapshot.pieces(axis).slot(at[axis] as u64).unwrap()
+                });
+                let Some((tile, element)) = snapshot.find(&slots)? else {
+                    continue;
+                };
+                let value = random.below(1 << 30) as u64 & dtype.mask();
+                patches.insert((tile, element), value);
+                let hit = at;
+                let old = after.clone();
+                after = Naive::build(after.lens, |c| if *c == hit { value } else { old.get(c) });
+            }
+            let mut tiles: Vec<(u64, Vec<(u32, u64)>)> = Vec::new();
+            for ((tile, element), value) in patches {
+                match tiles.last_mut() {
+                    Some(last) if last.0 == tile => last.1.push((element, value)),
+                    _ => tiles.push((tile, vec![(element, value)])),
+                }
+            }
+            edit.patch(tiles);
+        }
+        match random.below(2) {
+            0 => edit.finish(),
+            _ => edit.commit().map(|()| drop(edit)),
+        }
+    };
+    let done = run();
+    (after, done)
+}
+
+/// Runs one script; returns how many commands were cut off.
+fn script(seed: u64, crashes: bool) -> usize {
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let dtype = [DType::U8, DType::I16, DType::F32, DType::F64, DType::U16][random.below(5)];
+    let pad = [0, 0x8000, 0x7fc0_0000, 0x7ff8_0000_0000_0000][random.below(4)] & dtype.mask();
+    let rank = 3 + random.below(2);
+    let tile = [[4, 3, 2, 1], [5, 1, 8, 2], [1, 4, 1, 3], [8, 8, 4, 1]][random.below(4)];
+    let mut catalog = Catalog::empty(dtype, pad, None, &tile);
+    catalog.axes.resize_with(rank, Default::default);
+    for (axis, entry) in catalog.axes.iter_mut().enumerate() {
+        *entry = crate::format::catalog::Axis::new(axis);
+    }
+    if random.below(4) == 0 {
+        catalog.mask = 0;
+    }
+    let mut storage = Arc::new(MemoryStorage::default());
+    Writer::create(storage.clone(), [1; 16], &catalog).unwrap();
+    let mut state = Naive::empty(rank);
+    // Every commit seen, to be read again at the end of each step.
+    let mut past: Vec<(Snapshot, Naive)> = Vec::new();
+    let mut cut_off = 0;
+    for step in 0..3 + random.below(9) {
+        let fuse = (crashes && random.below(2) == 0).then(|| random.below(60) as u64);
+        storage.set_fuse(fuse);
+        let (after, done) = command(&mut random, &storage, &state, pad, rank);
+        storage.set_fuse(None);
+        cut_off += usize::from(done.is_err());
+        assert!(
+            fuse.is_some() || done.is_ok(),
+            "seed {seed} step {step}: {done:?}"
+        );
+        let power_cut = crashes && random.below(3) == 0;
+        if power_cut {
+            let disk = storage.after_power_cut(&mut |n| random.below(n));
+            storage = Arc::new(MemoryStorage::new(disk));
+        }
+        let snapshot = Snapshot::open(storage.clone())
+            .unwrap_or_else(|error| panic!("seed {seed} step {step}: {error}"));
+        let found = read_all(&snapshot);
+        let is_old = found == state;
+        let is_new = found == after;
+        match done.is_ok() {
+            true => assert!(is_new, "seed {seed} step {step}: not what was committed"),
+            false => assert!(
+                is_old || is_new,
+                "seed {seed} step {step}: neither old nor new"
+            ),
+        }
+        state = found;
+        for _ in 0..3 {
+            let spans = random_spans(&mut random, &state);
+            let want = Naive::build(spans.map(|span| span.len as usize), |c| {
+                let at = std::array::from_fn(|axis| spans[axis].at(c[axis] as u64) as usize);
+                state.get(&at)
+            });
+            assert_eq!(
+                read_spans(&snapshot, &spans),
+                want,
+                "seed {seed} step {step}"
+            );
+        }
+        if power_cut {
+            // What readers had open is gone with the power; what they had
+            // committed is not.
+            for (old, _) in &mut past {
+                let extent = old.extent;
+                *old = Snapshot::at(storage.clone(), &extent, storage.len().unwrap()).unwrap();
+            }
+        }
+        past.push((snapshot, state.clone()));
+        for (number, (old, want)) in past.iter().enumerate() {
+            assert_eq!(
+                &read_all(old),
+                want,
+                "seed {seed} step {step}: commit {number} changed"
+            );
+        }
+    }
+    cut_off
+}
+
+/// How many scripts: more on demand, such as `CUBE_MODEL_SCRIPTS=100000`.
+fn scripts(default: u64) -> u64 {
+    let asked = std::env::var("CUBE_MODEL_SCRIPTS").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn random_edits_agree_with_a_naive_array() {
+    for seed in 0..scripts(250) {
+        script(seed, false);
+    }
+}
+
+#[test]
+fn a_crash_leaves_the_old_state_or_the_new_and_every_commit_before() {
+    let cut_off: usize = (0..scripts(600))
+        .map(|seed| script(seed + 1_000_000, true))
+        .sum();
+    assert!(cut_off > 100, "the fuse burned only {cut_off} times");
+}

@@ -1,0 +1,234 @@
+//! The piece table of an axis: which slots its positions are, in order.
+//!
+//! The order in which positions are read is kept apart from the order in which
+//! they were written, so inserting, deleting and moving change this table and
+//! nothing else. Neighbouring pieces whose slots follow each other are always
+//! one piece.
+
+use crate::format::catalog::Piece;
+
+/// The pieces of one axis, with the position at which each begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pieces {
+    pieces: Vec<Piece>,
+    /// Position of the first slot of each piece, and the axis's length at the end.
+    starts: Vec<u64>,
+}
+
+/// Consecutive positions in consecutive slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first position, relative to what was asked for.
+    pub position: u64,
+    /// Its slot.
+    pub slot: u64,
+    /// How many.
+    pub len: u64,
+}
+
+impl Pieces {
+    /// Takes the pieces of a catalog that has been validated.
+    pub fn new(pieces: &[Piece]) -> Pieces {
+        let mut merged: Vec<Piece> = Vec::with_capacity(pieces.len());
+        for &Piece(slot, len) in pieces.iter().filter(|piece| piece.1 > 0) {
+            match merged.last_mut() {
+                Some(last) if last.0 + last.1 == slot => last.1 += len,
+                _ => merged.push(Piece(slot, len)),
+            }
+        }
+        let mut starts = Vec::with_capacity(merged.len() + 1);
+        let mut position = 0;
+        for &Piece(_, len) in &merged {
+            starts.push(position);
+            position += len;
+        }
+        starts.push(position);
+        Pieces {
+            pieces: merged,
+            starts,
+        }
+    }
+
+    /// An axis of length 1 that nobody has touched: what every cube has beyond
+    /// its last axis.
+    pub fn single() -> Pieces {
+        Pieces::new(&[Piece(0, 1)])
+    }
+
+    /// The pieces, in order.
+    pub fn as_slice(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// How many positions the axis has.
+    pub fn len(&self) -> u64 {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// Has the axis no position?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Index of the piece that holds `position`, which is on the axis.
+    fn piece_of(&self, position: u64) -> usize {
+        self.starts.partition_point(|&start| start <= position) - 1
+    }
+
+    /// The slot of a position, `None` outside the axis.
+    pub fn slot(&self, position: u64) -> Option<u64> {
+        (position < self.len()).then(|| {
+            let piece = self.piece_of(position);
+            self.pieces[piece].0 + (position - self.starts[piece])
+        })
+    }
+
+    /// The runs that the positions `start..start + len` are made of.
+    pub fn runs(&self, start: u64, len: u64) -> Vec<Run> {
+        let end = start.saturating_add(len).min(self.len());
+        let mut runs = Vec::new();
+        let mut position = start;
+        while position < end {
+            let piece = self.piece_of(position);
+            let stop = self.starts[piece + 1].min(end);
+            runs.push(Run {
+                position: position - start,
+                slot: self.pieces[piece].0 + (position - self.starts[piece]),
+                len: stop - position,
+            });
+            position = stop;
+        }
+        runs
+    }
+
+    /// Puts `len` slots from `slot` before what stands at `position`.
+    #[must_use]
+    pub fn insert(&self, position: u64, slot: u64, len: u64) -> Pieces {
+        let (mut before, after) = self.split(position);
+        before.push(Piece(slot, len));
+        before.extend(after);
+        Pieces::new(&before)
+    }
+
+    /// Takes the positions `start..start + len` away.
+    #[must_use]
+    pub fn delete(&self, start: u64, len: u64) -> Pieces {
+        let (mut before, _) = self.split(start);
+        let (_, after) = self.split(start.saturating_add(len));
+        before.extend(after);
+        Pieces::new(&before)
+    }
+
+    /// The pieces before and from `position`.
+    fn split(&self, position: u64) -> (Vec<Piece>, Vec<Piece>) {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for (&Piece(slot, len), &start) in self.pieces.iter().zip(&self.starts) {
+            let head = position.saturating_sub(start).min(len);
+            if head > 0 {
+                before.push(Piece(slot, head));
+            }
+            if head < len {
+                after.push(Piece(slot + head, len - head));
+            }
+        }
+        (before, after)
+    }
+
+    /// A table that finds positions by slot.
+    pub fn by_slot(&self) -> BySlot {
+        let mut pieces: Vec<(u64, u64, u64)> = self
+            .pieces
+            .iter()
+            .zip(&self.starts)
+            .map(|(&Piece(slot, len), &start)| (slot, len, start))
+            .collect();
+        pieces.sort_unstable();
+        BySlot(pieces)
+    }
+}
+
+/// Finds the position of a slot: `(slot, len, position)`, sorted by slot.
+pub struct BySlot(Vec<(u64, u64, u64)>);
+
+impl BySlot {
+    /// The position of a slot; `None` when it is not on the axis.
+    pub fn position(&self, slot: u64) -> Option<u64> {
+        let before = self.0.partition_point(|&(first, _, _)| first <= slot);
+        let &(first, len, position) = self.0.get(before.checked_sub(1)?)?;
+        (slot - first < len).then(|| position + (slot - first))
+    }
+
+    /// Of the slots `slot..slot + len`, the first that is on the axis: how many
+    /// come before it, and its position.
+    pub fn first_in(&self, slot: u64, len: u64) -> Option<(u64, u64)> {
+        if let Some(position) = self.position(slot) {
+            return Some((0, position));
+        }
+        let next = self.0.partition_point(|&(first, _, _)| first < slot);
+        let &(first, _, position) = self.0.get(next)?;
+        (first - slot < len).then_some((first - slot, position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(pieces: &Pieces) -> Vec<u64> {
+        (0..pieces.len())
+            .map(|position| pieces.slot(position).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn random_edits_agree_with_a_plain_list() {
+        let mut seed = 42u64;
+        let mut below = |n: u64| {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (seed >> 33) % n
+        };
+        for _ in 0..200 {
+            let (mut list, mut pieces, mut next) = (Vec::new(), Pieces::default(), 0);
+            for _ in 0..40 {
+                let len = 1 + below(5);
+                if below(3) > 0 || list.is_empty() {
+                    let at = below(list.len() as u64 + 1);
+                    let new = next..next + len;
+                    list.splice(at as usize..at as usize, new);
+                    pieces = pieces.insert(at, next, len);
+                    next += len + below(2);
+                } else {
+                    let at = below(list.len() as u64);
+                    let end = (at + len).min(list.len() as u64);
+                    list.drain(at as usize..end as usize);
+                    pieces = pieces.delete(at, len);
+                }
+                assert_eq!(slots(&pieces), list);
+                let by_slot = pieces.by_slot();
+                for slot in 0..next {
+                    let expected = list.iter().position(|&found| found == slot);
+                    assert_eq!(by_slot.position(slot), expected.map(|p| p as u64));
+                }
+                let start = below(list.len() as u64 + 1);
+                let read = pieces.runs(start, 7).into_iter().flat_map(|run| {
+                    assert!(run.len > 0);
+                    run.slot..run.slot + run.len
+                });
+                let expected: Vec<u64> =
+                    list.iter().skip(start as usize).take(7).copied().collect();
+                assert_eq!(read.collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cube_that_was_only_appended_to_has_one_piece_per_axis() {
+        let pieces = Pieces::default()
+            .insert(0, 0, 3)
+            .insert(3, 3, 4)
+            .insert(7, 7, 1);
+        assert_eq!(pieces.as_slice(), [Piece(0, 8)]);
+    }
+}

@@ -1,0 +1,180 @@
+//! The frames' records, block by block.
+//!
+//! Blocks are never changed. Small ones are merged when eight of about one size
+//! have gathered, so their number stays logarithmic and a record is rewritten a
+//! few times at most.
+
+use super::Coordinates;
+use super::pieces::BySlot;
+use super::snapshot::{Snapshot, read_checked};
+use crate::error::Result;
+use crate::format::catalog::{LedgerBlock, Piece};
+use crate::format::ledger::{self, MAX_UNPACKED, Record};
+use crate::region::MAX_RANK;
+use crate::storage::Storage;
+
+/// So many blocks of about one size become one.
+const MERGE: usize = 8;
+
+/// Blocks that unpack to more are left as they are.
+const MERGE_UP_TO: u64 = MAX_UNPACKED / 4;
+
+/// Lines of records that are not yet in a block.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) lines: Vec<u8>,
+    pub(super) frames: u64,
+    pub(super) lo: Vec<u64>,
+    pub(super) hi: Vec<u64>,
+}
+
+impl Pending {
+    pub(super) fn push(&mut self, record: &Record) -> Result<()> {
+        serde_json::to_writer(&mut self.lines, record).map_err(|error| {
+            crate::error::Error::input(format!("cannot write a record: {error}"))
+        })?;
+        self.lines.push(b'\n');
+        let (lo, hi) = record.bounds();
+        self.widen(&lo, &hi);
+        self.frames += 1;
+        Ok(())
+    }
+
+    fn widen(&mut self, lo: &[u64], hi: &[u64]) {
+        if self.lo.is_empty() {
+            (self.lo, self.hi) = (lo.to_vec(), hi.to_vec());
+        }
+        for axis in 0..MAX_RANK {
+            self.lo[axis] = self.lo[axis].min(lo[axis]);
+            self.hi[axis] = self.hi[axis].max(hi[axis]);
+        }
+    }
+
+    /// Takes the newest blocks of `blocks` in, where eight of about one size,
+    /// this one counted, stand at its end.
+    pub(super) fn merge(
+        &mut self,
+        storage: &dyn Storage,
+        blocks: &mut Vec<LedgerBlock>,
+    ) -> Result<()> {
+        let class = |bytes: u64| bytes.max(1).ilog2() / 3;
+        loop {
+            let mine = class(self.lines.len() as u64);
+            let alike = blocks
+                .iter()
+                .rev()
+                .take_while(|block| class(block.unpacked) <= mine);
+            let count = alike.count();
+            let tail = &blocks[blocks.len() - count..];
+            let together: u64 = tail.iter().map(|block| block.unpacked).sum();
+            if count + 1 < MERGE || together + self.lines.len() as u64 > MERGE_UP_TO {
+                return Ok(());
+            }
+            let mut lines = Vec::new();
+            for block in blocks.split_off(blocks.len() - count) {
+                lines.extend(read_lines(storage, &block)?);
+                self.frames += block.frames;
+                self.widen(&block.lo, &block.hi);
+            }
+            lines.append(&mut self.lines);
+            self.lines = lines;
+        }
+    }
+}
+
+fn read_lines(storage: &dyn Storage, block: &LedgerBlock) -> Result<Vec<u8>> {
+    let packed = read_checked(storage, &block.extent, "ledger block")?;
+    ledger::unpack(block, &packed)
+}
+
+/// Where frames stand now: the position of a slot on every axis.
+pub struct Positions([BySlot; MAX_RANK]);
+
+impl Positions {
+    /// Position of the frame's first sample that the cube still holds, and
+    /// whether it holds all of them one after the other, in order; `None` when
+    /// the frame was taken out.
+    pub fn of(&self, record: &Record) -> Option<(Coordinates, bool)> {
+        let mut first = [0; MAX_RANK];
+        let mut whole = true;
+        for (axis, runs) in record.slots.iter().take(MAX_RANK).enumerate() {
+            let mut expected = None;
+            for &Piece(slot, len) in runs {
+                // Within a run, positions follow each other exactly when its
+                // ends are as far apart as its slots.
+                let Some((skipped, start)) = self.0[axis].first_in(slot, len) else {
+                    whole = false;
+                    continue;
+                };
+                let end = self.0[axis].position(slot + (len - 1));
+                whole &= skipped == 0 && end == start.checked_add(len - 1);
+                whole &= expected.is_none_or(|expected| expected == start);
+                if expected.is_none() {
+                    first[axis] = start;
+                }
+                expected = Some(start + len);
+            }
+            expected?;
+        }
+        Some((first, whole))
+    }
+}
+
+impl Snapshot {
+    /// Finds positions by slot on every axis.
+    pub fn positions(&self) -> Positions {
+        Positions(std::array::from_fn(|axis| self.pieces[axis].by_slot()))
+    }
+
+    /// Calls `each` for every record, in order of arrival, also of frames that
+    /// were taken out since; stops at the first error.
+    pub fn for_each_record(&self, each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+        for block in &self.catalog.ledger {
+            for record in self.records_of(block)? {
+                each(record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of the frame with this number.
+    pub fn record(&self, frame: u64) -> Result<Option<Record>> {
+        let blocks = &self.catalog.ledger;
+        let holds =
+            |block: &&LedgerBlock| block.first <= frame && frame - block.first < block.frames;
+        let Some(block) = blocks.iter().find(holds) else {
+            return Ok(None);
+        };
+        let mut records = self.records_of(block)?.into_iter();
+        Ok(records.nth((frame - block.first) as usize))
+    }
+
+    /// The frame that a sample came with, by the sample's slots: the last one
+    /// that arrived, should several hold them. `None` in void.
+    pub fn record_at(&self, slots: &Coordinates) -> Result<Option<Record>> {
+        for block in self.catalog.ledger.iter().rev() {
+            let ranges = block.lo.iter().zip(&block.hi).zip(slots);
+            if ranges
+                .into_iter()
+                .any(|((lo, hi), slot)| slot < lo || hi <= slot)
+            {
+                continue;
+            }
+            let found = self.records_of(block)?.into_iter().rev().find(|record| {
+                record.slots.iter().zip(slots).all(|(runs, &at)| {
+                    let holds = |&Piece(slot, len): &Piece| slot <= at && at - slot < len;
+                    runs.iter().any(holds)
+                })
+            });
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn records_of(&self, block: &LedgerBlock) -> Result<Vec<Record>> {
+        let lines = read_lines(self.storage.as_ref(), block)?;
+        ledger::records(block, &lines)
+    }
+}

@@ -1,0 +1,376 @@
+//! One commit, readable for ever: what it refers to is never overwritten.
+
+use std::sync::{Arc, OnceLock};
+
+use super::Coordinates;
+use super::index::{IndexReader, show_tile};
+use super::pieces::Pieces;
+use super::tiles::{Geometry, Segment, cut_span};
+use crate::error::{Error, Kind, Result};
+use crate::format::catalog::Catalog;
+use crate::format::patches::PatchReader;
+use crate::format::superblock::{SUPERBLOCK_AT, SUPERBLOCK_BYTES, Superblock};
+use crate::format::{Extent, MAX_CATALOG_BYTES};
+use crate::kernels::copy::{Layout, copy_box, fill};
+use crate::region::{MAX_RANK, Span, show_shape, volume};
+use crate::storage::{Bytes, Storage};
+
+/// Tiles asked for ahead of their use.
+const TILES_AHEAD: usize = 64;
+
+/// One commit of a cube.
+pub struct Snapshot {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) catalog: Catalog,
+    /// Where the catalog stands.
+    pub(super) extent: Extent,
+    pub(super) pieces: [Pieces; MAX_RANK],
+    pub(super) geometry: Geometry,
+    committed: u64,
+    patches: OnceLock<Vec<Bytes>>,
+}
+
+/// The newest valid superblock, and which of the two it is.
+///
+/// # Errors
+/// When neither holds; of two reasons the more telling one is given.
+pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<(Superblock, usize)> {
+    let len = storage.len()?;
+    if len == 0 {
+        return Err(Error::input("is empty, not a cube"));
+    }
+    let mut best: Option<(Superblock, usize)> = None;
+    let mut reason: Option<Error> = None;
+    for (slot, &at) in SUPERBLOCK_AT.iter().enumerate() {
+        let bytes = (SUPERBLOCK_BYTES as u64).min(len.saturating_sub(at));
+        let found = storage
+            .read(at.min(len), bytes)
+            .and_then(|bytes| Superblock::decode(&bytes));
+        match found {
+            Ok(found) => {
+                if best
+                    .as_ref()
+                    .is_none_or(|(best, _)| best.sequence < found.sequence)
+                {
+                    best = Some((found, slot));
+                }
+            }
+            // A newer program wrote here: what the other slot says is old.
+            Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+            Err(error) => {
+                if reason
+                    .as_ref()
+                    .is_none_or(|reason| reason.kind() == Kind::Input)
+                {
+                    reason = Some(error);
+                }
+            }
+        }
+    }
+    let Some((superblock, slot)) = best else {
+        return Err(reason.unwrap_or_else(|| Error::input("is not a cube")));
+    };
+    if len < superblock.committed {
+        return Err(Error::damaged(format!(
+            "is cut short: it has {len} bytes, the cube needs {}",
+            superblock.committed
+        ))
+        .hint("copy it again from where it came; what is left cannot be trusted"));
+    }
+    Ok((superblock, slot))
+}
+
+/// Reads bytes and holds them against their check.
+pub(super) fn read_checked(storage: &dyn Storage, extent: &Extent, what: &str) -> Result<Bytes> {
+    let bytes = storage.read(extent.at, extent.bytes)?;
+    let found = crc32c::crc32c(&bytes);
+    if found != extent.check {
+        return Err(Error::damaged(format!(
+            "{what} at byte {}: checksum is {found:08x}, expected {:08x}",
+            extent.at, extent.check
+        )));
+    }
+    Ok(bytes)
+}
+
+impl Snapshot {
+    /// Opens the newest commit. Takes no lock.
+    pub fn open(storage: Arc<dyn Storage>) -> Result<Snapshot> {
+        // A writer may commit between the reading of the superblock and that of
+        // the catalog; the commit read then is older, and still all there.
+        let (superblock, _) = choose_superblock(storage.as_ref())?;
+        Snapshot::at(storage, &superblock.catalog, superblock.committed)
+    }
+
+    /// Opens the commit whose catalog stands at `extent`.
+    pub fn at(storage: Arc<dyn Storage>, extent: &Extent, committed: u64) -> Result<Snapshot> {
+        if extent.bytes > MAX_CATALOG_BYTES {
+            return Err(Error::damaged(format!(
+                "a catalog of {} bytes, more than {MAX_CATALOG_BYTES}",
+                extent.bytes
+            )));
+        }
+        let bytes = read_checked(storage.as_ref(), extent, "catalog")
+            .map_err(|error| error.hint("the newest commit is lost; older ones may be whole"))?;
+        let catalog = Catalog::decode(&bytes, committed)?;
+        Ok(Snapshot::new(storage, catalog, *extent, committed))
+    }
+
+    pub(super) fn new(
+        storage: Arc<dyn Storage>,
+        catalog: Catalog,
+        extent: Extent,
+        committed: u64,
+    ) -> Snapshot {
+        let pieces = std::array::from_fn(|axis| match catalog.axes.get(axis) {
+            Some(axis) => Pieces::new(&axis.pieces),
+            None => Pieces::single(),
+        });
+        let geometry = Geometry::new(&catalog.tile, catalog.dtype);
+        Snapshot {
+            storage,
+            catalog,
+            extent,
+            pieces,
+            geometry,
+            committed,
+            patches: OnceLock::new(),
+        }
+    }
+
+    /// Everything the commit says about itself.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Lengths of the axes, x first, 3 to 8 of them.
+    pub fn shape(&self) -> Vec<u64> {
+        let rank = self.catalog.axes.len();
+        self.pieces[..rank].iter().map(Pieces::len).collect()
+    }
+
+    /// The piece table of an axis, also of one beyond the last.
+    pub fn pieces(&self, axis: usize) -> &Pieces {
+        &self.pieces[axis]
+    }
+
+    /// The commit that was current when this one's command began.
+    pub fn previous(&self) -> Result<Option<Snapshot>> {
+        let previous = self.catalog.previous.as_ref();
+        previous
+            .map(|extent| Snapshot::at(self.storage.clone(), extent, self.committed))
+            .transpose()
+    }
+
+    /// Reads the samples at these positions (one span per axis, x first; axes
+    /// left out are at their first position) into `out`, as little-endian
+    /// values, x fastest.
+    ///
+    /// # Errors
+    /// When the file is damaged where the samples are, or cannot be read.
+    pub fn read(&self, spans: &[Span], out: &mut [u8]) -> Result<()> {
+        let mut request = [Span::run(0, 1); MAX_RANK];
+        request[..spans.len()].copy_from_slice(spans);
+        let lens = request.map(|span| span.len);
+        let samples = usize::try_from(volume(&lens)?).ok();
+        if samples.and_then(|samples| samples.checked_mul(self.geometry.size)) != Some(out.len()) {
+            return Err(Error::input(format!(
+                "{} samples of {} do not fill {} bytes",
+                show_shape(&lens),
+                self.catalog.dtype,
+                out.len()
+            )));
+        }
+        for (axis, span) in request.iter().enumerate() {
+            let len = self.pieces[axis].len();
+            if span.len > 0 && span.start.max(span.at(span.len - 1)) >= len {
+                return Err(Error::input(format!("axis {} has length {len}", axis + 1)));
+            }
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        let segments: [Vec<Segment>; MAX_RANK] = std::array::from_fn(|axis| {
+            cut_span(&self.pieces[axis], &request[axis], self.geometry.tile[axis])
+        });
+        let mut strides = [0; MAX_RANK];
+        let mut stride = self.geometry.size;
+        for (slot, &len) in strides.iter_mut().zip(&lens) {
+            *slot = stride as isize;
+            stride *= len as usize;
+        }
+        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog.index);
+        let mut ahead: Vec<(Option<u64>, [Segment; MAX_RANK])> = Vec::with_capacity(TILES_AHEAD);
+        let mut counter = [0usize; MAX_RANK];
+        loop {
+            let boxed: [Segment; MAX_RANK] =
+                std::array::from_fn(|axis| segments[axis][counter[axis]]);
+            let tile = boxed.map(|segment| segment.tile);
+            let at = index.tile(&tile)?;
+            ahead.push((at, boxed));
+            let more = advance(&mut counter, &segments);
+            if ahead.len() == TILES_AHEAD || !more {
+                self.read_boxes(&ahead, &strides, out)?;
+                ahead.clear();
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Copies one box out of each of some tiles.
+    fn read_boxes(
+        &self,
+        boxes: &[(Option<u64>, [Segment; MAX_RANK])],
+        strides: &[isize; MAX_RANK],
+        out: &mut [u8],
+    ) -> Result<()> {
+        if boxes.len() > 1 {
+            let ranges: Vec<_> = boxes
+                .iter()
+                .filter_map(|(at, boxed)| at.map(|at| self.touched(at, boxed)))
+                .collect();
+            self.storage.will_need(&ranges);
+        }
+        for (at, boxed) in boxes {
+            let lens = boxed.map(|segment| segment.len as usize);
+            let first = boxed.map(|segment| segment.first);
+            let start: usize = first
+                .iter()
+                .zip(strides)
+                .map(|(&first, &stride)| first as usize * stride as usize)
+                .sum();
+            let target = Layout {
+                start,
+                strides: *strides,
+            };
+            let Some(at) = *at else {
+                self.fill_box(&lens, &target, out);
+                continue;
+            };
+            let (from, bytes) = self.touched(at, boxed);
+            let stored = self.storage.read(from, bytes)?;
+            let mut source = self.geometry.layout(&boxed.map(|segment| segment.inner));
+            source.start -= (from - at) as usize;
+            for (stride, segment) in source.strides.iter_mut().zip(boxed) {
+                *stride *= segment.step as isize;
+            }
+            copy_box(
+                self.geometry.size,
+                self.catalog.mask,
+                &lens,
+                (&stored, &source),
+                (&mut *out, &target),
+            );
+            self.patch_box(at, boxed, &target, out)?;
+        }
+        Ok(())
+    }
+
+    /// Range of the file, `(at, bytes)`, that holds a box of the tile at `at`.
+    fn touched(&self, at: u64, boxed: &[Segment; MAX_RANK]) -> (u64, u64) {
+        let mut lo = boxed.map(|segment| segment.inner);
+        let mut hi = lo;
+        for (axis, segment) in boxed.iter().enumerate() {
+            let last = segment
+                .inner
+                .wrapping_add_signed(segment.step * (segment.len as i64 - 1));
+            lo[axis] = lo[axis].min(last);
+            hi[axis] = hi[axis].max(last);
+        }
+        let from = self.geometry.offset(&lo);
+        let to = self.geometry.offset(&hi) + self.geometry.size;
+        (at + from as u64, (to - from) as u64)
+    }
+
+    fn fill_box(&self, lens: &[usize; MAX_RANK], target: &Layout, out: &mut [u8]) {
+        // A source whose every stride is 0 repeats its one sample.
+        let mut sample = [0; 8];
+        fill(&mut sample, self.catalog.pad, self.geometry.size);
+        let source = Layout {
+            start: 0,
+            strides: [0; MAX_RANK],
+        };
+        copy_box(
+            self.geometry.size,
+            0,
+            lens,
+            (&sample, &source),
+            (out, target),
+        );
+    }
+
+    /// Puts the patches that fall in a box over what was read.
+    fn patch_box(
+        &self,
+        at: u64,
+        boxed: &[Segment; MAX_RANK],
+        target: &Layout,
+        out: &mut [u8],
+    ) -> Result<()> {
+        for set in self.patch_sets()? {
+            for (element, bits) in PatchReader::new(set, self.catalog.dtype)?.of_tile(at) {
+                let inner = self.geometry.inner(u64::from(element));
+                let mut to = target.start;
+                let inside = boxed.iter().zip(inner).zip(target.strides).all(
+                    |((segment, inner), stride)| {
+                        let ahead = inner as i64 - segment.inner as i64;
+                        let number = ahead / segment.step;
+                        let hit = ahead % segment.step == 0
+                            && 0 <= number
+                            && (number as u64) < segment.len;
+                        to = to.wrapping_add_signed(number as isize * stride);
+                        hit
+                    },
+                );
+                if inside {
+                    let size = self.geometry.size;
+                    out[to..to + size].copy_from_slice(&bits.to_le_bytes()[..size]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The patch sets, oldest first, read and checked once.
+    pub(super) fn patch_sets(&self) -> Result<&[Bytes]> {
+        if let Some(sets) = self.patches.get() {
+            return Ok(sets);
+        }
+        let mut sets = Vec::with_capacity(self.catalog.patches.len());
+        for set in &self.catalog.patches {
+            let bytes = read_checked(self.storage.as_ref(), &set.extent, "patch set")?;
+            PatchReader::new(&bytes, self.catalog.dtype)?;
+            sets.push(bytes);
+        }
+        Ok(self.patches.get_or_init(|| sets))
+    }
+
+    /// Offset of the tile that holds these slots, and the sample's number in it;
+    /// `None` in void.
+    pub fn find(&self, slots: &Coordinates) -> Result<Option<(u64, u32)>> {
+        let tile: Coordinates = std::array::from_fn(|axis| slots[axis] / self.geometry.tile[axis]);
+        let inner: Coordinates = std::array::from_fn(|axis| slots[axis] % self.geometry.tile[axis]);
+        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog.index);
+        let Some(at) = index.tile(&tile)? else {
+            return Ok(None);
+        };
+        let element = self.geometry.offset(&inner) / self.geometry.size;
+        let element = u32::try_from(element)
+            .map_err(|_| Error::damaged(format!("tile {} is too large", show_tile(&tile))))?;
+        Ok(Some((at, element)))
+    }
+}
+
+/// Steps to the next combination of segments, x fastest; false after the last.
+fn advance(counter: &mut [usize; MAX_RANK], segments: &[Vec<Segment>; MAX_RANK]) -> bool {
+    for axis in 0..MAX_RANK {
+        counter[axis] += 1;
+        if counter[axis] < segments[axis].len() {
+            return true;
+        }
+        counter[axis] = 0;
+    }
+    false
+}

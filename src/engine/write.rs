@@ -1,0 +1,526 @@
+//! Samples into tiles, a row of tiles at a time.
+//!
+//! Frames that go to consecutive slots are written together: for each row of
+//! tiles (those that differ in x alone) the rows of pixels are read from every
+//! frame, put where they belong in a buffer of whole tiles, and stored with as
+//! few writes as there are gaps. While one buffer is stored by a second thread
+//! the next is filled, so memory is two buffers, whatever the size of the frames.
+//!
+//! Every sample goes to a slot of the insertion axis that nothing was ever
+//! written to. So of a tile that existed before, the layers of those slots may be
+//! stored whole where they are one run of bytes; where they are not, the tile is
+//! read, filled in and stored again, which writes the same bytes over the others.
+
+use std::ops::Range;
+use std::sync::mpsc;
+
+use super::Coordinates;
+use super::edit::{Edit, Placement};
+use super::tiles::{Geometry, Segment, cut_runs};
+use crate::error::{Error, Result};
+use crate::kernels::copy::{Layout, copy_box, fill};
+use crate::region::MAX_RANK;
+use crate::storage::Storage;
+
+/// Rows are read from a frame in runs of about this many bytes.
+const READ_BYTES: usize = 512 << 10;
+
+/// Samples of one frame, as the cube is to hold them.
+pub trait Samples: Send {
+    /// Fills `out` with the samples from the linear index `first` (x fastest),
+    /// little-endian, of the cube's type.
+    fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()>;
+}
+
+/// A frame to be written.
+pub struct Part<'a> {
+    /// Where it goes.
+    pub placement: Placement,
+    /// What it holds.
+    pub samples: Box<dyn Samples + 'a>,
+}
+
+/// What was stored of a frame: the CRC-32C of its samples, or why it could not
+/// be read.
+pub type Outcome = Result<u32>;
+
+/// A part with its runs cut at tile edges.
+struct Cut<'p, 'a> {
+    part: &'p mut Part<'a>,
+    segments: [Vec<Segment>; MAX_RANK],
+    /// Samples from one pixel to the next on each axis of the frame.
+    pitches: Coordinates,
+    samples: u64,
+    check: RunningCheck,
+    failed: Option<Error>,
+}
+
+/// CRC-32C of a frame whose samples arrive in any order: the check of a whole is
+/// the sum (XOR) of the checks of its pieces, each shifted by the bytes behind it.
+#[derive(Default)]
+struct RunningCheck {
+    sum: u32,
+    /// The piece that is growing: its bytes end at `end`.
+    run: u32,
+    end: u64,
+}
+
+impl RunningCheck {
+    fn add(&mut self, at: u64, bytes: &[u8], total: u64) {
+        if at != self.end {
+            self.close(total);
+        }
+        self.run = crc32c::crc32c_append(self.run, bytes);
+        self.end = at + bytes.len() as u64;
+    }
+
+    fn close(&mut self, total: u64) {
+        let behind = total.saturating_sub(self.end);
+        let behind = usize::try_from(behind).unwrap_or(usize::MAX);
+        self.sum ^= crc32c::crc32c_combine(self.run, 0, behind);
+        self.run = 0;
+    }
+
+    fn finish(mut self, total: u64) -> u32 {
+        self.close(total);
+        self.sum
+    }
+}
+
+/// A buffer of tiles, and what of it goes where in the file.
+#[derive(Default)]
+struct Job {
+    buffer: Vec<u8>,
+    /// Ranges that get disk under them, in one piece.
+    reserve: Vec<(u64, u64)>,
+    writes: Vec<(u64, Range<usize>)>,
+}
+
+/// Columns of a frame in one tile of a row: the tile's number in the buffer, and
+/// which they are.
+type Column = (usize, Segment);
+
+/// A buffer that is being filled.
+struct Fill<'b> {
+    geometry: Geometry,
+    mask: u64,
+    buffer: &'b mut [u8],
+    scratch: &'b mut Vec<u8>,
+    progress: &'b dyn Fn(u64),
+}
+
+/// One tile of a row.
+struct Target {
+    tile: Coordinates,
+    /// Where it is in the file, when it existed before.
+    old: Option<u64>,
+    at: u64,
+}
+
+impl Edit<'_> {
+    /// Writes frames. They were placed along one axis; `budget` bounds the bytes
+    /// of the buffers; `progress` is told of bytes as they are read.
+    ///
+    /// A frame that cannot be read has an error for outcome, and its positions
+    /// are to be taken out again; the other frames are written all the same.
+    ///
+    /// # Errors
+    /// When the cube cannot be written: then nothing of the edit may be kept.
+    pub fn write(
+        &mut self,
+        parts: &mut [Part<'_>],
+        budget: u64,
+        progress: &dyn Fn(u64),
+    ) -> Result<Vec<Outcome>> {
+        self.cover()?;
+        let storage = self.writer.storage.clone();
+        let mut cuts: Vec<Cut<'_, '_>> = parts
+            .iter_mut()
+            .map(|part| Cut::new(part, &self.geometry))
+            .collect();
+        let stored = std::thread::scope(|scope| {
+            let (full, jobs) = mpsc::sync_channel::<Job>(0);
+            let (done, empty) = mpsc::channel::<Job>();
+            let keeper = scope.spawn(move || store_jobs(storage.as_ref(), &jobs, &done));
+            let filled = self.fill_rows(&mut cuts, budget, progress, &full, &empty);
+            drop(full);
+            let stored = keeper
+                .join()
+                .unwrap_or_else(|_| Err(Error::unsupported("the writing thread panicked")));
+            // What stopped the keeper also stopped the filling: its error is the cause.
+            stored.and(filled)
+        });
+        if stored.is_err() {
+            self.writer.spend();
+        }
+        stored?;
+        let size = self.geometry.size as u64;
+        Ok(cuts
+            .into_iter()
+            .map(|cut| match cut.failed {
+                Some(error) => Err(error),
+                None => Ok(cut.check.finish(cut.samples * size)),
+            })
+            .collect())
+    }
+
+    /// Fills a buffer for every row of tiles that the frames touch.
+    fn fill_rows(
+        &mut self,
+        cuts: &mut [Cut<'_, '_>],
+        budget: u64,
+        progress: &dyn Fn(u64),
+        full: &mpsc::SyncSender<Job>,
+        empty: &mpsc::Receiver<Job>,
+    ) -> Result<()> {
+        let tiles: [Vec<u64>; MAX_RANK] = std::array::from_fn(|axis| {
+            let all = cuts.iter().flat_map(|cut| &cut.segments[axis]);
+            let mut tiles: Vec<u64> = all.map(|segment| segment.tile).collect();
+            tiles.sort_unstable();
+            tiles.dedup();
+            tiles
+        });
+        if tiles.iter().any(Vec::is_empty) {
+            return Ok(());
+        }
+        let pitch = self.geometry.pitch();
+        let per_chunk = usize::try_from((budget / 2 / pitch).max(1)).unwrap_or(usize::MAX);
+        let mut scratch = Vec::new();
+        let mut made = 0;
+        let mut counter = [0; MAX_RANK];
+        loop {
+            let row: Coordinates = std::array::from_fn(|axis| tiles[axis][counter[axis]]);
+            for chunk in tiles[0].chunks(per_chunk) {
+                if !cuts.iter().any(|cut| cut.touches(&row, chunk)) {
+                    continue;
+                }
+                let mut job = match made {
+                    0 | 1 => Job::default(),
+                    // The channel closes early only when storing failed.
+                    _ => match empty.recv() {
+                        Ok(job) => job,
+                        Err(_) => return Ok(()),
+                    },
+                };
+                made += 1;
+                self.fill_row(cuts, &row, chunk, &mut job, &mut scratch, progress)?;
+                if full.send(job).is_err() {
+                    return Ok(());
+                }
+            }
+            // The next row; x is done in chunks.
+            let step = (1..MAX_RANK).find(|&axis| {
+                counter[axis] += 1;
+                let more = counter[axis] < tiles[axis].len();
+                counter[axis] *= usize::from(more);
+                more
+            });
+            if step.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fills one buffer: the tiles of `row` whose x coordinate is in `chunk`.
+    fn fill_row(
+        &mut self,
+        cuts: &mut [Cut<'_, '_>],
+        row: &Coordinates,
+        chunk: &[u64],
+        job: &mut Job,
+        scratch: &mut Vec<u8>,
+        progress: &dyn Fn(u64),
+    ) -> Result<()> {
+        let geometry = self.geometry;
+        let pitch = geometry.pitch() as usize;
+        job.buffer.resize(chunk.len() * pitch, 0);
+        job.reserve.clear();
+        job.writes.clear();
+        let targets = self.find_targets(row, chunk)?;
+        let layers = new_layers(cuts, row, &geometry);
+        for (target, buffer) in targets.iter().zip(job.buffer.chunks_exact_mut(pitch)) {
+            let range = self.stored_range(target, &layers);
+            let covered: u64 = cuts.iter().map(|cut| cut.covers(&target.tile)).sum();
+            match target.old {
+                Some(at) if layers.is_none() => {
+                    let stored = self.writer.storage.read(at, geometry.bytes as u64)?;
+                    buffer[..geometry.bytes].copy_from_slice(&stored);
+                }
+                // The frames fill all of it.
+                _ if covered * geometry.size as u64 == range.len() as u64 => {}
+                _ => fill(
+                    &mut buffer[range],
+                    self.catalog.pad ^ self.catalog.mask,
+                    geometry.size,
+                ),
+            }
+        }
+        for cut in cuts.iter_mut().filter(|cut| cut.failed.is_none()) {
+            let mut fill = Fill {
+                geometry,
+                mask: self.catalog.mask,
+                buffer: &mut job.buffer,
+                scratch,
+                progress,
+            };
+            if let Err(error) = cut.read_row(row, chunk, &mut fill) {
+                cut.failed = Some(error);
+            }
+        }
+        self.plan_writes(&targets, layers, job);
+        Ok(())
+    }
+
+    /// Where the tiles of a row are; those that are not yet get their place.
+    fn find_targets(&mut self, row: &Coordinates, chunk: &[u64]) -> Result<Vec<Target>> {
+        let mut tile = *row;
+        let tiles: Vec<Coordinates> = chunk
+            .iter()
+            .map(|&x| {
+                tile[0] = x;
+                tile
+            })
+            .collect();
+        let found = self.find_tiles(&tiles)?;
+        let mut targets = Vec::with_capacity(tiles.len());
+        for (tile, old) in tiles.into_iter().zip(found) {
+            let at = match old {
+                Some(at) => at,
+                None => {
+                    let at = self.allocate(self.geometry.pitch())?;
+                    self.fresh.insert(tile, at);
+                    at
+                }
+            };
+            targets.push(Target { tile, old, at });
+        }
+        Ok(targets)
+    }
+
+    /// Which bytes of a tile are stored: all, or the new layers alone.
+    fn stored_range(&self, target: &Target, layers: &Option<Range<usize>>) -> Range<usize> {
+        // Without the mask a byte that was never written is not pad.
+        let zero_is_pad = self.catalog.pad == self.catalog.mask;
+        match layers {
+            Some(layers) if target.old.is_some() || zero_is_pad => layers.clone(),
+            _ => 0..self.geometry.bytes,
+        }
+    }
+
+    /// Joins what adjoins into as few writes as there are gaps.
+    fn plan_writes(&self, targets: &[Target], layers: Option<Range<usize>>, job: &mut Job) {
+        let pitch = self.geometry.pitch();
+        for (number, target) in targets.iter().enumerate() {
+            let mut range = self.stored_range(target, &layers);
+            if range.len() == self.geometry.bytes {
+                // The gap up to the next tile is stored too, so that they join.
+                range.end = pitch as usize;
+            } else if target.old.is_none() {
+                match job.reserve.last_mut() {
+                    Some((last, len)) if *last + *len == target.at => *len += pitch,
+                    _ => job.reserve.push((target.at, pitch)),
+                }
+            }
+            let base = number * pitch as usize;
+            let at = target.at + range.start as u64;
+            let range = base + range.start..base + range.end;
+            match job.writes.last_mut() {
+                Some((last, bytes))
+                    if *last + bytes.len() as u64 == at && bytes.end == range.start =>
+                {
+                    bytes.end = range.end;
+                }
+                _ => job.writes.push((at, range)),
+            }
+        }
+    }
+}
+
+/// The bytes of a tile of this row that lie in the slots being inserted, when
+/// they are one run: then all of them are new. `None` when they are not.
+fn new_layers(
+    cuts: &[Cut<'_, '_>],
+    row: &Coordinates,
+    geometry: &Geometry,
+) -> Option<Range<usize>> {
+    let axis = cuts.first()?.part.placement.axis;
+    if geometry.tile[axis + 1..].iter().any(|&len| len > 1) {
+        return None;
+    }
+    let all = cuts.iter().flat_map(|cut| &cut.segments[axis]);
+    let here = all.filter(|segment| axis == 0 || segment.tile == row[axis]);
+    let (lo, hi) = here.fold((u64::MAX, 0), |(lo, hi), segment| {
+        (lo.min(segment.inner), hi.max(segment.inner + segment.len))
+    });
+    let stride = geometry.strides[axis] as usize;
+    // Along x the tiles of a row differ in which of their columns are new.
+    (axis > 0 && lo < hi).then(|| lo as usize * stride..hi as usize * stride)
+}
+
+impl<'p, 'a> Cut<'p, 'a> {
+    fn new(part: &'p mut Part<'a>, geometry: &Geometry) -> Cut<'p, 'a> {
+        let segments =
+            std::array::from_fn(|axis| cut_runs(&part.placement.slots[axis], geometry.tile[axis]));
+        let shape = part.placement.shape();
+        let mut pitches = [1; MAX_RANK];
+        let mut samples = 1;
+        for (pitch, &len) in pitches.iter_mut().zip(&shape) {
+            *pitch = samples;
+            samples *= len;
+        }
+        Cut {
+            part,
+            segments,
+            pitches,
+            samples,
+            check: RunningCheck::default(),
+            failed: None,
+        }
+    }
+
+    /// Segments of an axis that lie in this tile coordinate.
+    fn within(&self, axis: usize, tile: u64) -> impl Iterator<Item = &Segment> {
+        self.segments[axis]
+            .iter()
+            .filter(move |segment| segment.tile == tile)
+    }
+
+    fn touches(&self, row: &Coordinates, chunk: &[u64]) -> bool {
+        (1..MAX_RANK).all(|axis| self.within(axis, row[axis]).next().is_some())
+            && chunk.iter().any(|&x| self.within(0, x).next().is_some())
+    }
+
+    /// How many samples of this tile the frame has.
+    fn covers(&self, tile: &Coordinates) -> u64 {
+        if self.failed.is_some() {
+            return 0;
+        }
+        (0..MAX_RANK)
+            .map(|axis| {
+                self.within(axis, tile[axis])
+                    .map(|segment| segment.len)
+                    .sum::<u64>()
+            })
+            .product()
+    }
+
+    /// Reads the frame's pixels that lie in these tiles into the buffer.
+    fn read_row(&mut self, row: &Coordinates, chunk: &[u64], fill: &mut Fill<'_>) -> Result<()> {
+        let groups: [Vec<Segment>; MAX_RANK] = std::array::from_fn(|axis| match axis {
+            0 => Vec::new(),
+            _ => self.within(axis, row[axis]).copied().collect(),
+        });
+        if groups[1..].iter().any(Vec::is_empty) {
+            return Ok(());
+        }
+        let columns: Vec<Column> = self.segments[0]
+            .iter()
+            .filter_map(|segment| Some((chunk.binary_search(&segment.tile).ok()?, *segment)))
+            .collect();
+        // Columns whose pixels follow each other are read together; no pixel is
+        // read twice, or the check would count it twice.
+        let adjoin = |a: &Column, b: &Column| a.1.first + a.1.len == b.1.first;
+        for columns in columns.chunk_by(adjoin) {
+            self.read_columns(columns, &groups, fill)?;
+        }
+        Ok(())
+    }
+
+    fn read_columns(
+        &mut self,
+        columns: &[Column],
+        groups: &[Vec<Segment>; MAX_RANK],
+        fill: &mut Fill<'_>,
+    ) -> Result<()> {
+        let (Some((_, first)), Some((_, last))) = (columns.first(), columns.last()) else {
+            return Ok(());
+        };
+        let (first_x, end_x) = (first.first, last.first + last.len);
+        let size = fill.geometry.size;
+        let tile_pitch = fill.geometry.pitch() as usize;
+        let row_bytes = (end_x - first_x) as usize * size;
+        // Whole rows follow each other in the frame; parts of rows do not.
+        let whole_rows = first_x == 0 && end_x == self.pitches[1];
+        let rows_at_once = if whole_rows {
+            (READ_BYTES / row_bytes).max(1) as u64
+        } else {
+            1
+        };
+        let total = self.samples * size as u64;
+        // Which segment on each axis from z, and which pixel of it.
+        let mut segment = [0; MAX_RANK];
+        let mut pixel = [0; MAX_RANK];
+        loop {
+            let mut first = first_x;
+            let mut inner = [0; MAX_RANK];
+            for axis in 2..MAX_RANK {
+                let here = &groups[axis][segment[axis]];
+                first += (here.first + pixel[axis]) * self.pitches[axis];
+                inner[axis] = here.inner + pixel[axis];
+            }
+            for rows in &groups[1] {
+                let mut done = 0;
+                while done < rows.len {
+                    let count = rows_at_once.min(rows.len - done);
+                    fill.scratch.resize(row_bytes * count as usize, 0);
+                    let at = first + (rows.first + done) * self.pitches[1];
+                    self.part.samples.read(at, fill.scratch)?;
+                    self.check.add(at * size as u64, fill.scratch, total);
+                    (fill.progress)(fill.scratch.len() as u64);
+                    let mut lens = [1; MAX_RANK];
+                    lens[1] = count as usize;
+                    inner[1] = rows.inner + done;
+                    let mut source = Layout {
+                        start: 0,
+                        strides: [0; MAX_RANK],
+                    };
+                    source.strides[0] = size as isize;
+                    source.strides[1] = row_bytes as isize;
+                    for (number, column) in columns {
+                        inner[0] = column.inner;
+                        lens[0] = column.len as usize;
+                        source.start = (column.first - first_x) as usize * size;
+                        let buffer = &mut fill.buffer[number * tile_pitch..][..fill.geometry.bytes];
+                        let target = fill.geometry.layout(&inner);
+                        let from = (fill.scratch.as_slice(), &source);
+                        copy_box(size, fill.mask, &lens, from, (buffer, &target));
+                    }
+                    done += count;
+                }
+            }
+            let step = (2..MAX_RANK).find(|&axis| {
+                pixel[axis] += 1;
+                if pixel[axis] == groups[axis][segment[axis]].len {
+                    pixel[axis] = 0;
+                    segment[axis] += 1;
+                }
+                let more = segment[axis] < groups[axis].len();
+                segment[axis] *= usize::from(more);
+                more
+            });
+            if step.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Stores buffers until there are no more, and gives them back.
+fn store_jobs(
+    storage: &dyn Storage,
+    jobs: &mpsc::Receiver<Job>,
+    done: &mpsc::Sender<Job>,
+) -> Result<()> {
+    while let Ok(job) = jobs.recv() {
+        for &(at, bytes) in &job.reserve {
+            storage.allocate(at, bytes)?;
+        }
+        for (at, range) in &job.writes {
+            storage.write(*at, &job.buffer[range.clone()])?;
+            storage.written(*at, range.len() as u64);
+        }
+        // Nobody waits for the last buffers.
+        let _ = done.send(job);
+    }
+    Ok(())
+}

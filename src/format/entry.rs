@@ -1,0 +1,107 @@
+//! One entry of the index: where a tile stands, with a check of both.
+//!
+//! An entry goes from zero to whole once and never changes again. A write of it
+//! that was cut short at either end reads as void, as it was before, or as whole
+//! when all that matters arrived; anything else is damage and not a void.
+
+use super::take_u64;
+use crate::region::MAX_RANK;
+
+/// Bytes of one entry.
+pub const ENTRY_BYTES: u64 = 16;
+
+/// First and last byte of a whole entry. Tiles start at multiples of 4096, so
+/// the low byte of an offset is free to hold it.
+const MARKER: u8 = 0xc5;
+
+/// What an entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// There is no tile: its samples are the pad value.
+    Void,
+    /// The tile starts at this offset.
+    Tile(u64),
+    /// The entry is neither.
+    Damaged,
+}
+
+/// CRC-32C of the tile's coordinates and offset, as little-endian 64-bit numbers.
+fn check(tile: &[u64; MAX_RANK], at: u64) -> u32 {
+    let mut bytes = [0; 8 * (MAX_RANK + 1)];
+    for (slot, value) in bytes.chunks_exact_mut(8).zip(tile.iter().chain([&at])) {
+        slot.copy_from_slice(&value.to_le_bytes());
+    }
+    crc32c::crc32c(&bytes)
+}
+
+/// The entry of the tile with these coordinates, at offset `at`.
+pub fn encode(tile: &[u64; MAX_RANK], at: u64) -> [u8; ENTRY_BYTES as usize] {
+    let mut out = [0; ENTRY_BYTES as usize];
+    out[..8].copy_from_slice(&(at | u64::from(MARKER)).to_le_bytes());
+    out[8..12].copy_from_slice(&check(tile, at).to_le_bytes());
+    out[15] = MARKER;
+    out
+}
+
+/// Reads the entry of the tile with these coordinates.
+pub fn decode(tile: &[u64; MAX_RANK], bytes: &[u8; ENTRY_BYTES as usize]) -> Entry {
+    if bytes.iter().all(|&byte| byte == 0) {
+        return Entry::Void;
+    }
+    let at = take_u64(bytes, 0).unwrap_or(0) & !0xff;
+    if at != 0 && bytes[8..12] == check(tile, at).to_le_bytes() {
+        Entry::Tile(at)
+    } else if bytes[0] == 0 || bytes[15] == 0 {
+        Entry::Void
+    } else {
+        Entry::Damaged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TILE: [u64; MAX_RANK] = [3, 1, 4, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn an_entry_reads_back_only_at_its_own_coordinates() {
+        let bytes = encode(&TILE, 0x1234_5000);
+        assert_eq!(decode(&TILE, &bytes), Entry::Tile(0x1234_5000));
+        let mut other = TILE;
+        other[2] += 1;
+        assert_eq!(decode(&other, &bytes), Entry::Damaged);
+    }
+
+    #[test]
+    fn an_entry_cut_short_at_either_end_is_void() {
+        let bytes = encode(&TILE, 0x1234_5000);
+        for cut in 1..16 {
+            let mut head = [0; 16];
+            head[..cut].copy_from_slice(&bytes[..cut]);
+            let mut tail = [0; 16];
+            tail[cut..].copy_from_slice(&bytes[cut..]);
+            for part in [head, tail] {
+                let found = decode(&TILE, &part);
+                let whole = Entry::Tile(0x1234_5000);
+                assert!(found == Entry::Void || found == whole, "{cut}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_damage_or_without_effect() {
+        let bytes = encode(&TILE, 0x1234_5000);
+        for bit in 0..128 {
+            let mut bad = bytes;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let without_effect = bit < 8 || bit >= 96;
+            let expected = if without_effect {
+                Entry::Tile(0x1234_5000)
+            } else {
+                Entry::Damaged
+            };
+            assert_eq!(decode(&TILE, &bad), expected, "bit {bit}");
+        }
+    }
+}

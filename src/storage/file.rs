@@ -1,0 +1,212 @@
+//! A cube's file: one writer holds its lock, readers take none.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::RwLock;
+
+use rustix::fs::FallocateFlags;
+
+use super::map::Map;
+use super::{Bytes, Storage};
+use crate::error::{Error, IoContext, Result};
+
+/// Reads shorter than this are copied; a map would cost more in page faults.
+const COPY_BELOW: u64 = 16 * 1024;
+
+/// A file as storage.
+pub struct FileStorage {
+    file: File,
+    /// Covers the file's length at some moment; made when first needed and
+    /// made anew when a read goes past it.
+    map: RwLock<Option<Map>>,
+}
+
+/// What a writer does when another one holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Fail and name the holder.
+    Fail,
+    /// Wait until it is done.
+    Wait,
+}
+
+impl FileStorage {
+    /// Opens a file for reading.
+    pub fn open(path: &Path) -> Result<FileStorage> {
+        let file = File::open(path).doing("cannot open")?;
+        Self::new(file)
+    }
+
+    /// Opens a file for writing and takes its lock.
+    pub fn open_locked(path: &Path, busy: Busy) -> Result<FileStorage> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .doing("cannot open for writing")?;
+        let storage = Self::new(file)?;
+        storage.lock(busy)?;
+        Ok(storage)
+    }
+
+    /// Takes a file that is already open.
+    pub fn new(file: File) -> Result<FileStorage> {
+        let about = file.metadata().doing("cannot examine")?;
+        if about.is_dir() {
+            return Err(Error::input("is a directory, not a cube"));
+        }
+        if !about.is_file() {
+            return Err(Error::input(
+                "is not a regular file, so it cannot be a cube",
+            ));
+        }
+        Ok(FileStorage {
+            file,
+            map: RwLock::new(None),
+        })
+    }
+
+    /// Takes the writer's lock, which ends with the process.
+    pub fn lock(&self, busy: Busy) -> Result<()> {
+        match (self.file.try_lock(), busy) {
+            (Ok(()), _) => Ok(()),
+            (Err(TryLockError::WouldBlock), Busy::Wait) => {
+                self.file.lock().doing("cannot wait for the lock")
+            }
+            (Err(TryLockError::WouldBlock), Busy::Fail) => {
+                let holder = self.holder();
+                Err(
+                    Error::input(format!("another program is writing to this cube{holder}"))
+                        .hint("--wait waits until it is done"),
+                )
+            }
+            (Err(TryLockError::Error(error)), _) => Err(Error::io("cannot lock", error)),
+        }
+    }
+
+    /// Who holds the lock, as far as the kernel tells: ` (process 1234: cube)`.
+    fn holder(&self) -> String {
+        let find = || {
+            let about = self.file.metadata().ok()?;
+            let inode = format!(":{}", about.ino());
+            let locks = std::fs::read_to_string("/proc/locks").ok()?;
+            let line = locks.lines().find(|line| {
+                let mut words = line.split_whitespace();
+                words.nth(1) == Some("FLOCK") && words.any(|word| word.ends_with(&inode))
+            })?;
+            let process = line.split_whitespace().nth(4)?;
+            let name = std::fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+            Some(format!(" (process {process}: {})", name.trim()))
+        };
+        find().unwrap_or_default()
+    }
+
+    /// How many bytes the file takes on the disk.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        let about = self.file.metadata().doing("cannot examine")?;
+        Ok(about.blocks().saturating_mul(512))
+    }
+
+    fn mapped(&self, end: u64) -> Result<Option<Map>> {
+        let Ok(needed) = usize::try_from(end) else {
+            return Ok(None);
+        };
+        if let Ok(guard) = self.map.read() {
+            if let Some(map) = guard.as_ref().filter(|map| needed <= map.len()) {
+                return Ok(Some(map.clone()));
+            }
+        }
+        let len = usize::try_from(self.len()?).unwrap_or(usize::MAX);
+        if len < needed {
+            return Ok(None);
+        }
+        let map = Map::new(&self.file, len)?;
+        if let Ok(mut guard) = self.map.write() {
+            *guard = Some(map.clone());
+        }
+        Ok(Some(map))
+    }
+}
+
+impl Storage for FileStorage {
+    fn len(&self) -> Result<u64> {
+        Ok(self.file.metadata().doing("cannot examine")?.len())
+    }
+
+    fn read(&self, at: u64, bytes: u64) -> Result<Bytes> {
+        let ends = || {
+            let len = self.len().unwrap_or(0);
+            Error::damaged(format!(
+                "the file ends at byte {len}, but bytes {at} to {} are needed",
+                at.saturating_add(bytes)
+            ))
+        };
+        let end = at.checked_add(bytes).ok_or_else(ends)?;
+        if bytes < COPY_BELOW {
+            let mut copy = vec![0; usize::try_from(bytes).map_err(|_| ends())?];
+            return match self.file.read_exact_at(&mut copy, at) {
+                Ok(()) => Ok(Bytes::Owned(copy)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ends()),
+                Err(error) => Err(Error::io(format!("cannot read at byte {at}"), error)),
+            };
+        }
+        let map = self.mapped(end)?.ok_or_else(ends)?;
+        let (Ok(start), Ok(end)) = (usize::try_from(at), usize::try_from(end)) else {
+            return Err(ends());
+        };
+        map.view(start, end).map(Bytes::Mapped).ok_or_else(ends)
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<()> {
+        self.file
+            .write_all_at(data, at)
+            .map_err(|error| Error::io(format!("cannot write at byte {at}"), error))
+    }
+
+    fn extend(&self, bytes: u64) -> Result<()> {
+        if self.len()? < bytes {
+            self.file.set_len(bytes).doing("cannot grow the file")?;
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes) {
+            Ok(()) => Ok(()),
+            // A file system that cannot reserve still stores: holes read as
+            // zero, and a full disk shows when they are written.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.extend(at.saturating_add(bytes))
+            }
+            Err(error) => Err(Error::io(
+                format!("cannot reserve {bytes} bytes on the disk"),
+                error.into(),
+            )),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().doing("cannot sync to the disk")
+    }
+
+    fn will_need(&self, ranges: &[(u64, u64)]) {
+        let Some(end) = ranges
+            .iter()
+            .map(|&(at, bytes)| at.saturating_add(bytes))
+            .max()
+        else {
+            return;
+        };
+        if let Ok(Some(map)) = self.mapped(end) {
+            for &(at, bytes) in ranges {
+                if let (Ok(start), Ok(len)) = (usize::try_from(at), usize::try_from(bytes)) {
+                    map.will_need(start, len);
+                }
+            }
+        }
+    }
+
+    fn written(&self, _at: u64, _bytes: u64) {}
+}

@@ -1,0 +1,155 @@
+//! The twin of a file in memory, stricter than a disk: what was not synced is
+//! lost, kept or torn when the power is cut, write by write.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Bytes, Storage};
+use crate::error::{Error, Result};
+
+/// A storage in memory that can lose its power and refuse operations.
+#[derive(Default)]
+pub struct MemoryStorage(Mutex<State>);
+
+#[derive(Clone, Default)]
+struct State {
+    /// What a reader sees: every write so far.
+    now: Vec<u8>,
+    /// What the last sync made durable.
+    synced: Vec<u8>,
+    /// Writes since, in order; `None` is a change of length alone.
+    pending: Vec<(u64, Option<Vec<u8>>)>,
+    /// Operations left before every further one fails.
+    fuse: Option<u64>,
+}
+
+impl MemoryStorage {
+    /// A storage that holds `bytes`, all durable.
+    pub fn new(bytes: Vec<u8>) -> MemoryStorage {
+        MemoryStorage(Mutex::new(State {
+            now: bytes.clone(),
+            synced: bytes,
+            ..State::default()
+        }))
+    }
+
+    /// Fails every write and sync after `operations` more of them.
+    pub fn set_fuse(&self, operations: Option<u64>) {
+        self.lock().fuse = operations;
+    }
+
+    /// What a reader sees now.
+    pub fn contents(&self) -> Vec<u8> {
+        self.lock().now.clone()
+    }
+
+    /// What could be on the disk after a power cut at this moment. `choose(n)`
+    /// returns a number below `n`; each write since the last sync is kept, lost
+    /// or cut short at either end.
+    pub fn after_power_cut(&self, choose: &mut dyn FnMut(usize) -> usize) -> Vec<u8> {
+        let state = self.lock();
+        let mut disk = state.synced.clone();
+        for (at, data) in &state.pending {
+            let at = usize::try_from(*at).unwrap_or(usize::MAX);
+            let Some(data) = data else {
+                // A new length may or may not have reached the disk.
+                if choose(2) == 0 && disk.len() < at {
+                    disk.resize(at, 0);
+                }
+                continue;
+            };
+            let (from, to) = match choose(5) {
+                0 | 1 => (0, data.len()),
+                2 => (0, choose(data.len() + 1)),
+                3 => (choose(data.len() + 1), data.len()),
+                _ => continue,
+            };
+            put(&mut disk, at + from, &data[from..to]);
+        }
+        disk
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn burn(&mut self) -> Result<()> {
+        match &mut self.fuse {
+            Some(0) => Err(Error::io(
+                "cannot write",
+                std::io::Error::from_raw_os_error(5),
+            )),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, at: usize, data: &[u8]) {
+    let end = at + data.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[at..end].copy_from_slice(data);
+}
+
+impl Storage for MemoryStorage {
+    fn len(&self) -> Result<u64> {
+        Ok(self.lock().now.len() as u64)
+    }
+
+    fn read(&self, at: u64, bytes: u64) -> Result<Bytes> {
+        let state = self.lock();
+        let range = usize::try_from(at).ok().zip(usize::try_from(bytes).ok());
+        let found = range.and_then(|(at, bytes)| state.now.get(at..at.checked_add(bytes)?));
+        found
+            .map(|found| Bytes::Owned(found.to_vec()))
+            .ok_or_else(|| {
+                Error::damaged(format!(
+                    "the file ends at byte {}, but bytes {at} to {} are needed",
+                    state.now.len(),
+                    at.saturating_add(bytes)
+                ))
+            })
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<()> {
+        let mut state = self.lock();
+        state.burn()?;
+        let start = usize::try_from(at).map_err(|_| Error::input("too large for memory"))?;
+        put(&mut state.now, start, data);
+        state.pending.push((at, Some(data.to_vec())));
+        Ok(())
+    }
+
+    fn extend(&self, bytes: u64) -> Result<()> {
+        let mut state = self.lock();
+        state.burn()?;
+        let len = usize::try_from(bytes).map_err(|_| Error::input("too large for memory"))?;
+        if state.now.len() < len {
+            state.now.resize(len, 0);
+            state.pending.push((bytes, None));
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
+        self.extend(at.saturating_add(bytes))
+    }
+
+    fn sync(&self) -> Result<()> {
+        let mut state = self.lock();
+        state.burn()?;
+        state.pending.clear();
+        state.synced = state.now.clone();
+        Ok(())
+    }
+
+    fn will_need(&self, _ranges: &[(u64, u64)]) {}
+
+    fn written(&self, _at: u64, _bytes: u64) {}
+}
