@@ -234,7 +234,7 @@ macro_rules! float_to_int {
                 let near = self.abs() < WHOLE;
                 let rounded = if near { (self + push) - push } else { self };
                 let nan = self.is_nan();
-                let clipped = (rounded < LEAST) | (rounded >= LIMIT);
+                let clipped = !nan & !(LEAST..LIMIT).contains(&rounded);
                 // `as` clips.
                 (if nan { nan_as } else { rounded as $to }, clipped, nan)
             }
