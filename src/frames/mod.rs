@@ -13,12 +13,14 @@
 //! | `cards` | header cards, looked up by keyword |
 //! | `hdu` | the HDUs of a FITS file |
 //! | `fits` | an image in one of them |
+//! | `list` | what the user named, as a list of inputs |
 
 pub mod cards;
 #[cfg(test)]
 mod corpus;
 pub mod fits;
 pub mod hdu;
+pub mod list;
 pub mod magic;
 pub mod source;
 
