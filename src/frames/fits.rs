@@ -19,6 +19,7 @@ use crate::kernels::swap::{flip_sign, swap_in_place};
 use crate::region::{MAX_RANK, show_shape, volume};
 
 use super::cards::Cards;
+use super::cfitsio;
 use super::hdu::{Content, Hdu, Walk};
 use super::magic::Magic;
 use super::source::Source;
@@ -50,14 +51,16 @@ pub fn open(path: &Path, choice: &HduChoice) -> Result<Box<dyn Frame>> {
 /// Those of [`open`].
 pub fn from_source(source: Source, choice: &HduChoice) -> Result<Box<dyn Frame>> {
     let path = source.path().to_path_buf();
-    let opened = choose(&source, choice).and_then(|hdu| FitsFrame::new(source, hdu));
-    let frame = opened.at(&path)?;
-    Ok(Box::new(frame))
+    let opened = choose(&source, choice).and_then(|hdu| match hdu.content {
+        Content::Compressed => cfitsio::open(source, &hdu),
+        _ => Ok(Box::new(FitsFrame::new(source, hdu)?) as Box<dyn Frame>),
+    });
+    opened.at(&path)
 }
 
 /// How stored samples become what they mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Meaning {
+pub(super) enum Meaning {
     /// They mean what they are.
     Plain,
     /// They are less by half the range.
@@ -79,8 +82,6 @@ struct FitsFrame {
 
 impl FitsFrame {
     fn new(source: Source, hdu: Hdu) -> Result<FitsFrame> {
-        let shape = shape(&hdu)?;
-        let n_samples = volume(&shape)?;
         let available = source.len().saturating_sub(hdu.data_start);
         if available < hdu.data_bytes {
             return Err(Error::damaged(format!(
@@ -91,22 +92,15 @@ impl FitsFrame {
                 source.len()
             )));
         }
-        let (stored, dtype, meaning) = meaning(&hdu)?;
+        let (facts, meaning, stored) = facts(&source, &hdu)?;
         Ok(FitsFrame {
-            facts: Facts {
-                shape,
-                dtype,
-                blank: blank(&hdu.cards, stored, dtype, meaning),
-                file_bytes: source.len(),
-                modified: source.modified(),
-                part: hdu.number,
-            },
+            n_samples: volume(&facts.shape)?,
+            facts,
             source,
             cards: hdu.cards,
             data_start: hdu.data_start,
             stored,
             meaning,
-            n_samples,
             buffer: Vec::new(),
         })
     }
@@ -145,15 +139,7 @@ impl Frame for FitsFrame {
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let size = self.facts.dtype.size();
-        let end = first.checked_add((out.len() / size) as u64);
-        if !out.len().is_multiple_of(size) || end.is_none_or(|end| end > self.n_samples) {
-            return Err(Error::input(format!(
-                "{} bytes from sample {first} were asked of a frame of {} samples of {size} bytes",
-                out.len(),
-                self.n_samples
-            ))
-            .at(self.source.path()));
-        }
+        check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
         if let Meaning::Scaled(linear) = self.meaning {
             return self.read_scaled(first, out, &linear);
         }
@@ -164,6 +150,33 @@ impl Frame for FitsFrame {
         }
         Ok(())
     }
+}
+
+/// What is known of an image, how its stored samples are meant, and their type.
+pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType)> {
+    let (stored, dtype, meaning) = meaning(hdu)?;
+    let facts = Facts {
+        shape: shape(hdu)?,
+        dtype,
+        blank: blank(&hdu.cards, stored, dtype, meaning),
+        file_bytes: source.len(),
+        modified: source.modified(),
+        part: hdu.number,
+    };
+    Ok((facts, meaning, stored))
+}
+
+/// Sees that a run of samples lies inside the frame.
+pub(super) fn check_run(facts: &Facts, n_samples: u64, first: u64, n_bytes: usize) -> Result<()> {
+    let size = facts.dtype.size();
+    let end = first.checked_add((n_bytes / size) as u64);
+    if !n_bytes.is_multiple_of(size) || end.is_none_or(|end| end > n_samples) {
+        return Err(Error::input(format!(
+            "{n_bytes} bytes from sample {first} were asked of a frame of {n_samples} samples of \
+             {size} bytes"
+        )));
+    }
+    Ok(())
 }
 
 /// The axes a frame can have: those beyond the eighth may only have length 1.
@@ -294,11 +307,7 @@ fn is_chosen(hdu: &Hdu, choice: &HduChoice) -> bool {
 fn image(hdu: Hdu) -> Result<Hdu> {
     let number = hdu.number;
     Err(match &hdu.content {
-        Content::Image => return Ok(hdu),
-        Content::Compressed => Error::unsupported(format!(
-            "HDU {number} is a tile-compressed image, which is not read yet"
-        ))
-        .hint("funpack or imcopy write it uncompressed"),
+        Content::Image | Content::Compressed => return Ok(hdu),
         Content::Empty => Error::input(format!("HDU {number} has a header but no data")),
         Content::ZeroLength(axis) => Error::input(format!(
             "HDU {number} has no samples: axis {axis} has length 0"

@@ -12,10 +12,13 @@
 //! | `magic` | what a file is, by its first bytes |
 //! | `cards` | header cards, looked up by keyword |
 //! | `hdu` | the HDUs of a FITS file |
-//! | `fits` | an image in one of them |
+//! | `fits` | a plain image in one of them |
+//! | `tiles` | the table behind a tile-compressed image, looked over |
+//! | `cfitsio` | that image, decompressed |
 //! | `list` | what the user named, as a list of inputs |
 
 pub mod cards;
+mod cfitsio;
 #[cfg(test)]
 mod corpus;
 pub mod fits;
@@ -23,6 +26,7 @@ pub mod hdu;
 pub mod list;
 pub mod magic;
 pub mod source;
+pub mod tiles;
 
 use std::fmt;
 use std::path::Path;

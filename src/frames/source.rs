@@ -5,13 +5,14 @@
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::ErrorKind;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Context, Error, IoContext, Result};
 
 /// Bytes at the head of a file that tell its kind.
 pub const HEAD_BYTES: usize = 64;
@@ -73,6 +74,11 @@ impl Source {
         self.modified
     }
 
+    /// The number of the open file, for as long as the source lives.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
     /// The first bytes of the file, up to [`HEAD_BYTES`].
     ///
     /// # Errors
@@ -108,7 +114,10 @@ impl Source {
     /// Fails when the file is no longer what it was when it was opened.
     ///
     /// Asked after each read: what was read before a write that it shows is whole.
-    fn check_unchanged(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it was changed, or cannot be asked.
+    pub fn check_unchanged(&self) -> Result<()> {
         let now = self.file.metadata().doing("cannot read")?;
         if now.len() != self.len {
             return Err(Error::input(format!(
@@ -123,8 +132,6 @@ impl Source {
         Ok(())
     }
 }
-
-use crate::error::Context;
 
 fn refuse_irregular(metadata: &Metadata) -> Result<()> {
     if metadata.is_file() {
