@@ -5,13 +5,38 @@
 //! wanted; nothing is held open in between, so the number of frames is bounded
 //! by neither memory nor the open-file limit.
 
-pub mod cards;
+//!
+//! | file | what |
+//! |---|---|
+//! | `source` | a regular file, read at positions |
+//! | `magic` | what a file is, by its first bytes |
+//! | `cards` | header cards, looked up by keyword |
+//! | `hdu` | the HDUs of a FITS file |
+//! | `fits` | a plain image in one of them |
+//! | `tiles` | the table behind a tile-compressed image, looked over |
+//! | `cfitsio` | that image, decompressed |
+//! | `list` | what the user named, as a list of inputs |
 
+pub mod cards;
+mod cfitsio;
+#[cfg(test)]
+mod corpus;
+pub mod fits;
+pub mod hdu;
+pub mod list;
+pub mod magic;
+pub mod source;
+pub mod tiles;
+
+use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
 use cards::Cards;
+use magic::Magic;
+use source::Source;
 
 /// What is known of a frame before its samples are read.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,4 +70,96 @@ pub trait Frame: Send {
     /// # Errors
     /// When the file cannot be read, or is not what it was when it was opened.
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()>;
+}
+
+/// Which HDU of a FITS file is the frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HduChoice {
+    /// The first that holds an image with samples.
+    #[default]
+    FirstImage,
+    /// The one of this number; 0 is the primary HDU.
+    Number(u32),
+    /// The first of this EXTNAME, case aside, and of this EXTVER if one is given.
+    Name(String, Option<i64>),
+}
+
+impl HduChoice {
+    /// Reads `2`, `SCI` or `SCI,2`.
+    ///
+    /// # Errors
+    /// When the text is none of these.
+    pub fn parse(text: &str) -> Result<HduChoice> {
+        let text = text.trim();
+        let bad = || {
+            Error::input(format!("cannot read `{text}` as an HDU"))
+                .hint("give its number (0 is the primary), its EXTNAME, or EXTNAME,EXTVER")
+        };
+        if text.parse::<i128>().is_ok() {
+            return text.parse().map(HduChoice::Number).map_err(|_| bad());
+        }
+        // A name may hold commas; only a number behind the last one is a version.
+        if let Some((name, version)) = text.rsplit_once(',')
+            && let Ok(version) = version.trim().parse()
+        {
+            let name = name.trim_end();
+            return match name {
+                "" => Err(bad()),
+                _ => Ok(HduChoice::Name(name.to_string(), Some(version))),
+            };
+        }
+        match text {
+            "" => Err(bad()),
+            _ => Ok(HduChoice::Name(text.to_string(), None)),
+        }
+    }
+}
+
+impl fmt::Display for HduChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HduChoice::FirstImage => f.write_str("first image"),
+            HduChoice::Number(number) => write!(f, "{number}"),
+            HduChoice::Name(name, None) => f.write_str(name),
+            HduChoice::Name(name, Some(version)) => write!(f, "{name},{version}"),
+        }
+    }
+}
+
+/// Opens a frame; its first bytes say what reads it.
+///
+/// # Errors
+/// When the file cannot be read, is of no kind that is known, or holds no such
+/// image.
+pub fn open(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
+    let source = Source::open(path)?;
+    let head = source.head()?;
+    match Magic::of(&head) {
+        Magic::Fits => fits::from_source(source, hdu),
+        other => Err(other.refuse(&head, "a frame that can be read")).at(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hdu_is_chosen_by_number_or_by_name() {
+        let name = |name: &str, version| HduChoice::Name(name.into(), version);
+        for (text, choice) in [
+            ("2", HduChoice::Number(2)),
+            ("SCI", name("SCI", None)),
+            ("SCI,2", name("SCI", Some(2))),
+            ("a,b", name("a,b", None)),
+            ("a,b, 3", name("a,b", Some(3))),
+            (" DQ ", name("DQ", None)),
+        ] {
+            assert_eq!(HduChoice::parse(text).unwrap(), choice);
+        }
+        assert_eq!(HduChoice::parse("SCI,2").unwrap().to_string(), "SCI,2");
+        for text in ["", "-1", ",2", "4294967296"] {
+            assert!(HduChoice::parse(text).is_err(), "{text}");
+        }
+    }
 }

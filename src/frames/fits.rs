@@ -1,0 +1,327 @@
+//! A plain FITS image, streamed from where its data lies.
+//!
+//! Samples are read at their positions in the file and turned in the caller's
+//! buffer; no frame is ever held whole. Unscaled samples come through bit for
+//! bit, NaN payloads and -0 included; so do unsigned integers, which FITS keeps
+//! as signed ones less half the range.
+//!
+//! Scaled samples are `BZERO + BSCALE * stored`, computed in float64 and rounded
+//! once. Their type is astropy's: float32 for BITPIX 8, 16 and -32, float64 for
+//! 32, 64 and -64. (astropy computes in that same type, so its float32 samples
+//! are rounded twice and can differ in the last bit; cfitsio computes as here.)
+
+use std::path::Path;
+
+use crate::dtype::DType;
+use crate::error::{Context, Error, Result};
+use crate::kernels::scale::{Linear, scale};
+use crate::kernels::swap::{flip_sign, swap_in_place};
+use crate::region::{MAX_RANK, show_shape, volume};
+
+use super::cards::Cards;
+use super::cfitsio;
+use super::hdu::{Content, Hdu, Walk};
+use super::magic::Magic;
+use super::source::Source;
+use super::{Facts, Frame, HduChoice};
+
+/// Stored samples are scaled by way of a buffer of this many bytes.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// HDUs that a message lists before it says how many more there are.
+const HDUS_LISTED: usize = 12;
+
+/// Opens an image of a FITS file.
+///
+/// # Errors
+/// When the file cannot be read, is not FITS, does not hold the HDU, or the HDU
+/// is not an image whose data is all there.
+pub fn open(path: &Path, choice: &HduChoice) -> Result<Box<dyn Frame>> {
+    let source = Source::open(path)?;
+    let head = source.head()?;
+    match Magic::of(&head) {
+        Magic::Fits => from_source(source, choice),
+        other => Err(other.refuse(&head, "FITS")).at(path),
+    }
+}
+
+/// Opens an image of a FITS file that is open already.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn from_source(source: Source, choice: &HduChoice) -> Result<Box<dyn Frame>> {
+    let path = source.path().to_path_buf();
+    let opened = choose(&source, choice).and_then(|hdu| match hdu.content {
+        Content::Compressed => cfitsio::open(source, &hdu),
+        _ => Ok(Box::new(FitsFrame::new(source, hdu)?) as Box<dyn Frame>),
+    });
+    opened.at(&path)
+}
+
+/// How stored samples become what they mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Meaning {
+    /// They mean what they are.
+    Plain,
+    /// They are less by half the range.
+    Offset,
+    /// They are scaled to a float.
+    Scaled(Linear),
+}
+
+struct FitsFrame {
+    source: Source,
+    facts: Facts,
+    cards: Cards,
+    data_start: u64,
+    stored: DType,
+    meaning: Meaning,
+    n_samples: u64,
+    buffer: Vec<u8>,
+}
+
+impl FitsFrame {
+    fn new(source: Source, hdu: Hdu) -> Result<FitsFrame> {
+        let available = source.len().saturating_sub(hdu.data_start);
+        if available < hdu.data_bytes {
+            return Err(Error::damaged(format!(
+                "the data of HDU {} needs {} bytes from byte {}, but the file ends at byte {}",
+                hdu.number,
+                hdu.data_bytes,
+                hdu.data_start,
+                source.len()
+            )));
+        }
+        let (facts, meaning, stored) = facts(&source, &hdu)?;
+        Ok(FitsFrame {
+            n_samples: volume(&facts.shape)?,
+            facts,
+            source,
+            cards: hdu.cards,
+            data_start: hdu.data_start,
+            stored,
+            meaning,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Where in the file the sample `first` lies. It is inside the data, whose
+    /// end is inside the file, so nothing here can overflow.
+    fn offset(&self, first: u64) -> u64 {
+        self.data_start + first * self.stored.size() as u64
+    }
+
+    fn read_scaled(&mut self, first: u64, out: &mut [u8], linear: &Linear) -> Result<()> {
+        let (size, stored_size) = (self.facts.dtype.size(), self.stored.size());
+        let per_chunk = BUFFER_BYTES / stored_size;
+        self.buffer.resize(BUFFER_BYTES, 0);
+        let mut at = first;
+        for out in out.chunks_mut(per_chunk * size) {
+            let n_samples = out.len() / size;
+            let offset = self.offset(at);
+            let stored = &mut self.buffer[..n_samples * stored_size];
+            self.source.read_at(offset, stored)?;
+            scale(self.stored, stored, self.facts.dtype, out, linear);
+            at += n_samples as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Frame for FitsFrame {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn cards(&self) -> &Cards {
+        &self.cards
+    }
+
+    fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
+        let size = self.facts.dtype.size();
+        check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        if let Meaning::Scaled(linear) = self.meaning {
+            return self.read_scaled(first, out, &linear);
+        }
+        self.source.read_at(self.offset(first), out)?;
+        swap_in_place(out, size);
+        if self.meaning == Meaning::Offset {
+            flip_sign(out, size);
+        }
+        Ok(())
+    }
+}
+
+/// What is known of an image, how its stored samples are meant, and their type.
+pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType)> {
+    let (stored, dtype, meaning) = meaning(hdu)?;
+    let facts = Facts {
+        shape: shape(hdu)?,
+        dtype,
+        blank: blank(&hdu.cards, stored, dtype, meaning),
+        file_bytes: source.len(),
+        modified: source.modified(),
+        part: hdu.number,
+    };
+    Ok((facts, meaning, stored))
+}
+
+/// Sees that a run of samples lies inside the frame.
+pub(super) fn check_run(facts: &Facts, n_samples: u64, first: u64, n_bytes: usize) -> Result<()> {
+    let size = facts.dtype.size();
+    let end = first.checked_add((n_bytes / size) as u64);
+    if !n_bytes.is_multiple_of(size) || end.is_none_or(|end| end > n_samples) {
+        return Err(Error::input(format!(
+            "{n_bytes} bytes from sample {first} were asked of a frame of {n_samples} samples of \
+             {size} bytes"
+        )));
+    }
+    Ok(())
+}
+
+/// The axes a frame can have: those beyond the eighth may only have length 1.
+fn shape(hdu: &Hdu) -> Result<Vec<u64>> {
+    let (kept, rest) = hdu.axes.split_at(hdu.axes.len().min(MAX_RANK));
+    if rest.iter().any(|&len| len != 1) {
+        return Err(Error::unsupported(format!(
+            "HDU {} has {} axes ({}), but a frame can have {MAX_RANK}",
+            hdu.number,
+            hdu.axes.len(),
+            show_shape(&hdu.axes)
+        )));
+    }
+    Ok(kept.to_vec())
+}
+
+/// The type of the stored samples, the type of what they mean, and the way there.
+fn meaning(hdu: &Hdu) -> Result<(DType, DType, Meaning)> {
+    let number = |keyword, default| real_card(hdu, keyword, default);
+    let (zero, scale) = (number("BZERO", 0.0)?, number("BSCALE", 1.0)?);
+    let (stored, offset, unsigned, float) = match hdu.bitpix {
+        8 => (DType::U8, -128.0, DType::I8, DType::F32),
+        16 => (DType::I16, 2f64.powi(15), DType::U16, DType::F32),
+        32 => (DType::I32, 2f64.powi(31), DType::U32, DType::F64),
+        64 => (DType::I64, 2f64.powi(63), DType::U64, DType::F64),
+        // Floats have no offset: no number equals NaN.
+        -32 => (DType::F32, f64::NAN, DType::F32, DType::F32),
+        _ => (DType::F64, f64::NAN, DType::F64, DType::F64),
+    };
+    if scale == 1.0 && zero == 0.0 {
+        return Ok((stored, stored, Meaning::Plain));
+    }
+    if scale == 1.0 && zero == offset {
+        return Ok((stored, unsigned, Meaning::Offset));
+    }
+    let blank = stored_blank(&hdu.cards, stored);
+    let linear = Linear { zero, scale, blank };
+    Ok((stored, float, Meaning::Scaled(linear)))
+}
+
+/// BLANK, if a stored sample can equal it.
+///
+/// In a float HDU the card means nothing: the standard (4.0, section 4.4.2.5)
+/// allows it for integers only and marks missing floats by NaN. Files that carry
+/// it all the same exist; astropy ignores it too.
+fn stored_blank(cards: &Cards, stored: DType) -> Option<i64> {
+    let (least, greatest) = stored.int_range()?;
+    let blank = cards.get_int("BLANK")?;
+    let held = (least..=greatest).contains(&blank);
+    i64::try_from(blank).ok().filter(|_| held)
+}
+
+/// The value that means "no data" in an integer frame.
+fn blank(cards: &Cards, stored: DType, dtype: DType, meaning: Meaning) -> Option<i128> {
+    let blank = i128::from(stored_blank(cards, stored)?);
+    match meaning {
+        Meaning::Plain => Some(blank),
+        Meaning::Offset => {
+            let (least, _) = dtype.int_range()?;
+            let (stored_least, _) = stored.int_range()?;
+            Some(blank - stored_least + least)
+        }
+        // Such samples are NaN by now.
+        Meaning::Scaled(_) => None,
+    }
+}
+
+fn real_card(hdu: &Hdu, keyword: &str, default: f64) -> Result<f64> {
+    let Some(value) = hdu.cards.get(keyword) else {
+        return Ok(default);
+    };
+    // A card without a value says nothing, as in astropy.
+    if value.show().is_empty() {
+        return Ok(default);
+    }
+    value
+        .as_real()
+        .filter(|value| value.is_finite())
+        .ok_or_else(|| {
+            Error::damaged(format!(
+                "{keyword} of HDU {} is `{}`, not a number",
+                hdu.number,
+                value.show()
+            ))
+        })
+}
+
+/// Finds the HDU that was asked for, and sees that it is an image.
+fn choose(source: &Source, choice: &HduChoice) -> Result<Hdu> {
+    let mut walk = Walk::new(source);
+    let mut seen: Vec<String> = Vec::new();
+    let mut n_hdus = 0usize;
+    while let Some(hdu) = walk.step()? {
+        if is_chosen(&hdu, choice) {
+            return image(hdu);
+        }
+        n_hdus += 1;
+        if seen.len() < HDUS_LISTED {
+            seen.push(hdu.show());
+        }
+    }
+    if n_hdus > seen.len() {
+        seen.push(format!("and {} more", n_hdus - seen.len()));
+    }
+    let list = seen.join("; ");
+    Err(match choice {
+        HduChoice::FirstImage => Error::input(format!("holds no image; its HDUs are {list}")),
+        _ => Error::input(format!("holds no HDU {choice}")).hint(format!("its HDUs are {list}")),
+    })
+}
+
+fn is_chosen(hdu: &Hdu, choice: &HduChoice) -> bool {
+    match choice {
+        HduChoice::FirstImage => matches!(hdu.content, Content::Image | Content::Compressed),
+        HduChoice::Number(number) => hdu.number == *number,
+        HduChoice::Name(name, version) => {
+            let own = match (&hdu.name, hdu.number) {
+                (Some(own), _) => own.as_str(),
+                (None, 0) => "PRIMARY",
+                (None, _) => return false,
+            };
+            let same_version = version.is_none_or(|version| hdu.version == i128::from(version));
+            own.eq_ignore_ascii_case(name.trim_end()) && same_version
+        }
+    }
+}
+
+fn image(hdu: Hdu) -> Result<Hdu> {
+    let number = hdu.number;
+    Err(match &hdu.content {
+        Content::Image | Content::Compressed => return Ok(hdu),
+        Content::Empty => Error::input(format!("HDU {number} has a header but no data")),
+        Content::ZeroLength(axis) => Error::input(format!(
+            "HDU {number} has no samples: axis {axis} has length 0"
+        )),
+        Content::Table => Error::input(format!("HDU {number} is a table, not an image")),
+        Content::Groups => {
+            Error::unsupported(format!("HDU {number} holds random groups, not an image"))
+        }
+        Content::Other(kind) => Error::unsupported(format!(
+            "HDU {number} is a `{kind}` extension, not an image"
+        )),
+    })
+}
+
+#[cfg(test)]
+#[path = "fits_tests.rs"]
+mod tests;

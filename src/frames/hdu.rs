@@ -1,0 +1,344 @@
+//! The HDUs of a FITS file: where each one's header and data are, and what it is.
+//!
+//! No sample is read here. Sizes come from the header and are checked before they
+//! are used: nothing is allocated that the file's own length does not bound.
+//! Keywords are found wherever they stand, since real headers do not keep the
+//! order that the standard asks for.
+
+use crate::error::{Error, Result};
+use crate::region::show_shape;
+
+use super::cards::{CARD_BYTES, Cards};
+use super::source::Source;
+
+/// Headers and data fill whole blocks of this many bytes.
+pub const BLOCK_BYTES: u64 = 2880;
+
+/// A header longer than this is taken for a file that only looks like FITS.
+pub const MAX_HEADER_BLOCKS: u64 = 4096;
+
+/// Headers are read this many blocks at a time: most are whole after one read.
+const BLOCKS_PER_READ: u64 = 8;
+
+/// The most axes that the standard allows.
+const MAX_NAXIS: i128 = 999;
+
+/// `bytes` filled up to whole blocks; `None` beyond 2^64.
+pub fn padded(bytes: u64) -> Option<u64> {
+    bytes.checked_next_multiple_of(BLOCK_BYTES)
+}
+
+/// What an HDU holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An image with samples.
+    Image,
+    /// A tile-compressed image in a binary table.
+    Compressed,
+    /// A header alone.
+    Empty,
+    /// An image one of whose axes (from 1) has length 0.
+    ZeroLength(usize),
+    /// An ASCII or binary table.
+    Table,
+    /// Random groups.
+    Groups,
+    /// An extension of another kind.
+    Other(String),
+}
+
+/// One HDU.
+#[derive(Clone, Debug)]
+pub struct Hdu {
+    /// Its number, from 0.
+    pub number: u32,
+    /// The header, without END.
+    pub cards: Cards,
+    /// What it holds.
+    pub content: Content,
+    /// BITPIX: 8, 16, 32, 64, -32 or -64.
+    pub bitpix: i32,
+    /// NAXISn, the fastest first.
+    pub axes: Vec<u64>,
+    /// EXTNAME without trailing blanks.
+    pub name: Option<String>,
+    /// EXTVER; 1 where there is none.
+    pub version: i128,
+    /// Where the data begins.
+    pub data_start: u64,
+    /// Bytes of data, padding left out.
+    pub data_bytes: u64,
+}
+
+impl Hdu {
+    /// The HDU in a few words: ``2: image `SCI`, 650 x 500``.
+    pub fn show(&self) -> String {
+        let what = match &self.content {
+            Content::Image => "image",
+            Content::Compressed => "compressed image",
+            Content::Empty => "no data",
+            Content::ZeroLength(_) => "image without samples",
+            Content::Table => "table",
+            Content::Groups => "random groups",
+            Content::Other(kind) => kind,
+        };
+        let mut text = format!("{}: {what}", self.number);
+        if let Some(name) = &self.name {
+            text.push_str(&format!(" `{name}`"));
+        }
+        if matches!(self.content, Content::Image | Content::ZeroLength(_)) {
+            text.push_str(&format!(", {}", show_shape(&self.axes)));
+        }
+        text
+    }
+}
+
+/// Goes from HDU to HDU.
+pub struct Walk<'a> {
+    source: &'a Source,
+    next: u64,
+    number: u32,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins at the primary HDU.
+    pub fn new(source: &'a Source) -> Walk<'a> {
+        Walk {
+            source,
+            next: 0,
+            number: 0,
+        }
+    }
+
+    /// The next HDU; `None` after the last one.
+    ///
+    /// # Errors
+    /// When its header cannot be read or does not say how long its data is.
+    pub fn step(&mut self) -> Result<Option<Hdu>> {
+        if self.number > 0 && !self.is_extension()? {
+            return Ok(None);
+        }
+        let (cards, data_start) = read_header(self.source, self.next, self.number)?;
+        let hdu = understand(cards, data_start, self.number)
+            .map_err(|error| error.at(self.source.path()))?;
+        // An end beyond 2^64 is beyond the file: nothing can follow.
+        let end = padded(hdu.data_bytes).and_then(|bytes| data_start.checked_add(bytes));
+        self.next = end.unwrap_or(u64::MAX);
+        self.number += 1;
+        Ok(Some(hdu))
+    }
+
+    /// Does an extension begin here? What else follows the last HDU (special
+    /// records, padding, rubbish) the standard tells readers to ignore.
+    fn is_extension(&self) -> Result<bool> {
+        const MARK: &[u8; 8] = b"XTENSION";
+        let left = self.source.len().saturating_sub(self.next);
+        if left < CARD_BYTES as u64 {
+            return Ok(false);
+        }
+        let mut mark = [0; MARK.len()];
+        self.source.read_at(self.next, &mut mark)?;
+        Ok(mark.eq_ignore_ascii_case(MARK))
+    }
+}
+
+/// Reads the cards from `start` up to END, and finds where the data begins.
+fn read_header(source: &Source, start: u64, number: u32) -> Result<(Cards, u64)> {
+    let damaged = |what: String| Error::damaged(what).at(source.path());
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut searched = 0;
+    loop {
+        let read = bytes.len() as u64;
+        let left = source.len().saturating_sub(start.saturating_add(read));
+        if left == 0 {
+            return Err(damaged(format!(
+                "the header of HDU {number} has no END card: it begins at byte {start}, and the \
+                 file ends at byte {}",
+                source.len()
+            )));
+        }
+        if read >= MAX_HEADER_BLOCKS * BLOCK_BYTES {
+            return Err(damaged(format!(
+                "the header of HDU {number} has no END card in its first {MAX_HEADER_BLOCKS} \
+                 blocks of {BLOCK_BYTES} bytes"
+            )));
+        }
+        let chunk = left.min(BLOCKS_PER_READ * BLOCK_BYTES);
+        let old = bytes.len();
+        bytes.resize(old + chunk as usize, 0);
+        source.read_at(start + read, &mut bytes[old..])?;
+        let cards = bytes[searched..].chunks(CARD_BYTES);
+        if let Some(found) = cards.clone().position(is_end) {
+            let end = searched + found * CARD_BYTES;
+            bytes.truncate(end);
+            let data_start =
+                padded((end + CARD_BYTES) as u64).and_then(|len| start.checked_add(len));
+            let data_start = data_start
+                .ok_or_else(|| damaged(format!("the header of HDU {number} has no end")))?;
+            return Ok((Cards::from_bytes(bytes), data_start));
+        }
+        searched = bytes.len() / CARD_BYTES * CARD_BYTES;
+    }
+}
+
+/// END with nothing behind it but blanks, or zeros as careless programs write;
+/// a file may end with it before the card is full.
+fn is_end(card: &[u8]) -> bool {
+    let Some(rest) = card.strip_prefix(b"END") else {
+        return false;
+    };
+    let keyword = &rest[..rest.len().min(5)];
+    keyword.iter().all(|&byte| byte == b' ' || byte == 0)
+}
+
+/// Finds out what an HDU is and how long its data is.
+fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
+    let bitpix = match int_card(&cards, "BITPIX", number)? {
+        8 => 8,
+        16 => 16,
+        32 => 32,
+        64 => 64,
+        -32 => -32,
+        -64 => -64,
+        other => {
+            return Err(Error::damaged(format!(
+                "BITPIX of HDU {number} is {other}, expected 8, 16, 32, 64, -32 or -64"
+            )));
+        }
+    };
+    let axes = axes(&cards, number)?;
+    let kind = match number {
+        0 => String::new(),
+        _ => cards.get_text("XTENSION").unwrap_or_default(),
+    };
+    let kind = kind.trim().to_ascii_uppercase();
+    let is_true = |keyword| cards.get(keyword) == Some(super::cards::Value::Logical(true));
+    let groups = number == 0 && axes.len() > 1 && axes[0] == 0 && is_true("GROUPS");
+    let content = match kind.as_str() {
+        "" | "IMAGE" | "IUEIMAGE" => match axes.iter().position(|&len| len == 0) {
+            _ if axes.is_empty() => Content::Empty,
+            _ if groups => Content::Groups,
+            None => Content::Image,
+            Some(axis) => Content::ZeroLength(axis + 1),
+        },
+        "BINTABLE" | "A3DTABLE" if is_true("ZIMAGE") => Content::Compressed,
+        "BINTABLE" | "A3DTABLE" | "TABLE" => Content::Table,
+        _ => Content::Other(kind),
+    };
+    // A primary HDU has parameters and groups only when it says so.
+    let counted = number > 0 || groups;
+    let n_parameters = if counted {
+        count_card(&cards, "PCOUNT", 0, number)?
+    } else {
+        0
+    };
+    let n_groups = if counted {
+        count_card(&cards, "GCOUNT", 1, number)?
+    } else {
+        1
+    };
+    let counted_axes = if groups { &axes[1..] } else { &axes[..] };
+    let data_bytes = data_bytes(bitpix, counted_axes, n_parameters, n_groups).ok_or_else(|| {
+        Error::damaged(format!(
+            "the data of HDU {number} would be longer than 2^63 bytes: {} samples of {} bits",
+            show_shape(&axes),
+            bitpix.unsigned_abs()
+        ))
+    })?;
+    let name = cards.get_text("EXTNAME");
+    Ok(Hdu {
+        number,
+        content,
+        bitpix,
+        axes,
+        name: name.map(|name| name.trim_end().to_string()),
+        version: cards.get_int("EXTVER").unwrap_or(1),
+        data_start,
+        data_bytes,
+        cards,
+    })
+}
+
+/// |BITPIX| / 8 x GCOUNT x (PCOUNT + product of the axes), as the FITS Standard
+/// 4.0 has it in equation 2; `None` beyond 2^63.
+fn data_bytes(bitpix: i32, axes: &[u64], n_parameters: u64, n_groups: u64) -> Option<u64> {
+    let empty = axes.is_empty() || axes.contains(&0);
+    let product = axes
+        .iter()
+        .try_fold(1u64, |product, &len| product.checked_mul(len));
+    let n_samples = if empty { 0 } else { product? };
+    let per_group = n_samples.checked_add(n_parameters)?;
+    let bytes = per_group.checked_mul(n_groups)?;
+    let bytes = bytes.checked_mul(u64::from(bitpix.unsigned_abs() / 8))?;
+    (bytes <= i64::MAX as u64).then_some(bytes)
+}
+
+fn axes(cards: &Cards, number: u32) -> Result<Vec<u64>> {
+    let n_axes = int_card(cards, "NAXIS", number)?;
+    if !(0..=MAX_NAXIS).contains(&n_axes) {
+        return Err(Error::damaged(format!(
+            "NAXIS of HDU {number} is {n_axes}, expected 0 to {MAX_NAXIS}"
+        )));
+    }
+    let axis_len = |axis| {
+        let keyword = format!("NAXIS{axis}");
+        let len = int_card(cards, &keyword, number)?;
+        i64::try_from(len)
+            .ok()
+            .and_then(|len| u64::try_from(len).ok())
+            .ok_or_else(|| {
+                Error::damaged(format!(
+                    "{keyword} of HDU {number} is {len}, expected 0 to 2^63 - 1"
+                ))
+            })
+    };
+    (1..=n_axes).map(axis_len).collect()
+}
+
+fn int_card(cards: &Cards, keyword: &str, number: u32) -> Result<i128> {
+    let Some(value) = cards.get(keyword) else {
+        return Err(Error::damaged(format!(
+            "HDU {number} has no {keyword} card"
+        )));
+    };
+    value.as_int().ok_or_else(|| {
+        Error::damaged(format!(
+            "{keyword} of HDU {number} is `{}`, not a whole number",
+            value.show()
+        ))
+    })
+}
+
+fn count_card(cards: &Cards, keyword: &str, default: u64, number: u32) -> Result<u64> {
+    if cards.get(keyword).is_none() {
+        return Ok(default);
+    }
+    let value = int_card(cards, keyword, number)?;
+    u64::try_from(value).map_err(|_| {
+        Error::damaged(format!(
+            "{keyword} of HDU {number} is {value}, expected 0 or more"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_beyond_two_to_the_63_are_refused() {
+        assert_eq!(data_bytes(16, &[650, 500], 0, 1), Some(650_000));
+        assert_eq!(data_bytes(8, &[8, 5], 100, 1), Some(140));
+        assert_eq!(data_bytes(8, &[777_777_701, 0], 0, 1), Some(0));
+        assert_eq!(data_bytes(8, &[], 0, 1), Some(0));
+        assert_eq!(data_bytes(64, &[1 << 31, 1 << 31], 0, 1), None);
+        assert_eq!(data_bytes(8, &[u64::MAX, u64::MAX], 0, 1), None);
+        assert_eq!(data_bytes(8, &[1 << 32, 1 << 32, 0], 0, 1), Some(0));
+    }
+
+    #[test]
+    fn the_end_card_may_be_cut_short() {
+        assert!(is_end(b"END") && is_end(b"END  ") && is_end(b"END\0\0\0\0\0\0"));
+        assert!(!is_end(b"ENDTIME = 5") && !is_end(b"EN"));
+    }
+}

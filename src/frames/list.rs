@@ -1,0 +1,243 @@
+//! What the user named, as a list of inputs in the order they were named.
+//!
+//! Names are bytes, not text: whatever the file system holds can be named. No
+//! name is looked at here; a file that is missing, or is a directory, is found
+//! out when it is opened. Relative names are relative to the current directory,
+//! also those in a list that lies elsewhere.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, IoContext, Result};
+
+use super::magic::Magic;
+
+/// No system knows longer names; what is longer is not a list of names.
+pub const MAX_NAME_BYTES: usize = 1 << 14;
+
+/// Names that one list can hold: far above what a cube is made of, and low
+/// enough that an endless list ends in an error before memory does.
+pub const MAX_NAMES: usize = 1 << 26;
+
+/// Bytes that an editor may write at the head of a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One input, as the user named it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Input {
+    /// The file's name; relative to the current directory if it is relative.
+    pub path: PathBuf,
+}
+
+/// The inputs that arguments name; `@list` stands for the names in `list`. A file
+/// that is really called `@x` is named by `./@x`.
+///
+/// # Errors
+/// When an argument is empty, or a list cannot be read or is not one.
+pub fn expand<I>(arguments: I) -> Result<Vec<Input>>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString>,
+{
+    let mut inputs = Vec::new();
+    for argument in arguments {
+        let argument: OsString = argument.into();
+        match argument.as_bytes() {
+            [] => return Err(Error::input("the name of a frame is empty")),
+            [b'@', list @ ..] => inputs.extend(expand_list(OsStr::from_bytes(list))?),
+            _ => inputs.push(Input {
+                path: argument.into(),
+            }),
+        }
+    }
+    Ok(inputs)
+}
+
+fn expand_list(list: &OsStr) -> Result<Vec<Input>> {
+    if list.is_empty() {
+        return Err(Error::input("`@` names no list")
+            .hint("@FILE reads names from FILE; ./@ is the file called @"));
+    }
+    let path = Path::new(list);
+    read_list(path, false).map_err(|error| {
+        if error.io_source().map(io::Error::kind) == Some(io::ErrorKind::NotFound) {
+            return error.hint("@FILE reads names from FILE; a file called @FILE is ./@FILE");
+        }
+        error
+    })
+}
+
+/// The inputs named in the file `list`, or on standard input if that is `-`.
+///
+/// # Errors
+/// When it cannot be read, or is not a list of names.
+pub fn files_from(list: &OsStr, nul_separated: bool) -> Result<Vec<Input>> {
+    if list == "-" {
+        return read_names(io::stdin().lock(), nul_separated).at(Path::new("standard input"));
+    }
+    read_list(Path::new(list), nul_separated)
+}
+
+/// A list may be a pipe: it is read once, from its head to its end.
+fn read_list(path: &Path, nul_separated: bool) -> Result<Vec<Input>> {
+    let file = File::open(path).doing("cannot open the list").at(path)?;
+    read_names(file, nul_separated).at(path)
+}
+
+/// The inputs named in a text: one on each line, blank lines and those that begin
+/// with `#` left out, lines ending in LF or CRLF. With `nul_separated` each name
+/// ends in a zero byte and is taken as it is.
+///
+/// # Errors
+/// When the text cannot be read, is not a list of names, or holds more than
+/// [`MAX_NAMES`].
+pub fn read_names(reader: impl Read, nul_separated: bool) -> Result<Vec<Input>> {
+    let mut reader = BufReader::new(reader);
+    let head = reader.fill_buf().doing("cannot read the list")?;
+    refuse_frame(head)?;
+    if !nul_separated && head.starts_with(BYTE_ORDER_MARK) {
+        reader.consume(BYTE_ORDER_MARK.len());
+    }
+    let separator = if nul_separated { 0 } else { b'\n' };
+    let mut inputs = Vec::new();
+    let mut name = Vec::new();
+    for number in 1u64.. {
+        name.clear();
+        // One byte more, to see that a name is too long, and the separator.
+        let mut limited = reader.by_ref().take(MAX_NAME_BYTES as u64 + 2);
+        let n_read = limited.read_until(separator, &mut name);
+        if n_read.doing("cannot read the list")? == 0 {
+            break;
+        }
+        if name.last() == Some(&separator) {
+            name.pop();
+        }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Error::input(format!(
+                "name {number} is longer than {MAX_NAME_BYTES} bytes: this is not a list of names"
+            )));
+        }
+        let name = if nul_separated {
+            name.as_slice()
+        } else {
+            match name_on_line(&name, number)? {
+                Some(name) => name,
+                None => continue,
+            }
+        };
+        if name.is_empty() {
+            continue;
+        }
+        if inputs.len() == MAX_NAMES {
+            return Err(Error::input(format!(
+                "the list holds more than {MAX_NAMES} names"
+            )));
+        }
+        inputs.push(Input {
+            path: OsString::from_vec(name.to_vec()).into(),
+        });
+    }
+    Ok(inputs)
+}
+
+/// The name on a line; `None` on a blank line or a comment.
+fn name_on_line(line: &[u8], number: u64) -> Result<Option<&[u8]>> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.contains(&0) {
+        return Err(
+            Error::input(format!("line {number} holds a zero byte: no name does"))
+                .hint("names that end in zero bytes, as find -print0 writes them, need -0"),
+        );
+    }
+    let text = line.trim_ascii_start();
+    Ok((!text.is_empty() && !text.starts_with(b"#")).then_some(line))
+}
+
+/// A frame given as a list is a slip worth a message of its own.
+fn refuse_frame(head: &[u8]) -> Result<()> {
+    match Magic::of(head) {
+        Magic::Unknown => Ok(()),
+        kind => Err(kind
+            .refuse(head, "a list of names")
+            .hint("a frame is named without @ and without --files-from")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn names(text: &[u8], nul_separated: bool) -> Vec<Vec<u8>> {
+        let inputs = read_names(text, nul_separated).unwrap();
+        let bytes = inputs
+            .into_iter()
+            .map(|input| input.path.into_os_string().into_vec());
+        bytes.collect()
+    }
+
+    #[test]
+    fn lines_are_names_and_comments_and_blanks_are_left_out() {
+        let text = b"\xef\xbb\xbfa.fits\r\n\n  \n# no\n  # no\nb c#1 .fits\n@x\n\xff\xe9.fits";
+        let expected: [&[u8]; 4] = [b"a.fits", b"b c#1 .fits", b"@x", b"\xff\xe9.fits"];
+        assert_eq!(names(text, false), expected);
+        assert!(names(b"", false).is_empty() && names(b"\n", false).is_empty());
+    }
+
+    #[test]
+    fn names_that_end_in_zero_bytes_are_taken_as_they_are() {
+        let expected: [&[u8]; 3] = [b"a\nb\r", b"#c", b" "];
+        assert_eq!(names(b"a\nb\r\0#c\0\0 \0", true), expected);
+    }
+
+    #[test]
+    fn what_is_not_a_list_is_refused() {
+        let says = |text: &[u8]| read_names(text, false).unwrap_err().to_string();
+        assert_eq!(says(b"a\nb\0c\n"), "line 2 holds a zero byte: no name does");
+        assert_eq!(
+            says(b"SIMPLE  =    T"),
+            "is not a list of names: it is a FITS file"
+        );
+        let long = vec![b'x'; MAX_NAME_BYTES + 1];
+        assert!(says(&long).starts_with("name 1 is longer than 16384 bytes"));
+        assert_eq!(names(&long[1..], false)[0].len(), MAX_NAME_BYTES);
+        // An endless line ends.
+        assert!(read_names(io::repeat(b'x'), false).is_err());
+    }
+
+    #[test]
+    fn arguments_are_files_or_lists() {
+        let mut list = tempfile::NamedTempFile::new().unwrap();
+        list.write_all(b"b\nc\n").unwrap();
+        let mut at = OsString::from("@");
+        at.push(list.path());
+        let inputs = expand([OsString::from("a"), at, "./@x".into()]).unwrap();
+        let paths: Vec<_> = inputs
+            .iter()
+            .map(|input| input.path.to_str().unwrap())
+            .collect();
+        assert_eq!(paths, ["a", "b", "c", "./@x"]);
+        assert!(expand([""]).is_err() && expand(["@"]).is_err());
+        let error = expand(["@no/such/list"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no/such/list: cannot open the list: no such file or directory"
+        );
+        assert!(error.hint_text().is_some());
+        let error = files_from(OsStr::new("/"), false).unwrap_err().to_string();
+        assert_eq!(error, "/: cannot read the list: is a directory");
+    }
+
+    #[test]
+    fn a_million_names_are_read_quickly() {
+        let text: String = (0..1_000_000)
+            .map(|i| format!("frames/{i:07}.fits\n"))
+            .collect();
+        let started = std::time::Instant::now();
+        assert_eq!(read_names(text.as_bytes(), false).unwrap().len(), 1_000_000);
+        assert!(started.elapsed().as_secs() < 10);
+    }
+}

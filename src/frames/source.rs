@@ -1,0 +1,203 @@
+//! A regular file, read at positions: what every format of this folder reads from.
+//!
+//! The invariant: a read delivers all of its bytes as they were when the file was
+//! opened, or fails. A file that shrinks or is written to in between is an error.
+
+use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::OFlags;
+
+use crate::error::{Context, Error, IoContext, Result};
+
+/// Bytes at the head of a file that tell its kind.
+pub const HEAD_BYTES: usize = 64;
+
+/// An open regular file that is not empty.
+#[derive(Debug)]
+pub struct Source {
+    file: File,
+    path: PathBuf,
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Source {
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// When there is no such file, it may not be read, it is empty, or it is not
+    /// a regular file: reading at positions needs one.
+    pub fn open(path: &Path) -> Result<Source> {
+        // Looked at before it is opened: opening a device can do something.
+        let before = path.metadata().doing("cannot open");
+        before.and_then(|found| refuse_irregular(&found)).at(path)?;
+        // Should it have become a FIFO since, opening must not wait for a writer.
+        #[expect(clippy::cast_possible_wrap, reason = "a set of flags, as C has it")]
+        let flags = OFlags::NONBLOCK.bits() as i32;
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let file = opened.doing("cannot open").at(path)?;
+        let metadata = file.metadata().doing("cannot open").at(path)?;
+        refuse_irregular(&metadata).at(path)?;
+        if metadata.len() == 0 {
+            return Err(Error::damaged("the file is empty (0 bytes)").at(path));
+        }
+        Ok(Source {
+            file,
+            path: path.to_path_buf(),
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+        })
+    }
+
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the file when it was opened.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Never: empty files are refused.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// When the file was last modified before it was opened.
+    pub fn modified(&self) -> Option<SystemTime> {
+        self.modified
+    }
+
+    /// The number of the open file, for as long as the source lives.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// The first bytes of the file, up to [`HEAD_BYTES`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn head(&self) -> Result<Vec<u8>> {
+        let wanted = usize::try_from(self.len).unwrap_or(HEAD_BYTES);
+        let mut head = vec![0; wanted.min(HEAD_BYTES)];
+        self.read_at(0, &mut head)?;
+        Ok(head)
+    }
+
+    /// Fills `out` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// When the file cannot be read, ends too early, or was changed.
+    pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        match self.file.read_exact_at(out, offset) {
+            Ok(()) => self.check_unchanged(),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.check_unchanged()?;
+                Err(Error::damaged(format!(
+                    "{} bytes from byte {offset} are needed, but the file ends at byte {}",
+                    out.len(),
+                    self.len
+                ))
+                .at(&self.path))
+            }
+            Err(error) => Err(Error::io(format!("cannot read at byte {offset}"), error)),
+        }
+        .map_err(|error| error.at(&self.path))
+    }
+
+    /// Fails when the file is no longer what it was when it was opened.
+    ///
+    /// Asked after each read: what was read before a write that it shows is whole.
+    ///
+    /// # Errors
+    /// When it was changed, or cannot be asked.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let now = self.file.metadata().doing("cannot read")?;
+        if now.len() != self.len {
+            return Err(Error::input(format!(
+                "the file changed while it was read: it had {} bytes, now it has {}",
+                self.len,
+                now.len()
+            )));
+        }
+        if now.modified().ok() != self.modified {
+            return Err(Error::input("the file changed while it was read"));
+        }
+        Ok(())
+    }
+}
+
+fn refuse_irregular(metadata: &Metadata) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    if metadata.is_dir() {
+        return Err(Error::input("is a directory, not a frame").hint("name the files in it"));
+    }
+    let kind = kind_of(metadata.file_type());
+    Err(Error::input(format!("is a {kind}, not a regular file"))
+        .hint("frames are read twice and at positions: save it to a file first"))
+}
+
+fn kind_of(file_type: FileType) -> &'static str {
+    if file_type.is_fifo() {
+        "pipe"
+    } else if file_type.is_socket() {
+        "socket"
+    } else {
+        "device"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn only_regular_files_with_bytes_in_them_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let says = |path: &Path| Source::open(path).unwrap_err().to_string();
+        assert!(says(folder.path()).ends_with("is a directory, not a frame"));
+        assert!(
+            says(&folder.path().join("no")).ends_with("cannot open: no such file or directory")
+        );
+        assert!(says(Path::new("/dev/null")).ends_with("is a device, not a regular file"));
+        let empty = folder.path().join("empty.fits");
+        File::create(&empty).unwrap();
+        assert!(says(&empty).ends_with("the file is empty (0 bytes)"));
+        let fifo = folder.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        assert!(says(&fifo).ends_with("is a pipe, not a regular file"));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_or_grows_is_an_error() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[7; 100]).unwrap();
+        let source = Source::open(file.path()).unwrap();
+        let mut out = [0; 50];
+        source.read_at(50, &mut out).unwrap();
+        assert_eq!(out, [7; 50]);
+        let error = source.read_at(60, &mut out).unwrap_err().to_string();
+        assert!(
+            error.ends_with("50 bytes from byte 60 are needed, but the file ends at byte 100"),
+            "{error}"
+        );
+        file.as_file().set_len(80).unwrap();
+        let error = source.read_at(50, &mut out).unwrap_err().to_string();
+        assert!(
+            error.ends_with("it had 100 bytes, now it has 80"),
+            "{error}"
+        );
+        file.as_file().set_len(200).unwrap();
+        assert!(source.read_at(50, &mut out).is_err());
+    }
+}

@@ -1,0 +1,423 @@
+//! The table behind a tile-compressed image, looked over before cfitsio is.
+//!
+//! The convention is the FITS Standard's (4.0, section 10.1). cfitsio trusts what
+//! such a table says; so every number that decides how much it allocates, or where
+//! it reads and writes, is checked here first. Nothing is decompressed here.
+
+use crate::error::{Error, Result};
+use crate::region::volume;
+
+use super::cards::{CARD_BYTES, Cards, Value, keyword_of};
+use super::hdu::{Content, Hdu};
+use super::source::Source;
+
+/// The most axes that cfitsio decompresses.
+const MAX_TILED_AXES: i128 = 6;
+
+/// The largest tile, in samples: cfitsio holds a few whole tiles in memory.
+pub const MAX_TILE_SAMPLES: u64 = 1 << 28;
+
+/// Rows of the table are looked over this many bytes at a time.
+const ROWS_BYTES: u64 = 1 << 16;
+
+/// Compression codes that cfitsio knows.
+const CODES: [&str; 7] = [
+    "RICE_1",
+    "RICE_ONE",
+    "GZIP_1",
+    "GZIP_2",
+    "PLIO_1",
+    "HCOMPRESS_1",
+    "NOCOMPRESS",
+];
+
+/// Keywords of the table, or of its compression: not the image's.
+const TABLE_KEYWORDS: [&str; 31] = [
+    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTEND",
+    "TFIELDS", "THEAP", "CHECKSUM", "DATASUM", "ZIMAGE", "ZCMPTYPE", "ZBITPIX", "ZNAXIS",
+    "ZSIMPLE", "ZTENSION", "ZEXTEND", "ZBLOCKED", "ZPCOUNT", "ZGCOUNT", "ZHECKSUM", "ZDATASUM",
+    "ZQUANTIZ", "ZDITHER0", "ZMASKCMP", "ZBLANK", "ZSCALE", "ZZERO",
+];
+
+/// Keywords like those, with a number behind them.
+const NUMBERED_KEYWORDS: [&str; 6] = ["TTYPE", "TFORM", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL"];
+
+/// The image that a table holds.
+pub struct Tiled {
+    /// The image as if it were not compressed: its BITPIX, axes and cards.
+    pub image: Hdu,
+    /// Are float samples kept as scaled integers, whose null means NaN?
+    pub is_quantized: bool,
+}
+
+/// A column whose rows point into the heap behind the table.
+struct Column {
+    name: String,
+    /// Where in a row its descriptor begins.
+    offset: u64,
+    /// Are descriptors pairs of 64-bit numbers, not of 32-bit ones?
+    is_wide: bool,
+    element_bytes: u64,
+}
+
+/// Looks over a tile-compressed image.
+///
+/// # Errors
+/// When the table or its heap is not what the header says, or cfitsio does not
+/// decompress it.
+pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
+    let bitpix = match int(hdu, "ZBITPIX")? {
+        8 => 8,
+        16 => 16,
+        32 => 32,
+        -32 => -32,
+        -64 => -64,
+        64 => {
+            return Err(Error::unsupported(
+                "compressed images of 64-bit integers are not read",
+            ));
+        }
+        other => return Err(damaged(hdu, &format!("ZBITPIX is {other}"))),
+    };
+    let n_axes = int(hdu, "ZNAXIS")?;
+    if !(1..=MAX_TILED_AXES).contains(&n_axes) {
+        return Err(Error::unsupported(format!(
+            "the compressed image in HDU {} has {n_axes} axes, expected 1 to {MAX_TILED_AXES}",
+            hdu.number
+        )));
+    }
+    let (mut axes, mut tile) = (Vec::new(), Vec::new());
+    for axis in 1..=n_axes {
+        let len = length(hdu, &format!("ZNAXIS{axis}"))?;
+        let keyword = format!("ZTILE{axis}");
+        // Without ZTILEn a tile is a row.
+        tile.push(match hdu.cards.get(&keyword) {
+            Some(_) => length(hdu, &keyword)?,
+            None if axis == 1 => len,
+            None => 1,
+        });
+        axes.push(len);
+    }
+    let n_samples = volume(&axes)?;
+    let tile_samples = volume(&tile)?;
+    if tile_samples > MAX_TILE_SAMPLES.min(n_samples.saturating_mul(2).max(1 << 16)) {
+        return Err(damaged(
+            hdu,
+            &format!("a tile has {tile_samples} samples, the image {n_samples}"),
+        ));
+    }
+    let per_axis = axes
+        .iter()
+        .zip(&tile)
+        .map(|(len, tile)| len.div_ceil(*tile));
+    let n_tiles = volume(&per_axis.collect::<Vec<_>>())?;
+    let code = hdu.cards.get_text("ZCMPTYPE").unwrap_or_default();
+    if !CODES.contains(&code.as_str()) {
+        return Err(Error::unsupported(format!(
+            "the image in HDU {} is compressed by `{code}`, which is not read",
+            hdu.number
+        )));
+    }
+    examine_rows(source, hdu, &code, n_tiles, tile_samples)?;
+    let has_column = |name: &str| {
+        let mut columns = hdu
+            .cards
+            .iter()
+            .filter(|card| keyword_of(card).starts_with("TTYPE"));
+        columns.any(|card| String::from_utf8_lossy(card).contains(name))
+    };
+    Ok(Tiled {
+        image: Hdu {
+            cards: image_cards(hdu, bitpix, &axes),
+            content: Content::Image,
+            bitpix,
+            axes,
+            ..hdu.clone()
+        },
+        is_quantized: bitpix < 0 && (has_column("'ZSCALE") || hdu.cards.get("ZSCALE").is_some()),
+    })
+}
+
+/// Sees that each row's descriptors lie inside the heap, and that what they point
+/// at does not claim more samples than a tile has.
+fn examine_rows(
+    source: &Source,
+    hdu: &Hdu,
+    code: &str,
+    n_tiles: u64,
+    tile_samples: u64,
+) -> Result<()> {
+    let &[row_bytes, n_rows] = hdu.axes.as_slice() else {
+        return Err(damaged(hdu, "its table does not have 2 axes"));
+    };
+    if n_rows < n_tiles {
+        return Err(damaged(
+            hdu,
+            &format!("its table has {n_rows} rows for {n_tiles} tiles"),
+        ));
+    }
+    let end = hdu.data_start.checked_add(hdu.data_bytes);
+    if end.is_none_or(|end| end > source.len()) {
+        return Err(Error::damaged(format!(
+            "the data of HDU {} needs {} bytes from byte {}, but the file ends at byte {}",
+            hdu.number,
+            hdu.data_bytes,
+            hdu.data_start,
+            source.len()
+        )));
+    }
+    let table_bytes = row_bytes
+        .checked_mul(n_rows)
+        .filter(|&bytes| bytes <= hdu.data_bytes);
+    let table_bytes = table_bytes.ok_or_else(|| damaged(hdu, "its table is too long"))?;
+    let heap = match hdu.cards.get("THEAP") {
+        Some(_) => length(hdu, "THEAP")?,
+        None => table_bytes,
+    };
+    if heap < table_bytes || heap > hdu.data_bytes {
+        return Err(damaged(hdu, &format!("THEAP is {heap}")));
+    }
+    let columns = columns(hdu, row_bytes)?;
+    if !columns
+        .iter()
+        .any(|column| column.name == "COMPRESSED_DATA")
+    {
+        return Err(damaged(hdu, "its table has no column COMPRESSED_DATA"));
+    }
+    let per_read = (ROWS_BYTES / row_bytes.max(1)).max(1);
+    let mut rows = Vec::new();
+    let mut at = 0;
+    while at < n_rows {
+        let n_read = per_read.min(n_rows - at);
+        let bytes = usize::try_from(n_read * row_bytes);
+        rows.resize(bytes.map_err(|_| damaged(hdu, "its rows are too long"))?, 0);
+        source.read_at(hdu.data_start + at * row_bytes, &mut rows)?;
+        let row_len = usize::try_from(row_bytes.max(1)).unwrap_or(usize::MAX);
+        for row in rows.chunks_exact(row_len) {
+            for column in &columns {
+                let (count, offset) = descriptor(row, column);
+                let bytes = count.checked_mul(column.element_bytes);
+                let end = bytes.and_then(|bytes| heap.checked_add(offset)?.checked_add(bytes));
+                if end.is_none_or(|end| end > hdu.data_bytes) {
+                    return Err(damaged(
+                        hdu,
+                        &format!("a tile of {count} elements at byte {offset} is outside its heap"),
+                    ));
+                }
+                let claimed = match column.name.as_str() {
+                    "UNCOMPRESSED_DATA" => count,
+                    "COMPRESSED_DATA" if count > 0 => {
+                        let start = hdu.data_start + heap + offset;
+                        let bytes = count * column.element_bytes;
+                        claimed_samples(source, hdu, code, start, bytes)?
+                    }
+                    _ => 0,
+                };
+                if claimed > tile_samples {
+                    return Err(damaged(
+                        hdu,
+                        &format!(
+                            "a tile claims {claimed} samples, expected at most {tile_samples}"
+                        ),
+                    ));
+                }
+            }
+        }
+        at += n_read;
+    }
+    Ok(())
+}
+
+/// How many samples a compressed tile says it has, for codes that say so.
+fn claimed_samples(source: &Source, hdu: &Hdu, code: &str, start: u64, bytes: u64) -> Result<u64> {
+    const HEAD: u64 = 14;
+    let short = || damaged(hdu, &format!("a tile of {bytes} bytes is too short"));
+    match code {
+        // Magic, then both lengths of the tile as 32-bit numbers.
+        "HCOMPRESS_1" if bytes < HEAD => Err(short()),
+        "HCOMPRESS_1" => {
+            let mut head = [0; HEAD as usize];
+            source.read_at(start, &mut head)?;
+            let [_, _, a, b, c, d, e, f, g, h, ..] = head;
+            let (x, y) = (
+                u32::from_be_bytes([a, b, c, d]),
+                u32::from_be_bytes([e, f, g, h]),
+            );
+            Ok(u64::from(x) * u64::from(y))
+        }
+        // The list says itself how many words it has; there are 16 bits in each.
+        "PLIO_1" if bytes < HEAD => Err(short()),
+        "PLIO_1" => {
+            let mut head = [0; HEAD as usize];
+            source.read_at(start, &mut head)?;
+            let words: Vec<i64> = head
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|word| i64::from(i16::from_be_bytes(*word)))
+                .collect();
+            let n_words = match words[2] {
+                n_words if n_words > 0 => n_words,
+                _ => (words[4] << 15) + words[3],
+            };
+            let available = i64::try_from(bytes / 2).unwrap_or(i64::MAX);
+            if !(0..=available).contains(&n_words) || !(0..available).contains(&words[1]) {
+                return Err(damaged(
+                    hdu,
+                    &format!("a tile claims {n_words} words of {available}"),
+                ));
+            }
+            Ok(0)
+        }
+        _ => Ok(0),
+    }
+}
+
+/// The columns whose rows are descriptors.
+fn columns(hdu: &Hdu, row_bytes: u64) -> Result<Vec<Column>> {
+    const MAX_FIELDS: i128 = 999;
+    let n_fields = int(hdu, "TFIELDS")?;
+    if !(1..=MAX_FIELDS).contains(&n_fields) {
+        return Err(damaged(hdu, &format!("TFIELDS is {n_fields}")));
+    }
+    let mut columns = Vec::new();
+    let mut offset = 0u64;
+    for field in 1..=n_fields {
+        let form = hdu
+            .cards
+            .get_text(&format!("TFORM{field}"))
+            .unwrap_or_default();
+        let form = form.trim();
+        let bad = || damaged(hdu, &format!("TFORM{field} is `{form}`"));
+        let digits = form.bytes().take_while(u8::is_ascii_digit).count();
+        let repeat: u64 = match digits {
+            0 => 1,
+            _ => form[..digits].parse().map_err(|_| bad())?,
+        };
+        let mut letters = form[digits..].chars();
+        let letter = letters.next().ok_or_else(bad)?;
+        let width = element_bytes(letter).ok_or_else(bad)?;
+        if matches!(letter, 'P' | 'Q') && repeat > 0 {
+            let name = hdu
+                .cards
+                .get_text(&format!("TTYPE{field}"))
+                .unwrap_or_default();
+            columns.push(Column {
+                name: name.trim().to_ascii_uppercase(),
+                offset,
+                is_wide: letter == 'Q',
+                element_bytes: letters.next().and_then(element_bytes).ok_or_else(bad)?,
+            });
+        }
+        let bytes = match letter {
+            'X' => Some(repeat.div_ceil(8)),
+            _ => repeat.checked_mul(width),
+        };
+        offset = bytes
+            .and_then(|bytes| offset.checked_add(bytes))
+            .ok_or_else(bad)?;
+    }
+    if offset > row_bytes {
+        return Err(damaged(
+            hdu,
+            &format!("its columns need {offset} bytes of rows of {row_bytes}"),
+        ));
+    }
+    Ok(columns)
+}
+
+fn element_bytes(letter: char) -> Option<u64> {
+    Some(match letter {
+        'L' | 'X' | 'B' | 'A' => 1,
+        'I' => 2,
+        'J' | 'E' => 4,
+        'K' | 'D' | 'C' | 'P' => 8,
+        'M' | 'Q' => 16,
+        _ => return None,
+    })
+}
+
+/// Count and offset, as a row has them; negative ones become too large.
+fn descriptor(row: &[u8], column: &Column) -> (u64, u64) {
+    let start = usize::try_from(column.offset).unwrap_or(usize::MAX);
+    let bytes = row.get(start..).unwrap_or_default();
+    let mut numbers = [u64::MAX; 2];
+    if column.is_wide {
+        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *number = u64::from_be_bytes(*bytes);
+        }
+    } else {
+        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *number = u64::from(u32::from_be_bytes(*bytes));
+        }
+    }
+    (numbers[0], numbers[1])
+}
+
+/// The header that the image would have uncompressed: its own mandatory cards,
+/// then every card that is not the table's, verbatim and in order.
+fn image_cards(hdu: &Hdu, bitpix: i32, axes: &[u64]) -> Cards {
+    let is_primary = hdu.cards.get("ZSIMPLE") == Some(Value::Logical(true));
+    let first = match is_primary {
+        true => "SIMPLE  =                    T",
+        false => "XTENSION= 'IMAGE   '",
+    };
+    let mut lines = vec![
+        first.to_string(),
+        format!("BITPIX  = {bitpix:20}"),
+        format!("NAXIS   = {:20}", axes.len()),
+    ];
+    let lens = axes.iter().enumerate();
+    lines.extend(lens.map(|(axis, len)| format!("NAXIS{:<3}= {len:20}", axis + 1)));
+    if !is_primary {
+        lines.push(format!("PCOUNT  = {:20}", 0));
+        lines.push(format!("GCOUNT  = {:20}", 1));
+    }
+    let has_blank = hdu.cards.get("BLANK").is_some();
+    if let (Some(blank), false, true) = (hdu.cards.get_int("ZBLANK"), has_blank, bitpix > 0) {
+        lines.push(format!("BLANK   = {blank:20}"));
+    }
+    let mut bytes: Vec<u8> = Vec::new();
+    for line in lines {
+        bytes.extend(format!("{line:<CARD_BYTES$}").as_bytes());
+    }
+    for card in hdu.cards.iter().filter(|card| is_of_image(card)) {
+        bytes.extend(card);
+    }
+    Cards::from_bytes(bytes)
+}
+
+fn is_of_image(card: &[u8]) -> bool {
+    let keyword = keyword_of(card).to_ascii_uppercase();
+    let numbered = NUMBERED_KEYWORDS
+        .iter()
+        .filter_map(|name| keyword.strip_prefix(name));
+    let is_numbered = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    // The name that cfitsio gives a table when the image had none.
+    let is_made_up = keyword == "EXTNAME" && card.starts_with(b"EXTNAME = 'COMPRESSED_IMAGE'");
+    !TABLE_KEYWORDS.contains(&keyword.as_str())
+        && !numbered.into_iter().any(is_numbered)
+        && !is_made_up
+}
+
+fn damaged(hdu: &Hdu, what: &str) -> Error {
+    Error::damaged(format!(
+        "the compressed image in HDU {}: {what}",
+        hdu.number
+    ))
+}
+
+fn int(hdu: &Hdu, keyword: &str) -> Result<i128> {
+    let value = hdu.cards.get_int(keyword);
+    value.ok_or_else(|| damaged(hdu, &format!("{keyword} is missing or not a whole number")))
+}
+
+/// A length, which is at least 1.
+fn length(hdu: &Hdu, keyword: &str) -> Result<u64> {
+    let value = int(hdu, keyword)?;
+    let len = i64::try_from(value)
+        .ok()
+        .and_then(|len| u64::try_from(len).ok());
+    len.filter(|&len| len > 0)
+        .ok_or_else(|| damaged(hdu, &format!("{keyword} is {value}, expected 1 or more")))
+}
