@@ -9,4 +9,5 @@ pub mod frames;
 pub mod kernels;
 pub mod region;
 pub mod sinks;
+pub mod ops;
 pub mod storage;

@@ -120,6 +120,12 @@ impl Edit<'_> {
         }
     }
 
+    /// How many slots of an axis are left in the tile that the next slot is in.
+    pub fn room_in_tile(&self, axis: usize) -> u64 {
+        let tile = self.geometry.tile[axis];
+        tile - self.next[axis] % tile
+    }
+
     /// Makes sure that `more` slots per axis can be handed out without asking
     /// the disk again.
     pub fn reserve(&mut self, more: &Coordinates) -> Result<()> {

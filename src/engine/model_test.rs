@@ -295,11 +295,7 @@ fn script(seed: u64, crashes: bool) -> usize {
     let pad = [0, 0x8000, 0x7fc0_0000, 0x7ff8_0000_0000_0000][random.below(4)] & dtype.mask();
     let rank = 3 + random.below(2);
     let tile = [[4, 3, 2, 1], [5, 1, 8, 2], [1, 4, 1, 3], [8, 8, 4, 1]][random.below(4)];
-    let mut catalog = Catalog::empty(dtype, pad, None, &tile);
-    catalog.axes.resize_with(rank, Default::default);
-    for (axis, entry) in catalog.axes.iter_mut().enumerate() {
-        *entry = crate::format::catalog::Axis::new(axis);
-    }
+    let mut catalog = Catalog::empty(dtype, pad, None, &tile, rank);
     if random.below(4) == 0 {
         catalog.mask = 0;
     }

@@ -128,8 +128,14 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The catalog of a cube that holds nothing.
-    pub fn empty(dtype: DType, pad: u64, blank: Option<i128>, tile: &[u64]) -> Catalog {
+    /// The catalog of a cube that holds nothing and shows `rank` axes.
+    pub fn empty(
+        dtype: DType,
+        pad: u64,
+        blank: Option<i128>,
+        tile: &[u64],
+        rank: usize,
+    ) -> Catalog {
         let mut lens = tile.to_vec();
         lens.resize(MAX_RANK, 1);
         Catalog {
@@ -140,7 +146,7 @@ impl Catalog {
             mask: pad,
             blank,
             tile: lens,
-            axes: (0..MIN_RANK).map(Axis::new).collect(),
+            axes: (0..rank.clamp(MIN_RANK, MAX_RANK)).map(Axis::new).collect(),
             frames: 0,
             next_frame: 0,
             header_frame: None,
@@ -333,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_catalog_reads_back() {
-        let mut catalog = Catalog::empty(DType::F32, 0x7fc0_0000, None, &[64, 64, 32]);
+        let mut catalog = Catalog::empty(DType::F32, 0x7fc0_0000, None, &[64, 64, 32], 3);
         catalog.axes[2].pieces = vec![Piece(7, 3), Piece(0, 7)];
         catalog.axes[2].slots = 10;
         let bytes = catalog.encode().unwrap();
@@ -342,7 +348,7 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_refused() {
-        let good = Catalog::empty(DType::U16, 0, Some(65535), &[64, 64, 32]);
+        let good = Catalog::empty(DType::U16, 0, Some(65535), &[64, 64, 32], 3);
         let refuse = |change: &dyn Fn(&mut Catalog)| {
             let mut bad = good.clone();
             change(&mut bad);

@@ -1,0 +1,421 @@
+//! `cube append`: frames onto an axis, at its end or anywhere else.
+//!
+//! Everything is planned and checked before the first byte is written. Frames
+//! that go to the same tiles are written together; the state is committed now
+//! and then, always between whole frames, so a command that is stopped keeps
+//! what it committed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
+use super::{Progress, Stop, count};
+use crate::engine::commit::Writer;
+use crate::engine::edit::{Edit, Placement};
+use crate::engine::write::Part;
+use crate::error::{Context, Error, IoContext, Kind, Result};
+use crate::format::catalog::{Command, Piece};
+use crate::frames::list::Input;
+use crate::region::{AXIS_NAMES, MAX_RANK, volume};
+use crate::storage::file::{Busy, FileStorage};
+
+/// So long a command works before it commits what it has.
+const COMMIT_EVERY: Duration = Duration::from_secs(30);
+
+/// So many frames are open at once.
+const OPEN_FRAMES: usize = 256;
+
+/// Where frames go on the axis they join.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// After everything.
+    #[default]
+    End,
+    /// Before everything.
+    Start,
+}
+
+/// What `append` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How frames are taken in.
+    pub taking: Taking,
+    /// Where on the axis.
+    pub place: Place,
+    /// Go on without inputs that cannot be used.
+    pub skip_bad: bool,
+    /// Leave out frames that the cube has.
+    pub resume: bool,
+    /// What to do when another writer is at work.
+    pub busy: Busy,
+    /// Bytes of memory to use.
+    pub memory: u64,
+    /// The command as typed, for the history.
+    pub line: String,
+}
+
+/// What `append` did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Frames added.
+    pub frames: u64,
+    /// Bytes of samples added.
+    pub bytes: u64,
+    /// Frames that were there already.
+    pub present: u64,
+    /// Inputs left out, with reasons.
+    pub bad: Vec<Error>,
+    /// Lengths of the cube's axes now.
+    pub shape: Vec<u64>,
+    /// The axis that grew.
+    pub axis: usize,
+    /// The command made the cube.
+    pub created: bool,
+    /// What stopped the command before its end; what is reported was kept.
+    pub stopped: Option<Error>,
+}
+
+/// Adds frames to a cube, and makes the cube when there is none.
+///
+/// # Errors
+/// When nothing was added. A command that was stopped midway has a report that
+/// says so.
+pub fn append(
+    path: &Path,
+    inputs: &[Input],
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
+    if inputs.is_empty() {
+        return Err(Error::input("no frames were named")
+            .hint("name them as arguments, in a file with @LIST, or on stdin with --files-from -"));
+    }
+    let mut writer = match FileStorage::open_locked(path, options.busy) {
+        Ok(storage) => Some(Writer::open(Arc::new(storage)).at(path)?),
+        Err(error) if is_missing(&error) => None,
+        Err(error) => return Err(error.at(path)),
+    };
+    let before = writer.as_ref().map(Writer::snapshot).transpose().at(path)?;
+    let mut plan = plan::plan(
+        inputs,
+        &options.taking,
+        before.as_ref(),
+        options.resume,
+        progress,
+        stop,
+    )?;
+    let none_left = plan.bad.len() == inputs.len();
+    if !plan.bad.is_empty() && (none_left || !options.skip_bad) {
+        return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));
+    }
+    check_origin(&options.taking, plan.axis)?;
+    let mut report = Report {
+        present: plan.present,
+        bad: std::mem::take(&mut plan.bad),
+        axis: plan.axis,
+        ..Report::default()
+    };
+    if plan.frames.is_empty() {
+        report.shape = before.map(|before| before.shape()).unwrap_or_default();
+        return Ok(report);
+    }
+    if let Some(before) = &before
+        && before.catalog().blank != plan.blank
+        && let Some(blank) = plan.blank
+    {
+        progress.warn(&format!(
+            "{}: frames now say BLANK is {blank}; so it is for the whole cube",
+            path.display()
+        ));
+    }
+    let (writer, made) = match &mut writer {
+        Some(writer) => (writer, None),
+        none => {
+            let (made, file) = create(path, &plan)?;
+            report.created = true;
+            (none.insert(made), Some(file))
+        }
+    };
+    let done = run(path, writer, &plan, options, progress, stop, &mut report).at(path);
+    if let (Err(_), Some(made)) = (&done, made)
+        && report.frames == 0
+    {
+        // A cube that this command made and put nothing in was not there before.
+        let _ = std::fs::remove_file(made);
+    }
+    match done {
+        Ok(()) => Ok(report),
+        // What is committed is kept, and said.
+        Err(error) if report.frames > 0 => {
+            report.stopped.get_or_insert(error);
+            Ok(report)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_missing(error: &Error) -> bool {
+    error.io_source().map(std::io::Error::kind) == Some(std::io::ErrorKind::NotFound)
+}
+
+/// The origin is for the axes that are not grown.
+fn check_origin(taking: &Taking, axis: usize) -> Result<()> {
+    match taking.origin.get(axis) {
+        Some(1..) => Err(Error::input(format!(
+            "--origin gives a position on {}, the axis that grows",
+            AXIS_NAMES[axis]
+        ))
+        .hint("give 1 there; --origin places frames on the other axes")),
+        _ => Ok(()),
+    }
+}
+
+/// Makes an empty cube under its final name, in one step.
+fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
+    let catalog = plan
+        .new
+        .as_ref()
+        .ok_or_else(|| Error::input("no frame says what the cube is to hold"))?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let make = || -> Result<Writer> {
+        let file = tempfile::Builder::new()
+            .prefix(".cube-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+            .tempfile_in(folder)
+            .doing("cannot create")?;
+        let storage = FileStorage::new(file.as_file().try_clone().doing("cannot create")?)?;
+        storage.lock(Busy::Fail)?;
+        let mut id = [0; 16];
+        rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
+            .map_err(std::io::Error::from)
+            .doing("cannot make an identity")?;
+        let mut catalog = catalog.clone();
+        catalog.command.time = now();
+        let writer = Writer::create(Arc::new(storage), id, &catalog)?;
+        file.persist_noclobber(path)
+            .map_err(|error| error.error)
+            .doing("cannot create")?;
+        // The name is to survive a loss of power as the bytes do.
+        if let Ok(folder) = std::fs::File::open(folder) {
+            let _ = folder.sync_all();
+        }
+        Ok(writer)
+    };
+    Ok((make().at(path)?, path.to_path_buf()))
+}
+
+/// This moment, RFC 3339 in UTC, to the second.
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    let whole = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+    whole.to_string()
+}
+
+fn run(
+    path: &Path,
+    writer: &mut Writer,
+    plan: &Plan,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+    report: &mut Report,
+) -> Result<()> {
+    let origin = full_origin(&options.taking.origin);
+    let mut edit = writer.edit(Command {
+        verb: "append".into(),
+        line: options.line.clone(),
+        time: now(),
+        ..Command::default()
+    })?;
+    edit.set_blank(plan.blank);
+    let rank = plan.frames.iter().map(|frame| frame.facts.shape.len()).max();
+    edit.set_rank(rank.unwrap_or(0));
+    reserve(&mut edit, plan, &origin)?;
+    let size = edit.catalog().dtype.size() as u64;
+    let mut bytes = 0u64;
+    for frame in &plan.frames {
+        bytes = bytes.saturating_add(volume(&frame.shape())?.saturating_mul(size));
+    }
+    progress.begin("appending", plan.frames.len() as u64, bytes);
+    let mut job = Run {
+        plan,
+        options,
+        origin,
+        progress,
+        position: match options.place {
+            Place::End => edit.len(plan.axis),
+            Place::Start => 0,
+        },
+        written: (0, 0),
+        bad: Vec::new(),
+    };
+    let mut committed = Instant::now();
+    let mut queue = plan.frames.as_slice();
+    while !queue.is_empty() {
+        if stop.is_set() {
+            report.stopped = Some(Error::interrupted("interrupted").at(path));
+            break;
+        }
+        let (batch, rest) = queue.split_at(job.batch_len(&edit, queue));
+        queue = rest;
+        if let Some(error) = job.write(&mut edit, batch)? {
+            report.stopped = Some(error);
+            break;
+        }
+        if committed.elapsed() > COMMIT_EVERY && !queue.is_empty() {
+            edit.commit()?;
+            job.report(&edit, report);
+            committed = Instant::now();
+        }
+    }
+    progress.end();
+    if job.written.0 == 0 {
+        return Err(match report.stopped.take() {
+            Some(error) if error.kind() == Kind::Interrupted => error.hint("nothing was added"),
+            Some(error) => error,
+            None => plan::refuse_bad(job.bad),
+        });
+    }
+    // Committed counts are the report's only once they are committed.
+    let lens = edit.lens();
+    let rank = edit.catalog().axes.len();
+    edit.finish()?;
+    report.shape = lens[..rank].to_vec();
+    (report.frames, report.bytes) = job.written;
+    report.bad.append(&mut job.bad);
+    Ok(())
+}
+
+/// Hands out all slots at once, so that the disk is asked once.
+fn reserve(edit: &mut Edit<'_>, plan: &Plan, origin: &[u64; MAX_RANK]) -> Result<()> {
+    let mut more = plan.extents(origin);
+    for (axis, more) in more.iter_mut().enumerate() {
+        if axis != plan.axis {
+            *more = more.saturating_sub(edit.len(axis));
+        }
+    }
+    edit.reserve(&more)
+}
+
+/// The work of one command.
+struct Run<'a> {
+    plan: &'a Plan,
+    options: &'a Options,
+    origin: [u64; MAX_RANK],
+    progress: &'a dyn Progress,
+    /// Where the next frame goes on the axis.
+    position: u64,
+    /// Frames and bytes written so far.
+    written: (u64, u64),
+    bad: Vec<Error>,
+}
+
+impl Run<'_> {
+    /// How many of the next frames go to the same tiles.
+    fn batch_len(&self, edit: &Edit<'_>, queue: &[Planned]) -> usize {
+        let room = edit.room_in_tile(self.plan.axis);
+        let (mut len, mut filled) = (0, 0u64);
+        while len < queue.len().min(OPEN_FRAMES) && filled < room {
+            filled = filled.saturating_add(queue[len].shape()[self.plan.axis]);
+            len += 1;
+        }
+        len
+    }
+
+    /// Writes a batch; returns what stops the command after it.
+    fn write(&mut self, edit: &mut Edit<'_>, batch: &[Planned]) -> Result<Option<Error>> {
+        let dtype = edit.catalog().dtype;
+        let mut stopped = None;
+        let mut records = Vec::new();
+        let mut parts = Vec::new();
+        let mut end = self.position;
+        for planned in batch {
+            match Opened::new(planned, &self.options.taking.hdu, dtype) {
+                Ok(opened) => {
+                    let shape = planned.shape();
+                    let placement = edit.place(self.plan.axis, end, &self.origin, &shape)?;
+                    end += shape[self.plan.axis];
+                    records.push((opened.record(), volume(&shape)? * dtype.size() as u64));
+                    parts.push(Part {
+                        placement,
+                        samples: Box::new(opened),
+                    });
+                }
+                Err(error) if self.options.skip_bad => self.bad.push(error),
+                Err(error) => {
+                    stopped = Some(error);
+                    break;
+                }
+            }
+        }
+        let progress = self.progress;
+        let outcomes = edit.write(&mut parts, self.options.memory / 2, &|bytes| {
+            progress.bytes(bytes);
+        })?;
+        // Frames that failed are taken out from the last on, so that positions hold.
+        let mut kept: Vec<Option<u32>> = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            match outcome {
+                Ok(check) if stopped.is_none() || self.options.skip_bad => kept.push(Some(check)),
+                Ok(_) => kept.push(None),
+                Err(error) if self.options.skip_bad => {
+                    self.bad.push(error);
+                    kept.push(None);
+                }
+                Err(error) => {
+                    stopped = Some(error);
+                    kept.push(None);
+                }
+            }
+        }
+        for (part, kept) in parts.iter().zip(&kept).rev() {
+            let placement = &part.placement;
+            let len = placement.shape()[placement.axis];
+            match kept {
+                Some(_) => self.position += len,
+                None => edit.delete(placement.axis, placement.position, len),
+            }
+        }
+        for (((mut record, bytes), part), check) in records.into_iter().zip(&parts).zip(kept) {
+            let Some(check) = check else { continue };
+            record.axis = part.placement.axis;
+            record.slots = slots(&part.placement);
+            record.check = check;
+            edit.record(record, bytes)?;
+            self.written.0 += 1;
+            self.written.1 += bytes;
+            self.progress.frames(1);
+        }
+        Ok(stopped)
+    }
+
+    fn report(&self, edit: &Edit<'_>, report: &mut Report) {
+        (report.frames, report.bytes) = self.written;
+        report.shape = edit.lens()[..edit.catalog().axes.len()].to_vec();
+    }
+}
+
+fn slots(placement: &Placement) -> Vec<Vec<Piece>> {
+    let runs = placement.slots.iter();
+    runs.map(|runs| runs.iter().map(|run| Piece(run.slot, run.len)).collect())
+        .collect()
+}
+
+impl Report {
+    /// One line that says what was done.
+    pub fn show(&self) -> String {
+        let mut text = format!("{} added", count(self.frames, "frame"));
+        if self.present > 0 {
+            text += &format!(", {} there already", self.present);
+        }
+        if !self.bad.is_empty() {
+            text += &format!(", {} left out", self.bad.len());
+        }
+        text
+    }
+}

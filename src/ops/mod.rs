@@ -1,0 +1,117 @@
+//! The verbs: options in, report out, progress beside.
+//!
+//! Here frames, sinks and the engine meet; none of them knows the others.
+//!
+//! * [`append`]: frames onto an axis; its planning is in [`plan`].
+//! * [`info`]: what a cube holds.
+//! * [`slice`]: cuts through it.
+
+pub mod append;
+pub mod info;
+pub mod plan;
+pub mod slice;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Context, Error, Result};
+use crate::storage::file::FileStorage;
+
+/// Told how far a command is; every method may be called often.
+pub trait Progress {
+    /// A phase begins: what it does, and how many frames and bytes it has.
+    fn begin(&self, phase: &str, frames: u64, bytes: u64);
+    /// Bytes that were done.
+    fn bytes(&self, bytes: u64);
+    /// Frames that were done.
+    fn frames(&self, frames: u64);
+    /// The phase is over.
+    fn end(&self);
+    /// Something the user should know, beside the report.
+    fn warn(&self, message: &str);
+}
+
+/// A progress that nobody watches.
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn begin(&self, _phase: &str, _frames: u64, _bytes: u64) {}
+    fn bytes(&self, _bytes: u64) {}
+    fn frames(&self, _frames: u64) {}
+    fn end(&self) {}
+    fn warn(&self, _message: &str) {}
+}
+
+/// Set when the user asks to stop; commands look at it between frames.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(pub Arc<AtomicBool>);
+
+impl Stop {
+    /// Was the command asked to stop?
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Opens the newest commit of a cube.
+pub fn open(path: &Path) -> Result<(Arc<FileStorage>, Snapshot)> {
+    let storage = Arc::new(FileStorage::open(path).map_err(explain_missing).at(path)?);
+    let snapshot = Snapshot::open(storage.clone()).at(path)?;
+    Ok((storage, snapshot))
+}
+
+fn explain_missing(error: Error) -> Error {
+    match error.io_source().map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::NotFound) => {
+            error.hint("cube append makes a cube from its first frames")
+        }
+        _ => error,
+    }
+}
+
+/// Bytes as people read them: `6.7 GB`.
+pub fn show_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} B"),
+        _ if value < 9.995 => format!("{value:.2} {}", UNITS[unit]),
+        _ if value < 99.95 => format!("{value:.1} {}", UNITS[unit]),
+        _ => format!("{value:.0} {}", UNITS[unit]),
+    }
+}
+
+/// `1 frame`, `2 frames`.
+pub fn count(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_three_digits() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.00 kB"),
+            (999_499, "999 kB"),
+            (999_600, "1.00 MB"),
+            (6_710_886_400, "6.71 GB"),
+            (12_345_678, "12.3 MB"),
+        ] {
+            assert_eq!(show_bytes(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! What a command will do with its inputs, decided before the first byte is
+//! written: which frames there are, where each goes, what becomes of its samples.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Progress, Stop, count};
+use crate::dtype::DType;
+use crate::engine::Coordinates;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::write::Samples;
+use crate::error::{Context, Error, Result};
+use crate::format::catalog::{Catalog, MIN_RANK, check_tile};
+use crate::format::ledger::Record;
+use crate::frames::cards::Cards;
+use crate::frames::list::Input;
+use crate::frames::{self, Facts, Frame, HduChoice};
+use crate::kernels::cast::{Rules, convert};
+use crate::region::{AXIS_NAMES, MAX_RANK, show_shape, volume};
+
+/// Samples in one frame's part of a tile: 64 x 64 of an image.
+const LAYER: u64 = 4096;
+
+/// Frames in a tile.
+const DEPTH: u64 = 32;
+
+/// Frames in a tile when the first command brings fewer than [`DEPTH`].
+const LEAST_DEPTH: u64 = 8;
+
+/// How samples are taken in.
+#[derive(Clone, Debug, Default)]
+pub struct Taking {
+    /// Which HDU of each file.
+    pub hdu: HduChoice,
+    /// The axis to grow; chosen from the frames when it is not given.
+    pub axis: Option<usize>,
+    /// Type of a new cube.
+    pub dtype: Option<DType>,
+    /// Convert although samples may change.
+    pub cast: bool,
+    /// Pad value of a new cube, as typed.
+    pub pad: Option<String>,
+    /// Where a frame's first pixel goes on the axes that are not grown, from 0.
+    pub origin: Vec<u64>,
+    /// Shape of a new cube's tiles, x first.
+    pub tile: Option<Vec<u64>>,
+}
+
+/// One frame that will be taken in.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds.
+    pub facts: Facts,
+    /// How its samples become the cube's; `None` when they are the cube's.
+    pub rules: Option<Rules>,
+}
+
+/// Everything that will be taken in, and how.
+pub struct Plan {
+    /// The axis to grow.
+    pub axis: usize,
+    /// The frames, in order.
+    pub frames: Vec<Planned>,
+    /// Inputs that cannot be used, each with its reason.
+    pub bad: Vec<Error>,
+    /// Frames that the cube has already.
+    pub present: u64,
+    /// "No data" of the cube from now on.
+    pub blank: Option<i128>,
+    /// The catalog of a cube that is to be made.
+    pub new: Option<Catalog>,
+}
+
+impl Planned {
+    /// Lengths of the frame on all axes.
+    pub fn shape(&self) -> Coordinates {
+        full_shape(&self.facts.shape)
+    }
+}
+
+fn full_shape(shape: &[u64]) -> Coordinates {
+    std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1))
+}
+
+/// Rank without trailing axes of length 1.
+fn effective_rank(shape: &[u64]) -> usize {
+    shape.iter().rposition(|&len| len != 1).map_or(0, |last| last + 1)
+}
+
+/// The axis that a frame of this shape joins when none is given: 1-D frames
+/// stack on y, images on z, and blocks join along their own last axis.
+pub fn default_axis(shape: &[u64]) -> usize {
+    match effective_rank(shape) {
+        0 | 1 => 1,
+        2 => 2,
+        rank => rank - 1,
+    }
+}
+
+/// Opens and examines every input. `cube` is the cube as it is, when there is
+/// one; with `resume`, frames it has already are left out.
+///
+/// # Errors
+/// When nothing can be planned at all; a bad input is in [`Plan::bad`] instead.
+pub fn plan(
+    inputs: &[Input],
+    taking: &Taking,
+    cube: Option<&Snapshot>,
+    resume: bool,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Plan> {
+    progress.begin("examining", inputs.len() as u64, 0);
+    let seen = match cube.filter(|_| resume) {
+        Some(cube) => Some(Seen::new(cube)?),
+        None => None,
+    };
+    let mut axis = taking.axis;
+    let mut target = cube.map(|cube| Target::of(cube.catalog()));
+    let mut plan = Plan {
+        axis: 0,
+        frames: Vec::new(),
+        bad: Vec::new(),
+        present: 0,
+        blank: None,
+        new: None,
+    };
+    for input in inputs {
+        if stop.is_set() {
+            return Err(Error::interrupted("stopped before anything was written"));
+        }
+        let opened = frames::open(&input.path, &taking.hdu).at(&input.path);
+        let planned = opened.and_then(|frame| {
+            let facts = frame.facts().clone();
+            let target = match &mut target {
+                Some(target) => target,
+                None => target.insert(Target::new(&facts, taking)?),
+            };
+            let rules = target.admit(&facts, taking)?;
+            let own_axis = *axis.get_or_insert(default_axis(&facts.shape));
+            if taking.axis.is_none() && default_axis(&facts.shape) != own_axis {
+                return Err(Error::input(format!(
+                    "a frame of {} would join {}, but the first frame joins {}",
+                    show_shape(&facts.shape),
+                    AXIS_NAMES[default_axis(&facts.shape)],
+                    AXIS_NAMES[own_axis]
+                ))
+                .hint("--axis says which axis all of them join"));
+            }
+            let planned = Planned {
+                path: input.path.clone(),
+                facts,
+                rules,
+            };
+            let present = match &seen {
+                Some(seen) => seen.has(&planned, &taking.hdu, target.dtype)?,
+                None => false,
+            };
+            Ok((planned, present))
+        });
+        match planned.at(&input.path) {
+            Ok((_, true)) => plan.present += 1,
+            Ok((planned, false)) => plan.frames.push(planned),
+            Err(error) => plan.bad.push(error),
+        }
+        progress.frames(1);
+    }
+    progress.end();
+    plan.axis = axis.unwrap_or(2);
+    plan.blank = target.as_ref().and_then(|target| target.blank);
+    if cube.is_none()
+        && let (Some(target), Some(first)) = (&target, plan.frames.first())
+    {
+        plan.new = Some(target.new_cube(&plan, first, taking)?);
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    /// How many positions the frames take on the axis, and how long the other
+    /// axes must be for them.
+    pub fn extents(&self, origin: &Coordinates) -> Coordinates {
+        let mut extents = [0u64; MAX_RANK];
+        for frame in &self.frames {
+            let shape = frame.shape();
+            for (axis, extent) in extents.iter_mut().enumerate() {
+                *extent = match axis == self.axis {
+                    true => extent.saturating_add(shape[axis]),
+                    false => (*extent).max(origin[axis].saturating_add(shape[axis])),
+                };
+            }
+        }
+        extents
+    }
+}
+
+/// What samples are to become: the cube's type and "no data".
+struct Target {
+    dtype: DType,
+    blank: Option<i128>,
+    pad: u64,
+    /// The cube exists, so its pad value is what it is.
+    fixed: bool,
+}
+
+impl Target {
+    fn of(catalog: &Catalog) -> Target {
+        Target {
+            dtype: catalog.dtype,
+            blank: catalog.blank,
+            pad: catalog.pad,
+            fixed: true,
+        }
+    }
+
+    /// A new cube is what its first frame is, unless options say otherwise.
+    fn new(first: &Facts, taking: &Taking) -> Result<Target> {
+        let dtype = taking.dtype.unwrap_or(first.dtype);
+        let blank = first.blank.filter(|&blank| dtype.bits_of_int(blank).is_some());
+        let pad = match (&taking.pad, dtype, blank) {
+            (Some(text), ..) => dtype.parse(text).ok_or_else(|| {
+                Error::input(format!("pad value {text} does not fit {dtype}"))
+                    .hint("--pad takes a value of the cube's type")
+            })?,
+            (None, DType::F32, _) => u64::from(f32::NAN.to_bits()),
+            (None, DType::F64, _) => f64::NAN.to_bits(),
+            (None, _, Some(blank)) => dtype.bits_of_int(blank).unwrap_or(0),
+            (None, _, None) => dtype
+                .int_range()
+                .and_then(|(least, _)| dtype.bits_of_int(least))
+                .unwrap_or(0),
+        };
+        Ok(Target {
+            dtype,
+            blank,
+            pad,
+            fixed: false,
+        })
+    }
+
+    /// May a frame come in, and what becomes of its samples?
+    fn admit(&mut self, facts: &Facts, taking: &Taking) -> Result<Option<Rules>> {
+        let (from, to) = (facts.dtype, self.dtype);
+        if self.fixed {
+            self.check_options(taking)?;
+        }
+        if !taking.cast && !from.fits_into(to) {
+            return Err(Error::input(format!("holds {from}, but the cube holds {to}")).hint(
+                match self.fixed {
+                    true => format!("--cast rounds and clips to {to}"),
+                    false => format!(
+                        "--dtype {from} makes the cube of that type; --cast rounds and clips to {to}"
+                    ),
+                },
+            ));
+        }
+        let mut rules = Rules::default();
+        if let Some(blank) = facts.blank {
+            rules.blank_from = from.bits_of_int(blank);
+            rules.blank_to = match to {
+                DType::F32 => Some(u64::from(f32::NAN.to_bits())),
+                DType::F64 => Some(f64::NAN.to_bits()),
+                _ => self.admit_blank(blank, taking.cast)?,
+            };
+        }
+        if from.is_float() && !to.is_float() {
+            rules.nan_as = self.blank.and_then(|blank| to.bits_of_int(blank));
+        }
+        let remaps = rules.blank_from != rules.blank_to && rules.blank_from.is_some();
+        Ok((from != to || remaps).then_some(rules))
+    }
+
+    /// What an integer frame's BLANK becomes in an integer cube.
+    fn admit_blank(&mut self, blank: i128, cast: bool) -> Result<Option<u64>> {
+        let to = self.dtype;
+        let bits = to.bits_of_int(blank);
+        match self.blank {
+            Some(ours) if ours == blank => Ok(bits),
+            Some(ours) if cast => Ok(to.bits_of_int(ours)),
+            Some(ours) => Err(Error::input(format!(
+                "its BLANK is {blank}, but the cube's is {ours}"
+            ))
+            .hint(format!("--cast makes its blank samples {ours}"))),
+            None if bits.is_some() => {
+                self.blank = Some(blank);
+                Ok(bits)
+            }
+            None => Err(Error::input(format!("its BLANK {blank} does not fit {to}"))),
+        }
+    }
+
+    fn check_options(&self, taking: &Taking) -> Result<()> {
+        if let Some(asked) = taking.dtype.filter(|&asked| asked != self.dtype) {
+            return Err(Error::input(format!(
+                "the cube holds {}, not {asked}",
+                self.dtype
+            ))
+            .hint("--dtype is for a new cube; --cast converts frames to the cube's type"));
+        }
+        if let Some(text) = &taking.pad
+            && self.dtype.parse(text) != Some(self.pad)
+        {
+            let pad = self.dtype.show(self.pad);
+            return Err(Error::input(format!("the cube's pad value is {pad}, not {text}"))
+                .hint("--pad is for a new cube"));
+        }
+        if taking.tile.is_some() {
+            return Err(Error::input("the cube has its tiles already")
+                .hint("--tile is for a new cube"));
+        }
+        Ok(())
+    }
+
+    fn new_cube(&self, plan: &Plan, first: &Planned, taking: &Taking) -> Result<Catalog> {
+        let origin = full_origin(&taking.origin);
+        let rank = first.facts.shape.len().max(plan.axis + 1).max(MIN_RANK);
+        let tile = match &taking.tile {
+            Some(given) => {
+                let mut tile = full_shape(given);
+                tile[given.len().min(MAX_RANK)..].fill(1);
+                tile
+            }
+            None => default_tile(&plan.extents(&origin), plan.axis, self.dtype),
+        };
+        check_tile(&tile, self.dtype)?;
+        let mut catalog = Catalog::empty(self.dtype, self.pad, self.blank, &tile, rank);
+        catalog.command.verb = "create".into();
+        Ok(catalog)
+    }
+}
+
+/// Positions of a frame's first pixel on all axes.
+pub fn full_origin(origin: &[u64]) -> Coordinates {
+    std::array::from_fn(|axis| origin.get(axis).copied().unwrap_or(0))
+}
+
+/// The shape of tiles for frames that take `extents`, joined along `axis`.
+///
+/// A tile is 4096 samples (64 x 64 of an image, a piece of a spectrum) of each of
+/// up to 32 frames: 512 KiB of 4-byte samples. Where frames are smaller than
+/// that, the tile is deeper; where the first command brings few, shallower.
+/// `docs/decisions/001` has the measurements.
+pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordinates {
+    let mut tile = [1; MAX_RANK];
+    // A power of two that holds the axis, at most `most`, which is one too.
+    let cover = |axis: usize, most: u64| extents[axis].clamp(1, most).next_power_of_two();
+    match axis {
+        0 => tile[1] = cover(1, LAYER),
+        1 => tile[0] = cover(0, LAYER),
+        _ => {
+            tile[0] = cover(0, 64);
+            tile[1] = cover(1, LAYER / tile[0]);
+            tile[0] = cover(0, LAYER / tile[1]);
+        }
+    }
+    let layer = tile[0] * tile[1];
+    // Eight-byte samples get half as many frames, so that tiles stay 512 KiB.
+    let depth = if dtype.size() == 8 { DEPTH / 2 } else { DEPTH };
+    let mut room = LAYER * depth / layer;
+    let wanted = match layer {
+        LAYER => extents[axis].clamp(LEAST_DEPTH, depth).next_power_of_two(),
+        _ => room,
+    };
+    // The joined axis shares the room with the other outer ones, turn by turn.
+    while room > 1 {
+        let most = |other: usize| if other == axis { wanted } else { cover(other, room) };
+        let outer = (0..MAX_RANK).filter(|&other| other == axis || other > 1);
+        let grows = outer.filter(|&other| tile[other] < most(other));
+        let Some(least) = grows.min_by_key(|&other| (tile[other], other != axis)) else {
+            break;
+        };
+        tile[least] *= 2;
+        room /= 2;
+    }
+    tile
+}
+
+/// The frames that a cube has, by file name and size.
+struct Seen(HashMap<(OsString, u64, u32), Vec<(Option<i128>, u32)>>);
+
+impl Seen {
+    fn new(cube: &Snapshot) -> Result<Seen> {
+        let positions = cube.positions();
+        let mut seen = HashMap::new();
+        cube.for_each_record(&mut |record| {
+            if positions.of(&record).is_some() {
+                let name = file_name(Path::new(&record.source));
+                let known = seen.entry((name, record.file_bytes, record.part));
+                let known: &mut Vec<_> = known.or_default();
+                known.push((record.modified, record.check));
+            }
+            Ok(())
+        })?;
+        Ok(Seen(seen))
+    }
+
+    /// Does the cube have this frame: a file of the same name and size that was
+    /// last modified at the same moment, or whose samples have the same check?
+    fn has(&self, planned: &Planned, hdu: &HduChoice, to: DType) -> Result<bool> {
+        let facts = &planned.facts;
+        let key = (file_name(&planned.path), facts.file_bytes, facts.part);
+        let Some(known) = self.0.get(&key) else {
+            return Ok(false);
+        };
+        let modified = nanoseconds(facts.modified);
+        if modified.is_some() && known.iter().any(|&(known, _)| known == modified) {
+            return Ok(true);
+        }
+        let check = Opened::new(planned, hdu, to)?.check()?;
+        Ok(known.iter().any(|&(_, known)| known == check))
+    }
+}
+
+fn file_name(path: &Path) -> OsString {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    // Records hold names as text.
+    name.to_string_lossy().into_owned().into()
+}
+
+/// A moment as records hold it.
+pub fn nanoseconds(moment: Option<SystemTime>) -> Option<i128> {
+    let moment = moment?;
+    Some(match moment.duration_since(UNIX_EPOCH) {
+        Ok(after) => i128::try_from(after.as_nanos()).ok()?,
+        Err(before) => -i128::try_from(before.duration().as_nanos()).ok()?,
+    })
+}
+
+/// A planned frame, open again for its samples.
+pub struct Opened {
+    frame: Box<dyn Frame>,
+    planned: Planned,
+    to: DType,
+    scratch: Vec<u8>,
+}
+
+impl Opened {
+    /// Opens the frame again.
+    ///
+    /// # Errors
+    /// When it is not what it was while the command planned.
+    pub fn new(planned: &Planned, hdu: &HduChoice, to: DType) -> Result<Opened> {
+        let frame = frames::open(&planned.path, hdu).at(&planned.path)?;
+        if *frame.facts() != planned.facts {
+            return Err(
+                Error::input("changed since the command began, so it was left out").at(&planned.path)
+            );
+        }
+        Ok(Opened {
+            frame,
+            planned: planned.clone(),
+            to,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// The header as it came.
+    pub fn cards(&self) -> &Cards {
+        self.frame.cards()
+    }
+
+    /// CRC-32C of the samples as the cube would hold them.
+    fn check(mut self) -> Result<u32> {
+        const SAMPLES: u64 = 64 << 10;
+        let total = volume(&self.planned.facts.shape)?;
+        let (mut check, mut done, mut buffer) = (0, 0, Vec::new());
+        while done < total {
+            let count = SAMPLES.min(total - done);
+            buffer.resize(count as usize * self.to.size(), 0);
+            self.read(done, &mut buffer)?;
+            check = crc32c::crc32c_append(check, &buffer);
+            done += count;
+        }
+        Ok(check)
+    }
+
+    /// What the cube records of the frame, but for where it went and its check.
+    pub fn record(&self) -> Record {
+        let facts = &self.planned.facts;
+        Record {
+            source: self.planned.path.to_string_lossy().into_owned(),
+            part: facts.part,
+            file_bytes: facts.file_bytes,
+            modified: nanoseconds(facts.modified),
+            shape: facts.shape.clone(),
+            dtype: facts.dtype.name().to_string(),
+            cards: crate::format::ledger::cards_to_text(self.cards().as_bytes()),
+            ..Record::default()
+        }
+    }
+}
+
+impl Samples for Opened {
+    fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
+        let path = &self.planned.path;
+        let Some(rules) = &self.planned.rules else {
+            return self.frame.read(first, out).at(path);
+        };
+        let from = self.planned.facts.dtype;
+        self.scratch.resize(out.len() / self.to.size() * from.size(), 0);
+        self.frame.read(first, &mut self.scratch).at(path)?;
+        match convert(from, &self.scratch, self.to, out, rules).nan {
+            0 => Ok(()),
+            _ => Err(Error::input(format!(
+                "holds NaN, and an {} cube without BLANK has no value for it",
+                self.to
+            ))
+            .hint("make the cube of a float type")
+            .at(path)),
+        }
+    }
+}
+
+/// The error of a command that has bad inputs and may not go on without them.
+pub fn refuse_bad(bad: Vec<Error>) -> Error {
+    let others = bad.len() as u64 - 1;
+    let mut bad = bad.into_iter();
+    let first = bad.next().unwrap_or_else(|| Error::input("no input"));
+    if others == 0 {
+        return first;
+    }
+    let own = first.hint_text().map(str::to_string);
+    let and = format!("so it is with {}; --skip-bad goes on without them", count(others, "other input"));
+    match own {
+        Some(own) => first.hint(format!("{own}; {and}")),
+        None => first.hint(and),
+    }
+}
