@@ -6,6 +6,7 @@
 //! by neither memory nor the open-file limit.
 
 pub mod cards;
+pub mod wcs;
 
 use std::time::SystemTime;
 

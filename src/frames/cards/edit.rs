@@ -61,6 +61,16 @@ impl Cards {
         self.0.extend_from_slice(&cards.0);
     }
 
+    /// Adds whole cards as they are.
+    pub(in crate::frames) fn push_entry(&mut self, cards: &[u8]) {
+        self.0.extend_from_slice(cards);
+    }
+
+    /// Each card with the CONTINUE cards behind it.
+    pub(in crate::frames) fn entries(&self) -> impl Iterator<Item = &[u8]> {
+        entries(&self.0)
+    }
+
     /// Gives the first card of this name another value and keeps its place and
     /// comment; adds a card where there is none.
     pub fn set(&mut self, keyword: &str, value: &Value) {
