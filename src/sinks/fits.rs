@@ -26,10 +26,10 @@ const LAYOUT_KEYWORDS: [&str; 21] = [
 ];
 
 /// Keywords of a tile-compressed image, which mean something else without ZIMAGE.
-const COMPRESSION_KEYWORDS: [&str; 21] = [
+const COMPRESSION_KEYWORDS: [&str; 22] = [
     "ZIMAGE", "ZTENSION", "ZSIMPLE", "ZEXTEND", "ZBLOCKED", "ZBITPIX", "ZNAXIS", "ZNAXIS#",
     "ZPCOUNT", "ZGCOUNT", "ZTILE#", "ZCMPTYPE", "ZNAME#", "ZVAL#", "ZQUANTIZ", "ZDITHER0",
-    "ZMASKCMP", "ZBLANK", "ZHECKSUM", "ZDATASUM", "ZSCALE",
+    "ZMASKCMP", "ZBLANK", "ZHECKSUM", "ZDATASUM", "ZSCALE", "ZZERO",
 ];
 
 /// The cards that still hold for the image alone: all but those that lay out
