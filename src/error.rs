@@ -110,6 +110,13 @@ impl Error {
     pub fn io_source(&self) -> Option<&io::Error> {
         self.0.source.as_ref()
     }
+
+    /// Did the reader of a pipe go away? Whoever wrote to it then has nothing
+    /// left to do, and nothing to complain about.
+    pub fn is_closed_pipe(&self) -> bool {
+        self.io_source()
+            .is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
+    }
 }
 
 /// Shows a path as a message can carry it: control characters escaped.
@@ -182,6 +189,14 @@ mod tests {
             error.to_string(),
             "a\\nb.fits: cannot open: no such file or directory"
         );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_from_other_failures() {
+        let of = |kind: io::ErrorKind| Error::io("cannot write", io::Error::from(kind));
+        assert!(of(io::ErrorKind::BrokenPipe).is_closed_pipe());
+        assert!(!of(io::ErrorKind::StorageFull).is_closed_pipe());
+        assert!(!Error::input("x").is_closed_pipe());
     }
 
     #[test]

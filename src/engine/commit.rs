@@ -23,6 +23,8 @@ pub struct Writer {
     slot: usize,
     /// A write or sync failed: nothing more may be committed.
     spent: bool,
+    /// A commit has begun to store what refers to new tiles, and is not whole.
+    committing: bool,
 }
 
 /// What a commit stores before its superblock.
@@ -64,6 +66,7 @@ impl Writer {
             },
             slot: 1,
             spent: false,
+            committing: false,
         };
         writer.sync()?;
         writer.flip(writer.superblock.clone())?;
@@ -78,6 +81,7 @@ impl Writer {
             superblock,
             slot,
             spent: false,
+            committing: false,
         };
         // What was read may so far be in the page cache alone: a writer that died
         // between storing and syncing it leaves it so. It must be on the disk
@@ -110,6 +114,7 @@ impl Writer {
     /// Makes a new state the cube's state.
     pub(super) fn commit(&mut self, prepared: &Prepared) -> Result<()> {
         self.sync()?;
+        self.committing = true;
         for (at, entry) in &prepared.entries {
             self.write(*at, entry)?;
         }
@@ -122,7 +127,13 @@ impl Writer {
         superblock.catalog = prepared.catalog;
         superblock.committed = committed;
         superblock.marks = prepared.marks;
-        self.flip(superblock)
+        self.flip(superblock)?;
+        self.committing = false;
+        Ok(())
+    }
+
+    pub(super) fn is_committing(&self) -> bool {
+        self.committing
     }
 
     /// Stores a superblock in the place of the older one.

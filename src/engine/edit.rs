@@ -33,6 +33,8 @@ pub struct Edit<'w> {
     next: Coordinates,
     /// Where the next extent goes: past everything in the file.
     end: u64,
+    /// Where the file ended when the last commit was made, or the edit begun.
+    kept: u64,
     /// Tiles allocated since the last commit, not yet in the index.
     pub(super) fresh: HashMap<Coordinates, u64>,
     pending: Pending,
@@ -74,6 +76,7 @@ impl Writer {
             catalog,
             next,
             end,
+            kept: end,
             fresh: HashMap::new(),
             pending: Pending::default(),
             patches: Vec::new(),
@@ -276,8 +279,21 @@ impl Edit<'_> {
         };
         self.writer.commit(&prepared)?;
         self.end = align_up(self.writer.storage.len()?, PAGE);
+        self.kept = self.end;
         self.fresh.clear();
         Ok(())
+    }
+
+    /// Gives the disk back what was written since the last commit. A command
+    /// that died can not do this; what it wrote stays until the cube is
+    /// compacted.
+    pub fn abandon(self) {
+        // A commit that failed halfway may have left index entries that name
+        // the new tiles: those must stay.
+        if !self.writer.is_committing() {
+            // Without success nothing is lost but disk.
+            let _ = self.writer.storage.truncate(self.kept);
+        }
     }
 
     /// Packs what records are pending into a block of the metadata at `base`.

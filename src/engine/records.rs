@@ -137,18 +137,6 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The record of the frame with this number.
-    pub fn record(&self, frame: u64) -> Result<Option<Record>> {
-        let blocks = &self.catalog.ledger;
-        let holds =
-            |block: &&LedgerBlock| block.first <= frame && frame - block.first < block.frames;
-        let Some(block) = blocks.iter().find(holds) else {
-            return Ok(None);
-        };
-        let mut records = self.records_of(block)?.into_iter();
-        Ok(records.nth((frame - block.first) as usize))
-    }
-
     /// The frame that a sample came with, by the sample's slots: the last one
     /// that arrived, should several hold them. `None` in void.
     pub fn record_at(&self, slots: &Coordinates) -> Result<Option<Record>> {
@@ -176,5 +164,39 @@ impl Snapshot {
     fn records_of(&self, block: &LedgerBlock) -> Result<Vec<Record>> {
         let lines = read_lines(self.storage.as_ref(), block)?;
         ledger::records(block, &lines)
+    }
+}
+
+/// Reads records by number; neighbours come from one block.
+pub struct RecordReader<'s> {
+    snapshot: &'s Snapshot,
+    /// Number of the first record of a block, and the block's records.
+    block: Option<(u64, Vec<Record>)>,
+}
+
+impl Snapshot {
+    /// Reads records by number.
+    pub fn record_reader(&self) -> RecordReader<'_> {
+        RecordReader {
+            snapshot: self,
+            block: None,
+        }
+    }
+}
+
+impl RecordReader<'_> {
+    /// The record of the frame with this number.
+    pub fn get(&mut self, frame: u64) -> Result<Option<&Record>> {
+        let inside = |first: u64, frames: u64| first <= frame && frame - first < frames;
+        let have = self.block.as_ref();
+        if have.is_none_or(|(first, records)| !inside(*first, records.len() as u64)) {
+            let mut blocks = self.snapshot.catalog.ledger.iter();
+            let Some(block) = blocks.find(|block| inside(block.first, block.frames)) else {
+                return Ok(None);
+            };
+            self.block = Some((block.first, self.snapshot.records_of(block)?));
+        }
+        let block = self.block.as_ref();
+        Ok(block.and_then(|(first, records)| records.get((frame - first) as usize)))
     }
 }

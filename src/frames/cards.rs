@@ -4,7 +4,11 @@
 //! of the FITS Standard 4.0, section 4, with the CONTINUE convention (4.2.1.2)
 //! and the registered HIERARCH convention.
 
+mod edit;
+
 use std::borrow::Cow;
+
+pub use edit::comment_of;
 
 /// Bytes of one card.
 pub const CARD_BYTES: usize = 80;

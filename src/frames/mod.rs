@@ -4,7 +4,6 @@
 //! while a command plans, to learn its [`Facts`], and once when its samples are
 //! wanted; nothing is held open in between, so the number of frames is bounded
 //! by neither memory nor the open-file limit.
-
 //!
 //! | file | what |
 //! |---|---|
@@ -16,6 +15,7 @@
 //! | `tiles` | the table behind a tile-compressed image, looked over |
 //! | `cfitsio` | that image, decompressed |
 //! | `list` | what the user named, as a list of inputs |
+//! | `wcs` | the coordinates of a header, fitted to a cut |
 
 pub mod cards;
 mod cfitsio;
@@ -27,6 +27,7 @@ pub mod list;
 pub mod magic;
 pub mod source;
 pub mod tiles;
+pub mod wcs;
 
 use std::fmt;
 use std::path::Path;

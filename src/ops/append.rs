@@ -225,17 +225,44 @@ fn run(
     stop: &Stop,
     report: &mut Report,
 ) -> Result<()> {
-    let origin = full_origin(&options.taking.origin);
     let mut edit = writer.edit(Command {
         verb: "append".into(),
         line: options.line.clone(),
         time: now(),
         ..Command::default()
     })?;
+    let done = work(path, &mut edit, plan, options, progress, stop, report);
+    match done {
+        Ok(written) => {
+            let lens = edit.lens();
+            let rank = edit.catalog().axes.len();
+            edit.finish()?;
+            report.shape = lens[..rank].to_vec();
+            (report.frames, report.bytes) = written;
+            Ok(())
+        }
+        Err(error) => {
+            edit.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// Writes all frames; returns how many, and their bytes.
+fn work(
+    path: &Path,
+    edit: &mut Edit<'_>,
+    plan: &Plan,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+    report: &mut Report,
+) -> Result<(u64, u64)> {
+    let origin = full_origin(&options.taking.origin);
     edit.set_blank(plan.blank);
     let rank = plan.frames.iter().map(|frame| frame.facts.shape.len()).max();
     edit.set_rank(rank.unwrap_or(0));
-    reserve(&mut edit, plan, &origin)?;
+    reserve(edit, plan, &origin)?;
     let size = edit.catalog().dtype.size() as u64;
     let mut bytes = 0u64;
     for frame in &plan.frames {
@@ -261,15 +288,15 @@ fn run(
             report.stopped = Some(Error::interrupted("interrupted").at(path));
             break;
         }
-        let (batch, rest) = queue.split_at(job.batch_len(&edit, queue));
+        let (batch, rest) = queue.split_at(job.batch_len(edit, queue));
         queue = rest;
-        if let Some(error) = job.write(&mut edit, batch)? {
+        if let Some(error) = job.write(edit, batch)? {
             report.stopped = Some(error);
             break;
         }
         if committed.elapsed() > COMMIT_EVERY && !queue.is_empty() {
             edit.commit()?;
-            job.report(&edit, report);
+            job.report(edit, report);
             committed = Instant::now();
         }
     }
@@ -281,14 +308,8 @@ fn run(
             None => plan::refuse_bad(job.bad),
         });
     }
-    // Committed counts are the report's only once they are committed.
-    let lens = edit.lens();
-    let rank = edit.catalog().axes.len();
-    edit.finish()?;
-    report.shape = lens[..rank].to_vec();
-    (report.frames, report.bytes) = job.written;
     report.bad.append(&mut job.bad);
-    Ok(())
+    Ok(job.written)
 }
 
 /// Hands out all slots at once, so that the disk is asked once.

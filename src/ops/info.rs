@@ -1,0 +1,208 @@
+//! `cube info`: what a cube holds.
+//!
+//! What is said of the cube as a whole comes from the catalog alone, so it takes
+//! no longer for a large one; the frames' records are read when they are asked for.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::open;
+use crate::dtype::DType;
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Context, Error, Result};
+use crate::format::FORMAT;
+use crate::format::catalog::Command;
+use crate::format::ledger::{Record, cards_from_text};
+use crate::frames::cards::{Cards, Value};
+use crate::storage::Storage;
+
+/// What a cube holds. Its JSON form is stable: `docs/guide.md`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Info {
+    /// Version of the file format.
+    pub format: u32,
+    /// Counts commits.
+    pub generation: u64,
+    /// Lengths of the axes, x first.
+    pub shape: Vec<u64>,
+    /// The axes, x first.
+    pub axes: Vec<AxisInfo>,
+    /// Type of the samples.
+    pub dtype: String,
+    /// What void reads as: a number, or `"nan"`.
+    pub pad: serde_json::Value,
+    /// The value that means "no data" in an integer cube.
+    pub blank: Option<i128>,
+    /// Lengths of a tile, x first.
+    pub tile: Vec<u64>,
+    /// Frames in the cube.
+    pub frames: u64,
+    /// Samples that were replaced.
+    pub patched: u64,
+    /// Bytes of the array, void counted.
+    pub data_bytes: u64,
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// Disk that the file takes.
+    pub disk_bytes: u64,
+    /// The command that made the newest commit.
+    pub command: Command,
+}
+
+/// One axis of a cube.
+#[derive(Clone, Debug, Serialize)]
+pub struct AxisInfo {
+    /// Its letter.
+    pub name: String,
+    /// Its length.
+    pub len: u64,
+    /// Pieces that it is read from; 1 when it was only appended to.
+    pub pieces: u64,
+}
+
+/// Examines a cube.
+pub fn info(path: &Path) -> Result<Info> {
+    let (storage, snapshot) = open(path)?;
+    let catalog = snapshot.catalog();
+    let shape = snapshot.shape();
+    let size = catalog.dtype.size() as u64;
+    let axes = catalog.axes.iter().zip(&shape);
+    Ok(Info {
+        format: FORMAT,
+        generation: catalog.generation,
+        axes: axes
+            .map(|(axis, &len)| AxisInfo {
+                name: axis.name.clone(),
+                len,
+                pieces: axis.pieces.len() as u64,
+            })
+            .collect(),
+        dtype: catalog.dtype.name().to_string(),
+        pad: sample(catalog.dtype, catalog.pad),
+        blank: catalog.blank,
+        tile: catalog.tile[..shape.len()].to_vec(),
+        frames: catalog.frames,
+        patched: catalog.patches.iter().map(|set| set.samples).sum(),
+        data_bytes: shape.iter().fold(size, |bytes, &len| bytes.saturating_mul(len)),
+        file_bytes: storage.len().at(path)?,
+        disk_bytes: storage.disk_bytes().at(path)?,
+        command: catalog.command.clone(),
+        shape,
+    })
+}
+
+/// A sample as JSON: a number, or text where JSON has no number for it.
+fn sample(dtype: DType, bits: u64) -> serde_json::Value {
+    let text = dtype.show(bits);
+    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
+}
+
+/// One frame of a cube, where it stands now.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrameRow {
+    /// Its first position on the axis that it joined, from 1.
+    pub position: u64,
+    /// How many positions it has there.
+    pub len: u64,
+    /// That axis.
+    pub axis: String,
+    /// The file it came from.
+    pub source: String,
+    /// Which HDU or page of that file, from 0.
+    pub hdu: u32,
+    /// Its shape, x first.
+    pub shape: Vec<u64>,
+    /// Type of its samples as it came.
+    pub dtype: String,
+    /// Values of the keywords that were asked for; `null` where it has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<serde_json::Value>,
+    /// Its header, when that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cards: Option<Vec<String>>,
+}
+
+/// Calls `each` for every frame, in the order of positions.
+///
+/// # Errors
+/// When the ledger is damaged, or `each` fails.
+pub fn frames(
+    path: &Path,
+    keys: &[String],
+    with_cards: bool,
+    each: &mut dyn FnMut(FrameRow) -> Result<()>,
+) -> Result<()> {
+    let (_, snapshot) = open(path)?;
+    in_order(&snapshot, keys, with_cards, each).at(path)
+}
+
+fn in_order(
+    snapshot: &Snapshot,
+    keys: &[String],
+    with_cards: bool,
+    each: &mut dyn FnMut(FrameRow) -> Result<()>,
+) -> Result<()> {
+    let positions = snapshot.positions();
+    let mut order = Vec::new();
+    snapshot.for_each_record(&mut |record| {
+        if let Some((first, _)) = positions.of(&record) {
+            order.push((first[record.axis], record.frame));
+        }
+        Ok(())
+    })?;
+    order.sort_unstable();
+    let mut reader = snapshot.record_reader();
+    for (position, frame) in order {
+        let record = reader.get(frame)?;
+        let record =
+            record.ok_or_else(|| Error::damaged(format!("the ledger has no frame {frame}")))?;
+        each(row(snapshot, record, position, keys, with_cards))?;
+    }
+    Ok(())
+}
+
+fn row(
+    snapshot: &Snapshot,
+    record: &Record,
+    position: u64,
+    keys: &[String],
+    with_cards: bool,
+) -> FrameRow {
+    let cards = match keys.is_empty() && !with_cards {
+        true => Cards::default(),
+        false => Cards::from_bytes(cards_from_text(&record.cards)),
+    };
+    let axis = snapshot.catalog().axes.get(record.axis);
+    FrameRow {
+        position: position + 1,
+        len: record.shape.get(record.axis).copied().unwrap_or(1),
+        axis: axis.map_or_else(String::new, |axis| axis.name.clone()),
+        source: record.source.clone(),
+        hdu: record.part,
+        shape: record.shape.clone(),
+        dtype: record.dtype.clone(),
+        keys: keys.iter().map(|key| value(cards.get(key))).collect(),
+        cards: with_cards.then(|| cards.iter().map(show_card).collect()),
+    }
+}
+
+/// A card without its trailing blanks; bytes beyond ASCII as Latin-1.
+fn show_card(card: &[u8]) -> String {
+    let text: String = card.iter().map(|&byte| char::from(byte)).collect();
+    text.trim_end().to_string()
+}
+
+fn value(value: Option<Value>) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match value {
+        None => Json::Null,
+        Some(Value::Logical(value)) => Json::Bool(value),
+        Some(Value::Integer(value)) => match i64::try_from(value) {
+            Ok(value) => value.into(),
+            Err(_) => Json::String(value.to_string()),
+        },
+        Some(Value::Real(value)) => value.into(),
+        Some(Value::Text(text) | Value::Other(text)) => Json::String(text),
+    }
+}

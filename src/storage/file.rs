@@ -172,6 +172,13 @@ impl Storage for FileStorage {
         Ok(())
     }
 
+    fn truncate(&self, bytes: u64) -> Result<()> {
+        if let Ok(mut guard) = self.map.write() {
+            *guard = None;
+        }
+        self.file.set_len(bytes).doing("cannot shorten the file")
+    }
+
     fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes) {
             Ok(()) => Ok(()),

@@ -137,6 +137,22 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn truncate(&self, bytes: u64) -> Result<()> {
+        let mut state = self.lock();
+        state.burn()?;
+        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+        state.now.truncate(len);
+        state.pending.push((bytes, Some(Vec::new())));
+        for (at, data) in &mut state.pending {
+            let keep = len.saturating_sub(usize::try_from(*at).unwrap_or(usize::MAX));
+            if let Some(data) = data {
+                data.truncate(keep);
+            }
+        }
+        state.synced.truncate(len);
+        Ok(())
+    }
+
     fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
         self.extend(at.saturating_add(bytes))
     }

@@ -61,6 +61,10 @@ pub trait Storage: Send + Sync {
     /// disk.
     fn extend(&self, bytes: u64) -> Result<()>;
 
+    /// Cuts everything from `bytes` on off again: what a command wrote that
+    /// nothing refers to.
+    fn truncate(&self, bytes: u64) -> Result<()>;
+
     /// Makes sure that `at..at + bytes` has disk under it, in one piece where
     /// the file system can; reads as zero until written.
     fn allocate(&self, at: u64, bytes: u64) -> Result<()>;

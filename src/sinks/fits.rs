@@ -1,0 +1,338 @@
+//! FITS images out: one primary image, streamed, as the FITS Standard 4.0 has it.
+//!
+//! The cards that say how the data are laid out are always ours; cards of the
+//! same names that came with the image are dropped ([`image_cards`]). Samples
+//! are big-endian in the file; unsigned and signed-byte types are stored offset
+//! by BZERO, which flips the top bit and loses nothing.
+
+use super::output::{Output, Target};
+use super::{Image, Remaining, Sink};
+use crate::dtype::DType;
+use crate::error::{Context, Result};
+use crate::frames::cards::{CARD_BYTES, Cards, keyword_of};
+
+/// Headers and data are filled up to a multiple of this.
+const BLOCK_BYTES: usize = 2880;
+
+/// Samples are turned around in a buffer of this size.
+const SCRATCH_BYTES: usize = 256 << 10;
+
+/// Keywords that describe the layout of another file, not of the one written.
+/// A `#` stands for a number.
+const LAYOUT_KEYWORDS: [&str; 21] = [
+    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "PCOUNT", "GCOUNT", "GROUPS", "EXTEND",
+    "BLOCKED", "BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "THEAP", "TFIELDS", "TFORM#",
+    "TTYPE#", "INHERIT", "END",
+];
+
+/// Keywords of a tile-compressed image, which mean something else without ZIMAGE.
+const COMPRESSION_KEYWORDS: [&str; 22] = [
+    "ZIMAGE", "ZTENSION", "ZSIMPLE", "ZEXTEND", "ZBLOCKED", "ZBITPIX", "ZNAXIS", "ZNAXIS#",
+    "ZPCOUNT", "ZGCOUNT", "ZTILE#", "ZCMPTYPE", "ZNAME#", "ZVAL#", "ZQUANTIZ", "ZDITHER0",
+    "ZMASKCMP", "ZBLANK", "ZHECKSUM", "ZDATASUM", "ZSCALE", "ZZERO",
+];
+
+/// The cards that still hold for the image alone: all but those that lay out
+/// the file, checksum it, compress it or, like INHERIT, belong to extensions.
+/// DATAMIN, DATAMAX, EXTNAME and EXTVER stay.
+pub fn image_cards(cards: &Cards) -> Cards {
+    let compressed = cards.get("ZIMAGE").is_some();
+    let mut kept = cards.clone();
+    kept.retain(|card| {
+        let keyword = keyword_of(card);
+        let is_of = |names: &[&str]| names.iter().any(|name| matches_name(&keyword, name));
+        let is_layout = is_of(&LAYOUT_KEYWORDS) || compressed && is_of(&COMPRESSION_KEYWORDS);
+        !is_layout
+    });
+    kept
+}
+
+/// Is `keyword` the name, with a number in the place of its `#`?
+fn matches_name(keyword: &str, name: &str) -> bool {
+    let Some(stem) = name.strip_suffix('#') else {
+        return keyword.eq_ignore_ascii_case(name);
+    };
+    let (Some(head), Some(tail)) = (keyword.get(..stem.len()), keyword.get(stem.len()..)) else {
+        return false;
+    };
+    let is_number = !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit());
+    head.eq_ignore_ascii_case(stem) && is_number
+}
+
+/// How a type is stored: BITPIX, and the BZERO that makes it unsigned (or, for
+/// bytes, signed).
+pub fn stored(dtype: DType) -> (i32, i128) {
+    match dtype {
+        DType::U8 => (8, 0),
+        DType::I8 => (8, -(1 << 7)),
+        DType::I16 => (16, 0),
+        DType::U16 => (16, 1 << 15),
+        DType::I32 => (32, 0),
+        DType::U32 => (32, 1 << 31),
+        DType::I64 => (64, 0),
+        DType::U64 => (64, 1 << 63),
+        DType::F32 => (-32, 0),
+        DType::F64 => (-64, 0),
+    }
+}
+
+/// A FITS image that is being written.
+pub struct FitsSink {
+    output: Output,
+    remaining: Remaining,
+    dtype: DType,
+    scratch: Vec<u8>,
+}
+
+impl FitsSink {
+    /// Opens the target and writes the header.
+    ///
+    /// # Errors
+    /// When the target cannot be written, or the size overflows.
+    pub fn create(target: &Target, image: &Image) -> Result<FitsSink> {
+        let remaining = Remaining::new(image.bytes()?, image.dtype);
+        let mut output = Output::create(target)?;
+        output.write(&header(image))?;
+        Ok(FitsSink {
+            output,
+            remaining,
+            dtype: image.dtype,
+            scratch: Vec::with_capacity(SCRATCH_BYTES),
+        })
+    }
+}
+
+impl Sink for FitsSink {
+    fn write(&mut self, samples: &[u8]) -> Result<()> {
+        self.remaining.take(samples).at(self.output.name())?;
+        for part in samples.chunks(SCRATCH_BYTES) {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(part);
+            if stored(self.dtype).1 != 0 {
+                flip_sign(&mut self.scratch, self.dtype.size());
+            }
+            swap_in_place(&mut self.scratch, self.dtype.size());
+            self.output.write(&self.scratch)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.remaining.finish().at(self.output.name())?;
+        let over = self.remaining.total % BLOCK_BYTES as u64;
+        let padding = (BLOCK_BYTES as u64 - over) % BLOCK_BYTES as u64;
+        for _ in 0..padding {
+            self.output.write(&[0])?;
+        }
+        self.output.finish()
+    }
+}
+
+/// Reverses the bytes of each sample.
+fn swap_in_place(bytes: &mut [u8], size: usize) {
+    fn reverse<const N: usize>(bytes: &mut [u8]) {
+        let (samples, _) = bytes.as_chunks_mut::<N>();
+        samples.iter_mut().for_each(|sample| sample.reverse());
+    }
+    match size {
+        2 => reverse::<2>(bytes),
+        4 => reverse::<4>(bytes),
+        8 => reverse::<8>(bytes),
+        _ => {}
+    }
+}
+
+/// Flips the top bit of each little-endian sample: adds or subtracts BZERO.
+fn flip_sign(bytes: &mut [u8], size: usize) {
+    for top in bytes.iter_mut().skip(size - 1).step_by(size) {
+        *top ^= 0x80;
+    }
+}
+
+/// The header of an image, whole blocks.
+fn header(image: &Image) -> Vec<u8> {
+    let (bitpix, zero) = stored(image.dtype);
+    // NAXIS = 0 would mean that there are no data.
+    let shape = match &image.shape[..] {
+        [] => &[1],
+        shape => shape,
+    };
+    let mut cards = Cards::default();
+    cards.push_logical("SIMPLE", true, "standard FITS image");
+    cards.push_int(
+        "BITPIX",
+        bitpix.into(),
+        "bits of a sample, negative for floats",
+    );
+    cards.push_int("NAXIS", shape.len() as i128, "number of axes");
+    for (axis, &len) in shape.iter().enumerate() {
+        cards.push_int(&format!("NAXIS{}", axis + 1), len.into(), "");
+    }
+    if zero != 0 {
+        cards.push_int("BSCALE", 1, "");
+        let what = format!("samples are {}", image.dtype);
+        cards.push_int("BZERO", zero, &what);
+    }
+    // A blank that the type cannot hold is the value of no sample.
+    let blank = image
+        .blank
+        .filter(|&blank| image.dtype.bits_of_int(blank).is_some());
+    if let Some(blank) = blank {
+        cards.push_int(
+            "BLANK",
+            blank - zero,
+            "stored value of samples without data",
+        );
+    }
+    let mut bytes = cards.as_bytes().to_vec();
+    for card in image_cards(&image.cards).iter() {
+        bytes.extend_from_slice(&clean(card));
+    }
+    bytes.extend_from_slice(b"END");
+    bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), b' ');
+    bytes
+}
+
+/// The card in the characters that the standard allows: printable ASCII, and
+/// capitals in the keyword. A keyword beyond repair makes the card a COMMENT.
+fn clean(card: &[u8]) -> [u8; CARD_BYTES] {
+    let mut out = [b' '; CARD_BYTES];
+    for (to, &byte) in out.iter_mut().zip(card) {
+        *to = match byte {
+            b' '..=b'~' => byte,
+            0..b' ' => b' ',
+            _ => b'?',
+        };
+    }
+    let keyword = &mut out[..8];
+    keyword.make_ascii_uppercase();
+    let end = keyword.iter().rposition(|&byte| byte != b' ');
+    let name = &keyword[..end.map_or(0, |last| last + 1)];
+    let is_legal = |&byte: &u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_');
+    if !name.iter().all(is_legal) {
+        let text = out;
+        out = [b' '; CARD_BYTES];
+        out[..8].copy_from_slice(b"COMMENT ");
+        out[8..].copy_from_slice(&text[..CARD_BYTES - 8]);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cards(lines: &[&str]) -> Cards {
+        let text: String = lines.iter().map(|line| format!("{line:<80}")).collect();
+        Cards::from_bytes(text.into_bytes())
+    }
+
+    fn write(image: &Image, samples: &[u8]) -> Result<Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.fits");
+        let target = Target::from_path(&path, false);
+        let mut sink = Box::new(FitsSink::create(&target, image)?);
+        sink.write(samples)?;
+        sink.finish()?;
+        Ok(std::fs::read(&path).unwrap())
+    }
+
+    fn image(shape: &[u64], dtype: DType, blank: Option<i128>) -> Image {
+        Image {
+            shape: shape.to_vec(),
+            dtype,
+            blank,
+            cards: Cards::default(),
+        }
+    }
+
+    #[test]
+    fn unsigned_samples_are_stored_offset_and_big_endian() {
+        let image = image(&[3, 1], DType::U16, Some(65535));
+        let bytes = write(&image, &[0, 0, 1, 128, 255, 255]).unwrap();
+        assert_eq!(bytes.len(), 2 * BLOCK_BYTES);
+        let header = Cards::from_bytes(bytes[..BLOCK_BYTES].to_vec());
+        assert_eq!(header.get_int("BITPIX"), Some(16));
+        assert_eq!(header.get_int("NAXIS1"), Some(3));
+        assert_eq!(header.get_int("BZERO"), Some(32768));
+        assert_eq!(header.get_int("BLANK"), Some(32767));
+        let data = &bytes[BLOCK_BYTES..];
+        assert_eq!(data[..6], [0x80, 0, 0, 1, 0x7f, 0xff]);
+        assert!(data[6..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn signed_bytes_and_the_largest_offsets_are_written_exactly() {
+        let bytes = write(&image(&[2], DType::I8, Some(-128)), &[0x80, 0x7f]).unwrap();
+        let header = Cards::from_bytes(bytes[..BLOCK_BYTES].to_vec());
+        assert_eq!(header.get_int("BZERO"), Some(-128));
+        assert_eq!(header.get_int("BLANK"), Some(0));
+        assert_eq!(bytes[BLOCK_BYTES..][..2], [0, 255]);
+
+        let bytes = write(&image(&[1], DType::U64, Some(0)), &[1; 8]).unwrap();
+        let header = Cards::from_bytes(bytes[..BLOCK_BYTES].to_vec());
+        assert_eq!(header.get_int("BZERO"), Some(1 << 63));
+        assert_eq!(header.get_int("BLANK"), Some(-(1 << 63)));
+    }
+
+    #[test]
+    fn an_image_without_samples_or_axes_is_still_an_image() {
+        assert_eq!(
+            write(&image(&[0, 5], DType::F32, None), &[]).unwrap().len(),
+            2880
+        );
+        let bytes = write(&image(&[], DType::U8, None), &[7]).unwrap();
+        assert_eq!(bytes[2880], 7);
+    }
+
+    #[test]
+    fn the_number_of_samples_must_be_that_of_the_shape() {
+        let image = image(&[2, 2], DType::F32, None);
+        assert!(write(&image, &[0; 12]).is_err());
+        assert!(write(&image, &[0; 20]).is_err());
+        assert!(write(&image, &[0; 15]).is_err());
+        let mut huge = image;
+        huge.shape = vec![u64::MAX, 2];
+        assert!(write(&huge, &[]).is_err());
+    }
+
+    #[test]
+    fn cards_of_another_layout_are_dropped() {
+        let kept = image_cards(&cards(&[
+            "XTENSION= 'BINTABLE'",
+            "NAXIS1  = 8",
+            "NAXIS   = 2",
+            "NAXISX  = 3",
+            "TFORM1  = '1PB(&'",
+            "CONTINUE  '4)'",
+            "ZIMAGE  = T",
+            "ZTILE1  = 100",
+            "ZSCALE  = 1.0",
+            "EXTNAME = 'SCI'",
+            "INHERIT = T",
+            "DATAMAX = 3.0",
+            "COMMENT NAXIS1",
+        ]));
+        let names: Vec<_> = kept
+            .iter()
+            .map(|card| keyword_of(card).into_owned())
+            .collect();
+        assert_eq!(names, ["NAXISX", "EXTNAME", "DATAMAX", "COMMENT"]);
+        let plain = cards(&["ZSCALE  = 1.0"]);
+        assert_eq!(image_cards(&plain), plain);
+    }
+
+    #[test]
+    fn cards_are_written_in_the_characters_of_the_standard() {
+        let mut bytes = cards(&["object  = 'a\nb'", "A B     = 1", "HISTORY \t"]);
+        bytes = Cards::from_bytes([bytes.as_bytes(), &[0xe9; 80]].concat());
+        let lines: Vec<String> = bytes
+            .iter()
+            .map(|card| String::from_utf8(clean(card).to_vec()).unwrap())
+            .collect();
+        assert_eq!(lines[0].trim_end(), "OBJECT  = 'a b'");
+        assert_eq!(lines[1].trim_end(), "COMMENT A B     = 1");
+        assert_eq!(lines[2].trim_end(), "HISTORY");
+        assert!(lines[3].starts_with("COMMENT ????"));
+    }
+}

@@ -1,0 +1,365 @@
+//! Profiles out as text: one line per position, one column per profile.
+//!
+//! Numbers are in the shortest form that reads back to the same value; missing
+//! floats are `nan`. The first column is the position, counted from 1, and is
+//! named after the axis; the column of a profile is named after its place, `120,45`,
+//! or `value` where there is only one.
+//!
+//! | format | layout |
+//! |---|---|
+//! | text | `# z<TAB>value`, then `1<TAB>10.5`: awk, gnuplot and `numpy.loadtxt` read it |
+//! | csv | `z,"120,45","130,50"`, then `1,10.5,9`: RFC 4180, but lines end in LF |
+//! | tsv | as csv with tabs, nothing quoted |
+//! | json | `{"axis":"z","positions":[1,2],"profiles":[{"at":[120,45],"values":[10.5,null]}]}`, with `null` for NaN and infinities |
+//!
+//! Samples come profile after profile. JSON and a single profile are streamed;
+//! columns side by side must wait for the last profile, up to [`MAX_HELD_BYTES`].
+
+use std::fmt::Write as _;
+
+use super::output::{Output, Target};
+use super::{Format, Image, Remaining, Sink};
+use crate::dtype::DType;
+use crate::error::{Context, Error, Result};
+use crate::region::{show_shape, volume};
+
+/// The most that columns side by side may hold in memory.
+pub const MAX_HELD_BYTES: u64 = 256 << 20;
+
+/// Text is handed on in pieces of about this size.
+const TEXT_BYTES: usize = 64 << 10;
+
+/// Which profiles an output of text is about to get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profiles {
+    /// The axis along which they run, such as `z`.
+    pub axis: String,
+    /// Positions on that axis, as users count.
+    pub positions: Vec<u64>,
+    /// Where each profile stands on the other axes, as users count.
+    pub at: Vec<Vec<u64>>,
+}
+
+impl Profiles {
+    /// The one profile that an image with one axis is.
+    ///
+    /// # Errors
+    /// When more than one axis is longer than 1.
+    pub fn of_image(image: &Image, format: Format) -> Result<Profiles> {
+        let mut long = image.shape.iter().filter(|&&len| len != 1);
+        let len = *long.next().unwrap_or(&1);
+        if long.next().is_some() {
+            let shape = show_shape(&image.shape);
+            let what = format!("{} holds profiles, the result is {shape}", format.name());
+            return Err(Error::input(what).hint("--format fits or npy holds any shape"));
+        }
+        Ok(Profiles {
+            axis: "position".to_string(),
+            positions: (1..=len).collect(),
+            at: vec![Vec::new()],
+        })
+    }
+
+    fn bytes(&self, dtype: DType) -> Result<u64> {
+        let lens = [self.positions.len(), self.at.len(), dtype.size()];
+        volume(&lens.map(|len| len as u64))
+    }
+
+    /// Names of the columns after the first.
+    fn names(&self) -> Vec<String> {
+        match &self.at[..] {
+            [_] => vec!["value".to_string()],
+            many => many.iter().map(|place| join(place)).collect(),
+        }
+    }
+}
+
+fn join(numbers: &[u64]) -> String {
+    let texts: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    texts.join(",")
+}
+
+/// Begins an output of profiles in a format of text.
+///
+/// # Errors
+/// When the target cannot be written, the format is not one of text, or the
+/// columns do not fit [`MAX_HELD_BYTES`].
+pub fn create(
+    target: &Target,
+    format: Format,
+    dtype: DType,
+    profiles: Profiles,
+) -> Result<Box<dyn Sink>> {
+    let bytes = profiles.bytes(dtype)?;
+    let layout = match format {
+        Format::Json => Layout::Json,
+        Format::Csv => Layout::Columns { separator: ',' },
+        Format::Text | Format::Tsv => Layout::Columns { separator: '\t' },
+        Format::Fits | Format::Npy => {
+            let what = format!("{} is not a format of text", format.name());
+            return Err(Error::input(what));
+        }
+    };
+    let side_by_side = layout != Layout::Json && profiles.at.len() != 1;
+    if side_by_side && MAX_HELD_BYTES < bytes {
+        return Err(Error::unsupported(format!(
+            "{} profiles of {} positions take {bytes} bytes, columns side by side hold {MAX_HELD_BYTES}",
+            profiles.at.len(),
+            profiles.positions.len()
+        ))
+        .hint("--format json, npy or fits streams them"));
+    }
+    let mut sink = TextSink {
+        output: Output::create(target)?,
+        remaining: Remaining::new(bytes, dtype),
+        text: String::new(),
+        held: Vec::new(),
+        written: 0,
+        layout,
+        dtype,
+        profiles,
+    };
+    sink.begin(format)?;
+    Ok(Box::new(sink))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    Columns { separator: char },
+    Json,
+}
+
+struct TextSink {
+    output: Output,
+    remaining: Remaining,
+    /// What was formatted and not yet handed on.
+    text: String,
+    /// Samples that wait for the profiles beside them.
+    held: Vec<u8>,
+    /// Samples formatted so far.
+    written: usize,
+    layout: Layout,
+    dtype: DType,
+    profiles: Profiles,
+}
+
+impl TextSink {
+    fn begin(&mut self, format: Format) -> Result<()> {
+        match self.layout {
+            Layout::Columns { separator } => {
+                if format == Format::Text {
+                    self.text.push_str("# ");
+                }
+                self.text.push_str(&self.profiles.axis);
+                for name in self.profiles.names() {
+                    self.text.push(separator);
+                    let quote = if name.contains(separator) { "\"" } else { "" };
+                    self.text.extend([quote, &name, quote]);
+                }
+                self.text.push('\n');
+            }
+            Layout::Json => {
+                let axis = serde_json::Value::from(self.profiles.axis.as_str());
+                // Writing to a `String` cannot fail, here and below.
+                let _ = write!(self.text, "{{\"axis\":{axis},\"positions\":[");
+                for idx in 0..self.profiles.positions.len() {
+                    let comma = if idx == 0 { "" } else { "," };
+                    let _ = write!(self.text, "{comma}{}", self.profiles.positions[idx]);
+                    self.hand_on(TEXT_BYTES)?;
+                }
+                self.text.push_str("],\"profiles\":[");
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the text on when there are at least so many bytes of it.
+    fn hand_on(&mut self, at_least: usize) -> Result<()> {
+        if self.text.len() < at_least {
+            return Ok(());
+        }
+        self.output.write(self.text.as_bytes())?;
+        self.text.clear();
+        Ok(())
+    }
+
+    fn row(&mut self, separator: char, position: usize, samples: &[u8]) -> Result<()> {
+        let _ = write!(self.text, "{}", self.profiles.positions[position]);
+        for sample in samples.chunks_exact(self.dtype.size()) {
+            self.text.push(separator);
+            let bits = self.dtype.bits_at(sample);
+            self.text.push_str(&self.dtype.show(bits));
+        }
+        self.text.push('\n');
+        self.hand_on(TEXT_BYTES)
+    }
+
+    fn json_value(&mut self, sample: &[u8]) -> Result<()> {
+        let len = self.profiles.positions.len();
+        if self.written.is_multiple_of(len) {
+            self.json_open(self.written / len);
+        } else {
+            self.text.push(',');
+        }
+        let shown = self.dtype.show(self.dtype.bits_at(sample));
+        let is_number = !shown.ends_with("nan") && !shown.ends_with("inf");
+        self.text.push_str(if is_number { &shown } else { "null" });
+        self.written += 1;
+        if self.written.is_multiple_of(len) {
+            self.text.push_str("]}");
+        }
+        self.hand_on(TEXT_BYTES)
+    }
+
+    fn json_open(&mut self, profile: usize) {
+        let comma = if profile == 0 { "" } else { "," };
+        let at = self.profiles.at.get(profile).map(|at| join(at));
+        let at = at.unwrap_or_default();
+        let _ = write!(self.text, "{comma}{{\"at\":[{at}],\"values\":[");
+    }
+}
+
+impl Sink for TextSink {
+    fn write(&mut self, samples: &[u8]) -> Result<()> {
+        self.remaining.take(samples).at(self.output.name())?;
+        match self.layout {
+            Layout::Json => samples
+                .chunks_exact(self.dtype.size())
+                .try_for_each(|sample| self.json_value(sample)),
+            Layout::Columns { separator } if self.profiles.at.len() == 1 => samples
+                .chunks_exact(self.dtype.size())
+                .try_for_each(|sample| {
+                    self.written += 1;
+                    self.row(separator, self.written - 1, sample)
+                }),
+            Layout::Columns { .. } => {
+                self.held.extend_from_slice(samples);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.remaining.finish().at(self.output.name())?;
+        let len = self.profiles.positions.len();
+        match self.layout {
+            Layout::Json => {
+                if len == 0 {
+                    for profile in 0..self.profiles.at.len() {
+                        self.json_open(profile);
+                        self.text.push_str("]}");
+                    }
+                }
+                self.text.push_str("]}\n");
+            }
+            Layout::Columns { separator } if self.profiles.at.len() != 1 => {
+                let size = self.dtype.size();
+                let held = std::mem::take(&mut self.held);
+                let mut row = Vec::with_capacity(self.profiles.at.len() * size);
+                for position in 0..len {
+                    // `len` is not 0 here, as `chunks_exact` wants it.
+                    row.clear();
+                    for profile in held.chunks_exact(len * size) {
+                        row.extend_from_slice(&profile[position * size..][..size]);
+                    }
+                    self.row(separator, position, &row)?;
+                }
+            }
+            Layout::Columns { .. } => {}
+        }
+        self.hand_on(0)?;
+        self.output.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::cards::Cards;
+
+    fn written(format: Format, at: &[&[u64]], samples: &[f32]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let profiles = Profiles {
+            axis: "z".into(),
+            positions: vec![4, 3],
+            at: at.iter().map(|at| at.to_vec()).collect(),
+        };
+        let target = Target::from_path(&path, false);
+        let mut sink = create(&target, format, DType::F32, profiles).unwrap();
+        for sample in samples {
+            sink.write(&sample.to_le_bytes()).unwrap();
+        }
+        sink.finish().unwrap();
+        std::fs::read_to_string(&path).unwrap()
+    }
+
+    #[test]
+    fn one_profile_is_two_columns() {
+        let of = |format| written(format, &[&[120, 45]], &[0.1, f32::NAN]);
+        assert_eq!(of(Format::Text), "# z\tvalue\n4\t0.1\n3\tnan\n");
+        assert_eq!(of(Format::Csv), "z,value\n4,0.1\n3,nan\n");
+        assert_eq!(of(Format::Tsv), "z\tvalue\n4\t0.1\n3\tnan\n");
+        assert_eq!(
+            of(Format::Json),
+            "{\"axis\":\"z\",\"positions\":[4,3],\"profiles\":[{\"at\":[120,45],\"values\":[0.1,null]}]}\n"
+        );
+    }
+
+    #[test]
+    fn many_profiles_stand_side_by_side() {
+        let samples = [1.0, 2.0, -0.0, f32::NEG_INFINITY];
+        let of = |format| written(format, &[&[1, 2], &[3, 4]], &samples);
+        assert_eq!(of(Format::Csv), "z,\"1,2\",\"3,4\"\n4,1,-0\n3,2,-inf\n");
+        assert_eq!(of(Format::Tsv), "z\t1,2\t3,4\n4\t1\t-0\n3\t2\t-inf\n");
+        assert_eq!(
+            of(Format::Json),
+            "{\"axis\":\"z\",\"positions\":[4,3],\"profiles\":[{\"at\":[1,2],\"values\":[1,2]},{\"at\":[3,4],\"values\":[-0,null]}]}\n"
+        );
+    }
+
+    #[test]
+    fn json_is_json_whatever_the_numbers() {
+        let samples = [f32::MAX, f32::MIN_POSITIVE];
+        let text = written(Format::Json, &[&[]], &samples);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let greatest = value["profiles"][0]["values"][0].as_f64().unwrap();
+        assert_eq!(greatest.to_string().parse::<f32>(), Ok(f32::MAX));
+        assert_eq!(value["positions"][0], 4);
+    }
+
+    #[test]
+    fn an_image_is_text_only_with_one_axis() {
+        let mut image = Image {
+            shape: vec![1, 5, 1],
+            dtype: DType::I16,
+            blank: None,
+            cards: Cards::default(),
+        };
+        let profiles = Profiles::of_image(&image, Format::Csv).unwrap();
+        assert_eq!(profiles.positions, [1, 2, 3, 4, 5]);
+        image.shape = vec![650, 500];
+        let error = Profiles::of_image(&image, Format::Csv).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "csv holds profiles, the result is 650 x 500"
+        );
+    }
+
+    #[test]
+    fn no_positions_and_no_profiles_are_not_a_panic() {
+        for format in [Format::Text, Format::Csv, Format::Json] {
+            for (positions, n_profiles) in [(vec![], 2), (vec![1], 0), (vec![], 1), (vec![], 0)] {
+                let profiles = Profiles {
+                    axis: "z".into(),
+                    positions,
+                    at: vec![vec![1]; n_profiles],
+                };
+                let target = Target::from_path("/dev/null".as_ref(), false);
+                let mut sink = create(&target, format, DType::U8, profiles).unwrap();
+                assert!(sink.write(&[1]).is_err());
+                sink.finish().unwrap();
+            }
+        }
+    }
+}
