@@ -1,3 +1,7 @@
-//! Parse, run, print, exit.
+//! Parse, run, print, exit: all of it is in [`cube::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cube::cli::run(std::env::args_os())
+}

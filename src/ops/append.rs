@@ -89,8 +89,9 @@ pub fn append(
     stop: &Stop,
 ) -> Result<Report> {
     if inputs.is_empty() {
-        return Err(Error::input("no frames were named")
-            .hint("name them as arguments, in a file with @LIST, or on stdin with --files-from -"));
+        return Err(Error::input("no frames were named").hint(
+            "name them as arguments, in a file with @LIST, or on stdin with --files-from -",
+        ));
     }
     let mut writer = match FileStorage::open_locked(path, options.busy) {
         Ok(storage) => Some(Writer::open(Arc::new(storage)).at(path)?),
@@ -260,7 +261,11 @@ fn work(
 ) -> Result<(u64, u64)> {
     let origin = full_origin(&options.taking.origin);
     edit.set_blank(plan.blank);
-    let rank = plan.frames.iter().map(|frame| frame.facts.shape.len()).max();
+    let rank = plan
+        .frames
+        .iter()
+        .map(|frame| frame.facts.shape.len())
+        .max();
     edit.set_rank(rank.unwrap_or(0));
     reserve(edit, plan, &origin)?;
     let size = edit.catalog().dtype.size() as u64;

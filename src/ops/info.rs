@@ -84,7 +84,9 @@ pub fn info(path: &Path) -> Result<Info> {
         tile: catalog.tile[..shape.len()].to_vec(),
         frames: catalog.frames,
         patched: catalog.patches.iter().map(|set| set.samples).sum(),
-        data_bytes: shape.iter().fold(size, |bytes, &len| bytes.saturating_mul(len)),
+        data_bytes: shape
+            .iter()
+            .fold(size, |bytes, &len| bytes.saturating_mul(len)),
         file_bytes: storage.len().at(path)?,
         disk_bytes: storage.disk_bytes().at(path)?,
         command: catalog.command.clone(),

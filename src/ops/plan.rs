@@ -88,7 +88,10 @@ fn full_shape(shape: &[u64]) -> Coordinates {
 
 /// Rank without trailing axes of length 1.
 fn effective_rank(shape: &[u64]) -> usize {
-    shape.iter().rposition(|&len| len != 1).map_or(0, |last| last + 1)
+    shape
+        .iter()
+        .rposition(|&len| len != 1)
+        .map_or(0, |last| last + 1)
 }
 
 /// The axis that a frame of this shape joins when none is given: 1-D frames
@@ -220,7 +223,9 @@ impl Target {
     /// A new cube is what its first frame is, unless options say otherwise.
     fn new(first: &Facts, taking: &Taking) -> Result<Target> {
         let dtype = taking.dtype.unwrap_or(first.dtype);
-        let blank = first.blank.filter(|&blank| dtype.bits_of_int(blank).is_some());
+        let blank = first
+            .blank
+            .filter(|&blank| dtype.bits_of_int(blank).is_some());
         let pad = match (&taking.pad, dtype, blank) {
             (Some(text), ..) => dtype.parse(text).ok_or_else(|| {
                 Error::input(format!("pad value {text} does not fit {dtype}"))
@@ -295,22 +300,24 @@ impl Target {
 
     fn check_options(&self, taking: &Taking) -> Result<()> {
         if let Some(asked) = taking.dtype.filter(|&asked| asked != self.dtype) {
-            return Err(Error::input(format!(
-                "the cube holds {}, not {asked}",
-                self.dtype
-            ))
-            .hint("--dtype is for a new cube; --cast converts frames to the cube's type"));
+            return Err(
+                Error::input(format!("the cube holds {}, not {asked}", self.dtype))
+                    .hint("--dtype is for a new cube; --cast converts frames to the cube's type"),
+            );
         }
         if let Some(text) = &taking.pad
             && self.dtype.parse(text) != Some(self.pad)
         {
             let pad = self.dtype.show(self.pad);
-            return Err(Error::input(format!("the cube's pad value is {pad}, not {text}"))
-                .hint("--pad is for a new cube"));
+            return Err(
+                Error::input(format!("the cube's pad value is {pad}, not {text}"))
+                    .hint("--pad is for a new cube"),
+            );
         }
         if taking.tile.is_some() {
-            return Err(Error::input("the cube has its tiles already")
-                .hint("--tile is for a new cube"));
+            return Err(
+                Error::input("the cube has its tiles already").hint("--tile is for a new cube")
+            );
         }
         Ok(())
     }
@@ -367,7 +374,13 @@ pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordin
     };
     // The joined axis shares the room with the other outer ones, turn by turn.
     while room > 1 {
-        let most = |other: usize| if other == axis { wanted } else { cover(other, room) };
+        let most = |other: usize| {
+            if other == axis {
+                wanted
+            } else {
+                cover(other, room)
+            }
+        };
         let outer = (0..MAX_RANK).filter(|&other| other == axis || other > 1);
         let grows = outer.filter(|&other| tile[other] < most(other));
         let Some(least) = grows.min_by_key(|&other| (tile[other], other != axis)) else {
@@ -447,7 +460,8 @@ impl Opened {
         let frame = frames::open(&planned.path, hdu).at(&planned.path)?;
         if *frame.facts() != planned.facts {
             return Err(
-                Error::input("changed since the command began, so it was left out").at(&planned.path)
+                Error::input("changed since the command began, so it was left out")
+                    .at(&planned.path),
             );
         }
         Ok(Opened {
@@ -501,7 +515,8 @@ impl Samples for Opened {
             return self.frame.read(first, out).at(path);
         };
         let from = self.planned.facts.dtype;
-        self.scratch.resize(out.len() / self.to.size() * from.size(), 0);
+        self.scratch
+            .resize(out.len() / self.to.size() * from.size(), 0);
         self.frame.read(first, &mut self.scratch).at(path)?;
         match convert(from, &self.scratch, self.to, out, rules).nan {
             0 => Ok(()),
@@ -524,7 +539,10 @@ pub fn refuse_bad(bad: Vec<Error>) -> Error {
         return first;
     }
     let own = first.hint_text().map(str::to_string);
-    let and = format!("so it is with {}; --skip-bad goes on without them", count(others, "other input"));
+    let and = format!(
+        "so it is with {}; --skip-bad goes on without them",
+        count(others, "other input")
+    );
     match own {
         Some(own) => first.hint(format!("{own}; {and}")),
         None => first.hint(and),

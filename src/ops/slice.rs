@@ -9,7 +9,9 @@ use crate::error::{Context, Error, Result};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::frames::wcs::{self, AxisCut};
-use crate::region::{AXIS_NAMES, MAX_RANK, Span, parse_position, parse_section, show_shape, volume};
+use crate::region::{
+    AXIS_NAMES, MAX_RANK, Span, parse_position, parse_section, show_shape, volume,
+};
 use crate::sinks::text::{self, Profiles};
 use crate::sinks::{self, Format, Image, Sink, Target, fits};
 
@@ -31,6 +33,8 @@ pub struct Options {
     pub cut: Cut,
     /// Where they go.
     pub target: Target,
+    /// The user named the target; only a profile goes to stdout unasked.
+    pub named: bool,
     /// As what; `None` leaves it to the name of the target.
     pub format: Option<Format>,
     /// Bytes of memory to use.
@@ -56,7 +60,11 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     let format = output_format(first, options)?;
     sinks::check(&options.target)?;
     let dtype = snapshot.catalog().dtype;
-    let mut shape: Vec<u64> = first.kept.iter().map(|&axis| first.spans[axis].len).collect();
+    let mut shape: Vec<u64> = first
+        .kept
+        .iter()
+        .map(|&axis| first.spans[axis].len)
+        .collect();
     if requests.len() > 1 {
         shape.push(requests.len() as u64);
     }
@@ -67,7 +75,9 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     } else {
         let (cards, record) = header(&snapshot, first, progress).at(path)?;
         let plain = requests.len() == 1 && snapshot.catalog().patches.is_empty();
-        whole_frame = record.filter(|_| plain).map(|record| (record.check, record.source));
+        whole_frame = record
+            .filter(|_| plain)
+            .map(|record| (record.check, record.source));
         let image = Image {
             shape,
             dtype,
@@ -102,12 +112,18 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
 /// The format asked for, or the one that the output's name says; text for a
 /// profile on stdout, FITS for the rest.
 fn output_format(request: &Request, options: &Options) -> Result<Format> {
-    let long = request.kept.iter().filter(|&&axis| request.spans[axis].len != 1).count();
+    let long = request
+        .kept
+        .iter()
+        .filter(|&&axis| request.spans[axis].len != 1)
+        .count();
     match (&options.format, &options.target) {
         (Some(format), _) => Ok(*format),
         (None, Target::File { path, .. }) => Format::from_path(path),
         (None, Target::Stdout) if long <= 1 => Ok(Format::Text),
-        (None, Target::Stdout) => Ok(Format::Fits),
+        (None, Target::Stdout) if options.named => Ok(Format::Fits),
+        (None, Target::Stdout) => Err(Error::input("the cut is no profile, so it needs an output")
+            .hint("-o FILE.fits writes a file; -o - writes FITS to standard output")),
     }
 }
 
@@ -138,13 +154,19 @@ fn requests(snapshot: &Snapshot, cut: &Cut) -> Result<Vec<Request>> {
                     show_shape(&shape)
                 )));
             }
-            let fixed: Vec<usize> = kept.iter().copied().filter(|axis| !axes.contains(axis)).collect();
+            let fixed: Vec<usize> = kept
+                .iter()
+                .copied()
+                .filter(|axis| !axes.contains(axis))
+                .collect();
             let mut kept = axes.clone();
             kept.sort_unstable();
             kept.dedup();
             if places.len() > 1 && kept.len() > 1 {
-                return Err(Error::input("--at is repeated, but each cut has several axes")
-                    .hint("many cuts in one pass are profiles: name one axis"));
+                return Err(
+                    Error::input("--at is repeated, but each cut has several axes")
+                        .hint("many cuts in one pass are profiles: name one axis"),
+                );
             }
             places
                 .iter()
@@ -170,7 +192,10 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
         "" => Vec::new(),
         text => text.split(',').collect(),
     };
-    let needed = fixed.iter().rposition(|&axis| shape[axis] != 1).map_or(0, |last| last + 1);
+    let needed = fixed
+        .iter()
+        .rposition(|&axis| shape[axis] != 1)
+        .map_or(0, |last| last + 1);
     if texts.len() < needed || fixed.len() < texts.len() {
         let names: Vec<&str> = fixed.iter().map(|&axis| AXIS_NAMES[axis]).collect();
         return Err(Error::input(format!(
@@ -179,7 +204,10 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
             fixed.len(),
             names.join(",")
         ))
-        .hint(format!("give one position each, as in --at {}", vec!["1"; fixed.len()].join(","))));
+        .hint(format!(
+            "give one position each, as in --at {}",
+            vec!["1"; fixed.len()].join(",")
+        )));
     }
     let given = fixed.iter().enumerate();
     given
@@ -197,7 +225,12 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
     let first = &requests[0];
     let long: Vec<usize> = match first.kept[..] {
         [axis] => vec![axis],
-        _ => first.kept.iter().copied().filter(|&axis| first.spans[axis].len != 1).collect(),
+        _ => first
+            .kept
+            .iter()
+            .copied()
+            .filter(|&axis| first.spans[axis].len != 1)
+            .collect(),
     };
     let axis = match long[..] {
         [axis] => axis,
@@ -214,7 +247,11 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
     };
     let span = first.spans[axis];
     let places = requests.iter().map(|request| {
-        let others = request.spans.iter().enumerate().filter(|&(other, _)| other != axis);
+        let others = request
+            .spans
+            .iter()
+            .enumerate()
+            .filter(|&(other, _)| other != axis);
         others.map(|(_, span)| span.start + 1).collect()
     });
     Ok(Profiles {
@@ -261,9 +298,10 @@ fn header(
     });
     let outside = positions.is_some_and(|(first, whole)| {
         let fixed = first.iter().zip(&request.spans).enumerate();
-        whole && fixed.into_iter().all(|(axis, (&first, span))| {
-            request.kept.contains(&axis) || first == span.start
-        })
+        whole
+            && fixed
+                .into_iter()
+                .all(|(axis, (&first, span))| request.kept.contains(&axis) || first == span.start)
     });
     Ok((cards, (is_frame && outside).then_some(record)))
 }

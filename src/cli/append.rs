@@ -1,0 +1,197 @@
+//! `cube append`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::progress::Bar;
+use super::{Common, DONE, Memory, PARTLY, fail, parsed, print_error, say};
+use crate::dtype::DType;
+use crate::error::{Error, Kind, Result, show_path};
+use crate::frames::HduChoice;
+use crate::frames::list::{self, Input};
+use crate::ops::append::{Options, Place, append};
+use crate::ops::plan::Taking;
+use crate::ops::{Stop, count, show_bytes};
+use crate::region::{MAX_RANK, parse_axis, show_shape};
+use crate::storage::file::Busy;
+
+/// Add frames to a cube, and make the cube if there is none
+///
+/// Images are put one behind the other on z, spectra (1-D) on y, and blocks of
+/// three or more axes are joined along their own last axis; --axis says
+/// otherwise. Frames need not have one shape: where a frame does not reach, the
+/// cube reads as its pad value. Every frame is examined before the first byte is
+/// written, and nothing already in the cube is copied or changed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube append night.cube frames/*.fits\n  \
+    find . -name '*.fits' -print0 | cube append night.cube -0 --files-from -\n  \
+    cube append night.cube --hdu SCI --resume @list.txt\n  \
+    cube append wide.cube --axis x strip.fits")]
+pub(super) struct AppendArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// FITS files; @LIST names a file that lists them, one on each line
+    frames: Vec<OsString>,
+
+    /// Read names from FILE, one on each line; - is standard input
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<OsString>,
+
+    /// Names in FILE end in a zero byte, as `find -print0` writes them
+    #[arg(short = '0', long, requires = "files_from")]
+    null: bool,
+
+    /// The axis to join: x y z w v u t s, or 1 to 8
+    #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
+    axis: Option<usize>,
+
+    /// Put the frames before everything on that axis
+    #[arg(long)]
+    before: bool,
+
+    /// Which HDU of each file: its number, NAME or NAME,VERSION [default: the first image]
+    #[arg(long, value_name = "HDU", value_parser = |text: &str| parsed(HduChoice::parse(text)))]
+    hdu: Option<HduChoice>,
+
+    /// Where a frame's first pixel goes on the other axes, x first, such as 101,51
+    #[arg(long, value_name = "X,Y", value_parser = parse_origin)]
+    origin: Option<List>,
+
+    /// Type of a new cube: uint8 int8 uint16 ... float64 [default: the first frame's]
+    #[arg(long, value_name = "DTYPE", value_parser = parse_dtype)]
+    dtype: Option<DType>,
+
+    /// Round and clip samples that the cube's type cannot hold
+    #[arg(long)]
+    cast: bool,
+
+    /// What a new cube reads as where no frame reaches [default: NaN, BLANK, or the least value]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    pad: Option<String>,
+
+    /// Shape of a new cube's tiles, x first, such as 64,64,32
+    #[arg(long, value_name = "X,Y,Z", value_parser = parse_tile)]
+    tile: Option<List>,
+
+    /// Leave out inputs that cannot be used, name each, and end with status 3
+    #[arg(long)]
+    skip_bad: bool,
+
+    /// Leave out frames that the cube has already
+    #[arg(long)]
+    resume: bool,
+
+    /// Wait for another program that is writing to the cube
+    #[arg(long)]
+    wait: bool,
+
+    #[command(flatten)]
+    memory: Memory,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// One number per axis, x first.
+#[derive(Clone, Debug)]
+struct List(Vec<u64>);
+
+fn parse_list(text: &str) -> std::result::Result<Vec<u64>, String> {
+    let numbers: Option<Vec<u64>> = text
+        .split(',')
+        .map(|part| part.trim().parse().ok().filter(|&number| number > 0))
+        .collect();
+    let numbers = numbers.ok_or("give whole numbers from 1, with commas between")?;
+    match numbers.len() {
+        0..=MAX_RANK => Ok(numbers),
+        many => Err(format!("{many} axes, but a cube has at most {MAX_RANK}")),
+    }
+}
+
+fn parse_tile(text: &str) -> std::result::Result<List, String> {
+    parse_list(text).map(List)
+}
+
+fn parse_origin(text: &str) -> std::result::Result<List, String> {
+    // Users count from 1.
+    let numbers = parse_list(text)?;
+    Ok(List(numbers.into_iter().map(|number| number - 1).collect()))
+}
+
+fn parse_dtype(text: &str) -> std::result::Result<DType, String> {
+    DType::from_name(text).ok_or_else(|| {
+        let names: Vec<&str> = DType::all().map(DType::name).collect();
+        format!("types are {}", names.join(" "))
+    })
+}
+
+fn inputs(args: &AppendArgs) -> Result<Vec<Input>> {
+    if args.frames.iter().any(|name| name == "-") {
+        return Err(
+            Error::unsupported("`-`: frames cannot be read from standard input yet")
+                .hint("--files-from - reads names from standard input; a file called - is ./-"),
+        );
+    }
+    let mut inputs = list::expand(args.frames.iter().cloned())?;
+    if let Some(list) = &args.files_from {
+        inputs.extend(list::files_from(list, args.null)?);
+    }
+    Ok(inputs)
+}
+
+pub(super) fn run(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {
+    let inputs = inputs(&args)?;
+    let bar = Bar::new(args.common.quiet);
+    let options = Options {
+        taking: Taking {
+            hdu: args.hdu.unwrap_or_default(),
+            axis: args.axis,
+            dtype: args.dtype,
+            cast: args.cast,
+            pad: args.pad,
+            origin: args.origin.map_or_else(Vec::new, |list| list.0),
+            tile: args.tile.map(|list| list.0),
+        },
+        place: if args.before {
+            Place::Start
+        } else {
+            Place::End
+        },
+        skip_bad: args.skip_bad,
+        resume: args.resume,
+        busy: if args.wait { Busy::Wait } else { Busy::Fail },
+        memory: args.memory.bytes(),
+        line,
+    };
+    let report = append(&args.cube, &inputs, &options, &bar, stop)?;
+    for error in &report.bad {
+        print_error(error);
+    }
+    let name = show_path(&args.cube);
+    if let Some(error) = &report.stopped {
+        let status = fail(error);
+        say(&format!(
+            "{name}: kept {} of {}; the cube is {}",
+            count(report.frames, "frame"),
+            inputs.len(),
+            show_shape(&report.shape)
+        ));
+        if error.kind() == Kind::Interrupted {
+            say("hint: the same command with --resume goes on where this one stopped");
+        }
+        return Ok(status);
+    }
+    if !args.common.quiet {
+        say(&format!(
+            "{name}: {} ({}); the cube is {}",
+            report.show(),
+            show_bytes(report.bytes),
+            show_shape(&report.shape)
+        ));
+    }
+    Ok(if report.bad.is_empty() { DONE } else { PARTLY })
+}

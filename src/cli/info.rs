@@ -1,0 +1,235 @@
+//! `cube info`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{DONE, print};
+use crate::error::{Error, Result, show_path};
+use crate::ops::info::{FrameRow, Info, frames, info};
+use crate::ops::{count, show_bytes};
+use crate::region::show_shape;
+
+/// Say what a cube holds
+///
+/// Takes no longer for a large cube than for a small one; --frames reads the
+/// frames' records as well.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube info night.cube\n  \
+    cube info night.cube --json | jq .shape\n  \
+    cube info night.cube --frames --keys DATE-OBS,EXPTIME\n  \
+    cube info night.cube --frames --csv > frames.csv")]
+pub(super) struct InfoArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// One row for each frame: where it is, where it came from
+    #[arg(long)]
+    frames: bool,
+
+    /// Header keywords to show with each frame, such as DATE-OBS,EXPTIME
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "frames")]
+    keys: Vec<String>,
+
+    /// The whole header of each frame
+    #[arg(long, requires = "frames", conflicts_with_all = ["csv", "keys"])]
+    cards: bool,
+
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+
+    /// The frames as CSV
+    #[arg(long, requires = "frames", conflicts_with = "json")]
+    csv: bool,
+}
+
+pub(super) fn run(args: &InfoArgs) -> Result<u8> {
+    match (args.frames, args.json) {
+        (false, true) => print(&(to_json(&info(&args.cube)?)? + "\n"))?,
+        (false, false) => print(&show(args, &info(&args.cube)?))?,
+        (true, true) => list_json(args)?,
+        (true, false) if args.csv => list_csv(args)?,
+        (true, false) if args.cards => list_cards(args)?,
+        (true, false) => list_table(args)?,
+    }
+    Ok(DONE)
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::unsupported(format!("no JSON: {error}")))
+}
+
+fn show(args: &InfoArgs, info: &Info) -> String {
+    let axes: Vec<String> = info
+        .axes
+        .iter()
+        .map(|axis| match axis.pieces {
+            0 | 1 => format!("{} {}", axis.name, axis.len),
+            pieces => format!("{} {} in {pieces} pieces", axis.name, axis.len),
+        })
+        .collect();
+    let text = |value: &serde_json::Value| value.to_string().trim_matches('"').to_string();
+    let mut rows = vec![
+        ("shape", format!("{} (x fastest)", show_shape(&info.shape))),
+        ("dtype", info.dtype.clone()),
+        ("frames", info.frames.to_string()),
+        ("axes", axes.join(", ")),
+        (
+            "data",
+            format!(
+                "{} ({} bytes)",
+                show_bytes(info.data_bytes),
+                info.data_bytes
+            ),
+        ),
+        (
+            "file",
+            format!(
+                "{} ({} bytes), {} on disk",
+                show_bytes(info.file_bytes),
+                info.file_bytes,
+                show_bytes(info.disk_bytes)
+            ),
+        ),
+        ("tile", show_shape(&info.tile)),
+        ("pad", text(&info.pad)),
+    ];
+    if let Some(blank) = info.blank {
+        rows.push(("blank", blank.to_string()));
+    }
+    if info.patched > 0 {
+        rows.push(("patched", count(info.patched, "sample")));
+    }
+    rows.push((
+        "commit",
+        format!(
+            "generation {}, {} {}, {}",
+            info.generation,
+            info.command.verb,
+            count(info.command.frames, "frame"),
+            info.command.time
+        ),
+    ));
+    let mut out = format!("{}\n", show_path(&args.cube));
+    for (name, value) in rows {
+        out += &format!("  {name:8} {value}\n");
+    }
+    out
+}
+
+/// Calls `each` for every frame, and hands on what it writes.
+fn each_row(
+    args: &InfoArgs,
+    each: &mut dyn FnMut(FrameRow, &mut String) -> Result<()>,
+) -> Result<()> {
+    const PIECE: usize = 64 << 10;
+    let mut text = String::new();
+    frames(&args.cube, &args.keys, args.cards, &mut |row| {
+        each(row, &mut text)?;
+        if text.len() > PIECE {
+            print(&text)?;
+            text.clear();
+        }
+        Ok(())
+    })?;
+    print(&text)
+}
+
+/// An array with an object for each frame, one on each line.
+fn list_json(args: &InfoArgs) -> Result<()> {
+    let mut before = "[";
+    each_row(args, &mut |row, text| {
+        let mut object = serde_json::to_value(&row)
+            .map_err(|error| Error::unsupported(format!("no JSON: {error}")))?;
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("keys");
+            if !args.keys.is_empty() {
+                let named = args.keys.iter().cloned().zip(row.keys.iter().cloned());
+                fields.insert(
+                    "keys".into(),
+                    named.collect::<serde_json::Map<_, _>>().into(),
+                );
+            }
+        }
+        *text += before;
+        before = ",";
+        *text += &format!("\n{object}");
+        Ok(())
+    })?;
+    print(if before == "[" { "[]\n" } else { "\n]\n" })
+}
+
+fn heads(args: &InfoArgs) -> Vec<String> {
+    let fixed = ["position", "len", "axis", "source", "hdu", "shape", "dtype"];
+    let fixed = fixed.iter().map(|name| (*name).to_string());
+    fixed.chain(args.keys.iter().cloned()).collect()
+}
+
+fn cells(row: &FrameRow) -> Vec<String> {
+    let shape: Vec<String> = row.shape.iter().map(u64::to_string).collect();
+    let fixed = [
+        row.position.to_string(),
+        row.len.to_string(),
+        row.axis.clone(),
+        row.source.clone(),
+        row.hdu.to_string(),
+        shape.join("x"),
+        row.dtype.clone(),
+    ];
+    let keys = row.keys.iter().map(|value| match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    fixed.into_iter().chain(keys).collect()
+}
+
+fn list_csv(args: &InfoArgs) -> Result<()> {
+    let quote = |cell: &String| match cell.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.clone(),
+    };
+    let line = |cells: Vec<String>| {
+        let cells: Vec<String> = cells.iter().map(quote).collect();
+        cells.join(",") + "\n"
+    };
+    print(&line(heads(args)))?;
+    each_row(args, &mut |row, text| {
+        *text += &line(cells(&row));
+        Ok(())
+    })
+}
+
+fn list_cards(args: &InfoArgs) -> Result<()> {
+    each_row(args, &mut |row, text| {
+        *text += &format!("# {} {}: {}\n", row.axis, row.position, row.source);
+        for card in row.cards.iter().flatten() {
+            *text += card;
+            text.push('\n');
+        }
+        Ok(())
+    })
+}
+
+/// Columns as wide as their widest cell.
+fn list_table(args: &InfoArgs) -> Result<()> {
+    let mut rows = vec![heads(args)];
+    frames(&args.cube, &args.keys, false, &mut |row| {
+        rows.push(cells(&row));
+        Ok(())
+    })?;
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..rows[0].len()).filter_map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line += &format!("{cell:width$}  ");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    print(&text)
+}

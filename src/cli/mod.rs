@@ -1,0 +1,251 @@
+//! The command line: the only place that knows clap, the terminal and exit codes.
+//!
+//! Results go to stdout, everything else to stderr; a closed pipe is not an error.
+
+mod append;
+mod info;
+mod progress;
+mod slice;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, IoContext, Kind, Result};
+use crate::ops::Stop;
+
+/// Everything went well.
+const DONE: u8 = 0;
+/// The command failed; what was there is as it was.
+const FAILED: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+/// Done in part: inputs were left out, each named.
+const PARTLY: u8 = 3;
+/// Interrupted; what was committed is kept.
+const INTERRUPTED: u8 = 130;
+
+/// Assemble and edit image cubes on disk that are far larger than memory.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cube",
+    version,
+    max_term_width = 96,
+    disable_help_subcommand = true,
+    after_help = "Positions count from 1, both ends included; negative ones count from the end. \
+                  Axes are x y z w v u t s; x is the fastest, as in FITS.\n\n\
+                  Exit status: 0 done, 1 failed, 2 wrong usage, 3 done in part, 130 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Append(append::AppendArgs),
+    Slice(slice::SliceArgs),
+    Info(info::InfoArgs),
+}
+
+/// Options that every verb has.
+#[derive(Debug, Args)]
+struct Common {
+    /// Say nothing but errors and results
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Options of verbs that move samples.
+#[derive(Debug, Args)]
+struct Memory {
+    /// Memory to use, such as 256M or 2G [default: a quarter of the machine's, at most 1G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<u64>,
+}
+
+impl Memory {
+    fn bytes(&self) -> u64 {
+        const MOST: u64 = 1 << 30;
+        self.memory.unwrap_or_else(|| {
+            let quarter = machine_memory().map(|bytes| bytes / 4);
+            quarter.unwrap_or(MOST).min(MOST)
+        })
+    }
+}
+
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The least memory with which every verb works.
+const LEAST_MEMORY: u64 = 16 << 20;
+
+fn parse_size(text: &str) -> std::result::Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        "T" | "TB" | "TIB" => 1 << 40,
+        _ => return Err("give a number of bytes, with K, M, G or T behind it".into()),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "give a whole number, such as 256M")?;
+    let bytes = number.checked_mul(factor).ok_or("that is too much")?;
+    match bytes {
+        LEAST_MEMORY.. => Ok(bytes),
+        _ => Err(format!(
+            "{text} is too little: the least is {}M",
+            LEAST_MEMORY >> 20
+        )),
+    }
+}
+
+/// Parses the arguments, runs the verb, prints, and says how it went.
+pub fn run<I>(arguments: I) -> ExitCode
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let line = command_line(&arguments);
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wanted_help = !error.use_stderr();
+            // Nobody is left to tell when the pipe is closed.
+            let _ = error.print();
+            return ExitCode::from(if wanted_help { DONE } else { USAGE });
+        }
+    };
+    let stop = watch_signals();
+    let done = match cli.verb {
+        Verb::Append(args) => append::run(args, line, &stop),
+        Verb::Slice(args) => slice::run(args, &stop),
+        Verb::Info(args) => info::run(&args),
+    };
+    ExitCode::from(done.unwrap_or_else(|error| fail(&error)))
+}
+
+/// Prints an error; says which exit status it is.
+fn fail(error: &Error) -> u8 {
+    if error.is_closed_pipe() {
+        return DONE;
+    }
+    print_error(error);
+    match error.kind() {
+        Kind::Interrupted => INTERRUPTED,
+        _ => FAILED,
+    }
+}
+
+fn print_error(error: &Error) {
+    say(&format!("cube: {error}"));
+    if let Some(hint) = error.hint_text() {
+        say(&format!("hint: {hint}"));
+    }
+}
+
+/// A line for the person at the terminal.
+fn say(line: &str) {
+    // Nobody is left to tell when stderr is closed.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Text for stdout.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .doing("cannot write to standard output")
+}
+
+/// The first SIGINT, SIGTERM or SIGHUP asks the command to stop between frames;
+/// a second one ends it at once.
+fn watch_signals() -> Stop {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in signal_hook::consts::TERM_SIGNALS
+        .iter()
+        .chain(&[signal_hook::consts::SIGHUP])
+    {
+        // Without a handler the signal ends the command at once, which loses
+        // what is not committed and nothing else.
+        let at_once = signal_hook::flag::register_conditional_shutdown(
+            *signal,
+            i32::from(INTERRUPTED),
+            stop.clone(),
+        );
+        let _ = at_once.and_then(|_| signal_hook::flag::register(*signal, stop.clone()));
+    }
+    Stop(stop)
+}
+
+/// The command as typed, for the history, cut off where it gets long.
+fn command_line(arguments: &[OsString]) -> String {
+    const MOST: usize = 500;
+    let mut line = String::from("cube");
+    for argument in arguments.iter().skip(1) {
+        let argument = argument.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@+%".contains(c);
+        line.push(' ');
+        match !argument.is_empty() && argument.chars().all(plain) {
+            true => line.push_str(&argument),
+            false => line.push_str(&format!("'{}'", argument.replace('\'', "'\\''"))),
+        }
+        if line.len() > MOST {
+            let end = (0..=MOST).rev().find(|&end| line.is_char_boundary(end));
+            line.truncate(end.unwrap_or(0));
+            line.push_str(" ...");
+            break;
+        }
+    }
+    line
+}
+
+/// Makes a clap value parser of one of ours.
+fn parsed<T>(result: Result<T>) -> std::result::Result<T, String> {
+    result.map_err(|error| match error.hint_text() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("256M"), Ok(256 << 20));
+        assert_eq!(parse_size("2GiB"), Ok(2 << 30));
+        assert_eq!(parse_size("33554432"), Ok(32 << 20));
+        for text in ["", "M", "1.5G", "-1", "1M", "99999999999T", "12X"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_history_keeps_a_command_that_a_shell_reads_back() {
+        let arguments = ["cube", "append", "a b.cube", "it's.fits"].map(OsString::from);
+        assert_eq!(
+            command_line(&arguments),
+            r"cube append 'a b.cube' 'it'\''s.fits'"
+        );
+    }
+}

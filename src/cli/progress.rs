@@ -1,0 +1,96 @@
+//! The progress bar: on a terminal only, and gone when the work is done.
+
+use std::cell::{Cell, RefCell};
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::say;
+use crate::ops::Progress;
+
+/// Draws a bar on stderr when that is a terminal.
+pub(super) struct Bar {
+    bar: RefCell<Option<ProgressBar>>,
+    total_frames: Cell<u64>,
+    frames: Cell<u64>,
+    by_bytes: Cell<bool>,
+    /// Say nothing at all but warnings.
+    draws: bool,
+    warns: bool,
+}
+
+impl Bar {
+    pub(super) fn new(quiet: bool) -> Bar {
+        Bar {
+            bar: RefCell::new(None),
+            total_frames: Cell::new(0),
+            frames: Cell::new(0),
+            by_bytes: Cell::new(false),
+            draws: !quiet && stderr().is_terminal(),
+            warns: !quiet,
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, phase: &str, frames: u64, bytes: u64) {
+        self.total_frames.set(frames);
+        self.frames.set(0);
+        self.by_bytes.set(bytes > 0);
+        if !self.draws {
+            return;
+        }
+        let template = match bytes {
+            0 => "{msg} {bar:30} {pos}/{len} frames, {per_sec}, {eta} left",
+            _ => "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+        };
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        let bar = ProgressBar::with_draw_target(
+            Some(if bytes > 0 { bytes } else { frames }),
+            ProgressDrawTarget::stderr_with_hz(10),
+        )
+        .with_style(style)
+        .with_message(phase.to_string());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self.bar.borrow_mut() = Some(bar);
+    }
+
+    fn bytes(&self, bytes: u64) {
+        if let (Some(bar), true) = (self.bar.borrow().as_ref(), self.by_bytes.get()) {
+            bar.inc(bytes);
+        }
+    }
+
+    fn frames(&self, frames: u64) {
+        self.frames.set(self.frames.get() + frames);
+        if let Some(bar) = self.bar.borrow().as_ref() {
+            match self.by_bytes.get() {
+                true => bar.set_message(format!(
+                    "frame {}/{}",
+                    self.frames.get(),
+                    self.total_frames.get()
+                )),
+                false => bar.inc(frames),
+            }
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        if !self.warns {
+            return;
+        }
+        match self.bar.borrow().as_ref() {
+            Some(bar) => bar.suspend(|| say(&format!("cube: warning: {message}"))),
+            None => say(&format!("cube: warning: {message}")),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `cube slice`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::progress::Bar;
+use super::{Common, DONE, Memory, parsed};
+use crate::error::{Context, Error, IoContext, Result};
+use crate::ops::Stop;
+use crate::ops::slice::{Cut, Options, slice};
+use crate::region::parse_axis;
+use crate::sinks::{Format, Target};
+
+/// Cut through a cube
+///
+/// --axis names the axes that stay and --at the positions of the others, in the
+/// order of the axes: `--axis z --at 120,45` is the profile of one pixel,
+/// `--axis x,y --at 7` is frame 7. --section cuts a box instead. With neither, the
+/// whole cube is put out. A profile goes to stdout as text; the rest goes to -o.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube slice night.cube --axis z --at 120,45\n  \
+    cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
+    cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
+    cube slice night.cube --section '[1:100,*,-1]' -o last.fits\n  \
+    cube slice night.cube -o - | ds9 -")]
+pub(super) struct SliceArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// The axes that stay, such as z or x,y
+    #[arg(long, value_name = "AXES", value_parser = parse_axes)]
+    axis: Option<Axes>,
+
+    /// Positions on the other axes, such as 120,45; may be repeated
+    #[arg(
+        long,
+        value_name = "POSITIONS",
+        requires = "axis",
+        allow_hyphen_values = true
+    )]
+    at: Vec<String>,
+
+    /// Read positions from FILE, those of one cut on each line; - is standard input
+    #[arg(long, value_name = "FILE", requires = "axis")]
+    at_file: Option<PathBuf>,
+
+    /// A box, such as '[1:100,*,5]'; b:a runs backwards, a:b:s steps
+    #[arg(
+        long,
+        value_name = "SECTION",
+        conflicts_with = "axis",
+        allow_hyphen_values = true
+    )]
+    section: Option<String>,
+
+    /// Where to; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// fits, npy, text, csv, tsv or json [default: by the name of FILE]
+    #[arg(long, value_name = "FORMAT", value_parser = |text: &str| parsed(Format::from_name(text)))]
+    format: Option<Format>,
+
+    /// Replace FILE if it exists
+    #[arg(long)]
+    overwrite: bool,
+
+    #[command(flatten)]
+    memory: Memory,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Clone, Debug)]
+struct Axes(Vec<usize>);
+
+fn parse_axes(text: &str) -> std::result::Result<Axes, String> {
+    let axes: Result<Vec<usize>> = text
+        .split(',')
+        .map(|axis| parse_axis(axis.trim()))
+        .collect();
+    parsed(axes).map(Axes)
+}
+
+/// Positions from a file: commas or blanks between them, `#` comments.
+fn read_places(path: &PathBuf) -> Result<Vec<String>> {
+    let text = match path.as_os_str() == "-" {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => std::fs::read_to_string(path),
+    };
+    let text = text.doing("cannot read positions").at(path)?;
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or("").trim());
+    let places: Vec<String> = lines
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let numbers = line.split(|c: char| c == ',' || c.is_whitespace());
+            let numbers: Vec<&str> = numbers.filter(|number| !number.is_empty()).collect();
+            numbers.join(",")
+        })
+        .collect();
+    match places.is_empty() {
+        true => Err(Error::input("holds no positions").at(path)),
+        false => Ok(places),
+    }
+}
+
+pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
+    let mut places = args.at;
+    if let Some(path) = &args.at_file {
+        places.extend(read_places(path)?);
+    }
+    let cut = match (args.section, args.axis) {
+        (Some(section), _) => Cut::Section(section),
+        (None, Some(axes)) => {
+            if places.is_empty() {
+                places.push(String::new());
+            }
+            Cut::Axes(axes.0, places)
+        }
+        (None, None) => Cut::Whole,
+    };
+    let target = match &args.output {
+        Some(path) => Target::from_path(path, args.overwrite),
+        None => Target::Stdout,
+    };
+    let options = Options {
+        cut,
+        named: args.output.is_some(),
+        target,
+        format: args.format,
+        memory: args.memory.bytes(),
+    };
+    // A bar between lines of a result on the same terminal would garble both.
+    let bar = Bar::new(args.common.quiet);
+    slice(&args.cube, &options, &bar, stop)?;
+    Ok(DONE)
+}
