@@ -20,15 +20,14 @@ pub const MAX_TILE_SAMPLES: u64 = 1 << 28;
 /// Rows of the table are looked over this many bytes at a time.
 const ROWS_BYTES: u64 = 1 << 16;
 
-/// Compression codes that cfitsio knows.
-const CODES: [&str; 7] = [
+/// Compression codes that this cfitsio decompresses. (NOCOMPRESS is not one.)
+const CODES: [&str; 6] = [
     "RICE_1",
     "RICE_ONE",
     "GZIP_1",
     "GZIP_2",
     "PLIO_1",
     "HCOMPRESS_1",
-    "NOCOMPRESS",
 ];
 
 /// Keywords of the table, or of its compression: not the image's.
@@ -126,6 +125,15 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             .filter(|card| keyword_of(card).starts_with("TTYPE"));
         columns.any(|card| String::from_utf8_lossy(card).contains(name))
     };
+    let is_quantized = bitpix < 0 && (has_column("'ZSCALE") || hdu.cards.get("ZSCALE").is_some());
+    // Such files exist: their floats were cut to integers. cfitsio takes the
+    // integers' bits for floats, and says nothing.
+    if bitpix < 0 && !is_quantized && !code.starts_with("GZIP") && !has_column("GZIP_COMPRESSED") {
+        return Err(Error::unsupported(format!(
+            "the compressed image in HDU {} has float samples in {code} without ZSCALE",
+            hdu.number
+        )));
+    }
     Ok(Tiled {
         image: Hdu {
             cards: image_cards(hdu, bitpix, &axes),
@@ -134,7 +142,7 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             axes,
             ..hdu.clone()
         },
-        is_quantized: bitpix < 0 && (has_column("'ZSCALE") || hdu.cards.get("ZSCALE").is_some()),
+        is_quantized,
     })
 }
 
@@ -230,13 +238,13 @@ fn examine_rows(
 
 /// How many samples a compressed tile says it has, for codes that say so.
 fn claimed_samples(source: &Source, hdu: &Hdu, code: &str, start: u64, bytes: u64) -> Result<u64> {
-    const HEAD: u64 = 14;
+    const HEAD: usize = 14;
     let short = || damaged(hdu, &format!("a tile of {bytes} bytes is too short"));
     match code {
         // Magic, then both lengths of the tile as 32-bit numbers.
-        "HCOMPRESS_1" if bytes < HEAD => Err(short()),
+        "HCOMPRESS_1" if bytes < HEAD as u64 => Err(short()),
         "HCOMPRESS_1" => {
-            let mut head = [0; HEAD as usize];
+            let mut head = [0; HEAD];
             source.read_at(start, &mut head)?;
             let [_, _, a, b, c, d, e, f, g, h, ..] = head;
             let (x, y) = (
@@ -246,9 +254,9 @@ fn claimed_samples(source: &Source, hdu: &Hdu, code: &str, start: u64, bytes: u6
             Ok(u64::from(x) * u64::from(y))
         }
         // The list says itself how many words it has; there are 16 bits in each.
-        "PLIO_1" if bytes < HEAD => Err(short()),
+        "PLIO_1" if bytes < HEAD as u64 => Err(short()),
         "PLIO_1" => {
-            let mut head = [0; HEAD as usize];
+            let mut head = [0; HEAD];
             source.read_at(start, &mut head)?;
             let words: Vec<i64> = head
                 .as_chunks::<2>()
