@@ -40,6 +40,13 @@ fn lock() -> MutexGuard<'static, ()> {
 /// # Errors
 /// When its table is damaged, or cfitsio cannot read it.
 pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
+    if source.is_inflated() {
+        return Err(Error::unsupported(format!(
+            "HDU {} is a tile-compressed image in a gzipped file",
+            hdu.number
+        ))
+        .hint("gunzip it first"));
+    }
     let Tiled {
         image,
         is_quantized,
