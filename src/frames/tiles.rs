@@ -117,7 +117,16 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             hdu.number
         )));
     }
-    examine_rows(source, hdu, &code, n_tiles, tile_samples)?;
+    examine_rows(
+        source,
+        hdu,
+        &code,
+        &Tiling {
+            axes: &axes,
+            tile: &tile,
+            n_tiles,
+        },
+    )?;
     let has_column = |name: &str| {
         let mut columns = hdu
             .cards
@@ -146,15 +155,31 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
     })
 }
 
+/// How an image is cut into tiles, the fastest axis first.
+struct Tiling<'a> {
+    axes: &'a [u64],
+    tile: &'a [u64],
+    n_tiles: u64,
+}
+
+impl Tiling<'_> {
+    /// Samples of one tile; those at the image's far ends are cut.
+    fn samples_of(&self, mut tile_idx: u64) -> u64 {
+        let mut n_samples = 1;
+        for (&len, &tile) in self.axes.iter().zip(self.tile) {
+            let n_along = len.div_ceil(tile);
+            let start = tile_idx % n_along * tile;
+            n_samples *= tile.min(len - start);
+            tile_idx /= n_along;
+        }
+        n_samples
+    }
+}
+
 /// Sees that each row's descriptors lie inside the heap, and that what they point
 /// at does not claim more samples than a tile has.
-fn examine_rows(
-    source: &Source,
-    hdu: &Hdu,
-    code: &str,
-    n_tiles: u64,
-    tile_samples: u64,
-) -> Result<()> {
+fn examine_rows(source: &Source, hdu: &Hdu, code: &str, tiling: &Tiling) -> Result<()> {
+    let n_tiles = tiling.n_tiles;
     let &[row_bytes, n_rows] = hdu.axes.as_slice() else {
         return Err(damaged(hdu, "its table does not have 2 axes"));
     };
@@ -201,7 +226,8 @@ fn examine_rows(
         rows.resize(bytes.map_err(|_| damaged(hdu, "its rows are too long"))?, 0);
         source.read_at(hdu.data_start + at * row_bytes, &mut rows)?;
         let row_len = usize::try_from(row_bytes.max(1)).unwrap_or(usize::MAX);
-        for row in rows.chunks_exact(row_len) {
+        for (row, tile_idx) in rows.chunks_exact(row_len).zip(at..n_tiles) {
+            let tile_samples = tiling.samples_of(tile_idx);
             for column in &columns {
                 let (count, offset) = descriptor(row, column);
                 let bytes = count.checked_mul(column.element_bytes);
@@ -212,6 +238,7 @@ fn examine_rows(
                         &format!("a tile of {count} elements at byte {offset} is outside its heap"),
                     ));
                 }
+                let is_exact = code == "HCOMPRESS_1" && column.name == "COMPRESSED_DATA";
                 let claimed = match column.name.as_str() {
                     "UNCOMPRESSED_DATA" => count,
                     "COMPRESSED_DATA" if count > 0 => {
@@ -221,11 +248,11 @@ fn examine_rows(
                     }
                     _ => 0,
                 };
-                if claimed > tile_samples {
+                if claimed > tile_samples || (is_exact && count > 0 && claimed != tile_samples) {
                     return Err(damaged(
                         hdu,
                         &format!(
-                            "a tile claims {claimed} samples, expected at most {tile_samples}"
+                            "tile {tile_idx} claims {claimed} samples, expected {tile_samples}"
                         ),
                     ));
                 }
