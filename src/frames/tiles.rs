@@ -117,6 +117,9 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             hdu.number
         )));
     }
+    if code.starts_with("RICE") {
+        examine_rice(hdu)?;
+    }
     examine_rows(
         source,
         hdu,
@@ -153,6 +156,21 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
         },
         is_quantized,
     })
+}
+
+/// Sees that RICE's block size and bytes per sample, which old files give in either
+/// order, are some that exist: cfitsio divides by them.
+fn examine_rice(hdu: &Hdu) -> Result<()> {
+    for keyword in ["ZVAL1", "ZVAL2"] {
+        if hdu.cards.get(keyword).is_none() {
+            continue;
+        }
+        let value = int(hdu, keyword)?;
+        if ![1, 2, 4, 8, 16, 32, 64].contains(&value) {
+            return Err(damaged(hdu, &format!("{keyword} is {value}")));
+        }
+    }
+    Ok(())
 }
 
 /// How an image is cut into tiles, the fastest axis first.
