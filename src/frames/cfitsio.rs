@@ -40,6 +40,13 @@ fn lock() -> MutexGuard<'static, ()> {
 /// # Errors
 /// When its table is damaged, or cfitsio cannot read it.
 pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
+    if source.is_inflated() {
+        return Err(Error::unsupported(format!(
+            "HDU {} is a tile-compressed image in a gzipped file",
+            hdu.number
+        ))
+        .hint("gunzip it first"));
+    }
     let Tiled {
         image,
         is_quantized,
@@ -104,8 +111,8 @@ impl Frame for TiledFrame {
 }
 
 /// Writes the machine's samples little-endian.
+#[allow(clippy::host_endian_bytes, reason = "cfitsio wrote them so")]
 fn store(dtype: DType, words: &[u64], out: &mut [u8]) {
-    #[expect(clippy::host_endian_bytes, reason = "cfitsio wrote them so")]
     for (word, out) in words.iter().zip(out.chunks_mut(8)) {
         out.copy_from_slice(&word.to_ne_bytes()[..out.len()]);
     }
@@ -265,4 +272,171 @@ fn check(status: c_int, doing: &str) -> Result<()> {
     Err(Error::damaged(format!(
         "{doing}: {text} (cfitsio status {status})"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use crate::frames::{HduChoice, open};
+
+    /// An int16 image of 4 x 2, each row a gzipped tile, in HDU 1.
+    fn compressed() -> Vec<u8> {
+        let mut bytes = header(&[
+            "SIMPLE  =                    T",
+            "BITPIX  =                    8",
+            "NAXIS   =                    0",
+            "EXTEND  =                    T",
+        ]);
+        let tiles = [[1i16, -2, 3, -4], [5, 6, 7, i16::MAX]].map(|tile| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            let bytes: Vec<u8> = tile.iter().flat_map(|v| v.to_be_bytes()).collect();
+            encoder.write_all(&bytes).unwrap();
+            encoder.finish().unwrap()
+        });
+        bytes.extend(header(&[
+            "XTENSION= 'BINTABLE'",
+            "BITPIX  =                    8",
+            "NAXIS   =                    2",
+            "NAXIS1  =                    8",
+            "NAXIS2  =                    2",
+            &format!("PCOUNT  = {:20}", tiles.concat().len()),
+            "GCOUNT  =                    1",
+            "TFIELDS =                    1",
+            "TTYPE1  = 'COMPRESSED_DATA'",
+            "TFORM1  = '1PB(40)'",
+            "ZIMAGE  =                    T",
+            "ZBITPIX =                   16",
+            "ZNAXIS  =                    2",
+            "ZNAXIS1 =                    4",
+            "ZNAXIS2 =                    2",
+            "ZTILE1  =                    4",
+            "ZTILE2  =                    1",
+            "ZCMPTYPE= 'GZIP_1  '",
+            "EXTNAME = 'SCI     '",
+            "ZBLANK  =                   -4",
+        ]));
+        let mut offset = 0u32;
+        for tile in &tiles {
+            let len = u32::try_from(tile.len()).unwrap();
+            bytes.extend([len.to_be_bytes(), offset.to_be_bytes()].concat());
+            offset += len;
+        }
+        bytes.extend(tiles.concat());
+        bytes.resize(bytes.len().next_multiple_of(2880), 0);
+        bytes
+    }
+
+    fn header(lines: &[&str]) -> Vec<u8> {
+        let lines = lines.iter().chain(&["END"]);
+        let mut bytes: Vec<u8> = lines
+            .flat_map(|line| format!("{line:<80}").into_bytes())
+            .collect();
+        bytes.resize(bytes.len().next_multiple_of(2880), b' ');
+        bytes
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let result = open(file.path(), &HduChoice::FirstImage).and_then(|mut frame| {
+            let mut out = [0; 16];
+            frame.read(0, &mut out)
+        });
+        result.unwrap_err().to_string()
+    }
+
+    fn replaced(old: &str, new: &str) -> Vec<u8> {
+        let mut bytes = compressed();
+        let windows = bytes.windows(old.len());
+        let at = windows.into_iter().position(|part| part == old.as_bytes());
+        let at = at.unwrap();
+        bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn tiles_are_decompressed_and_the_header_is_the_images_own() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&compressed()).unwrap();
+        let mut frame = open(file.path(), &HduChoice::parse("SCI").unwrap()).unwrap();
+        assert_eq!(frame.facts().shape, [4, 2]);
+        assert_eq!((frame.facts().blank, frame.facts().part), (Some(-4), 1));
+        let mut out = [0; 10];
+        frame.read(3, &mut out).unwrap();
+        let samples = out
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|v| i16::from_le_bytes(*v));
+        assert_eq!(samples.collect::<Vec<_>>(), [-4, 5, 6, 7, i16::MAX]);
+        assert!(frame.read(4, &mut out).is_err());
+        let cards = frame.cards();
+        assert_eq!(cards.get_int("NAXIS1"), Some(4));
+        assert_eq!(cards.get_int("BITPIX"), Some(16));
+        assert_eq!(cards.get_int("BLANK"), Some(-4));
+        assert_eq!(cards.get_text("EXTNAME").as_deref(), Some("SCI"));
+        assert_eq!(cards.len(), 9);
+    }
+
+    #[test]
+    fn tables_that_lie_never_reach_cfitsio() {
+        for (old, new, error) in [
+            (
+                "ZNAXIS1 =                    4",
+                "ZNAXIS1 =                   -4",
+                "ZNAXIS1 is -4",
+            ),
+            (
+                "ZNAXIS2 =                    2",
+                "ZNAXIS2 =                    3",
+                "2 rows for 3 tiles",
+            ),
+            (
+                "ZTILE1  =                    4",
+                "ZTILE1  =           4000000000",
+                "a tile has 4000000000 samples",
+            ),
+            (
+                "ZBITPIX =                   16",
+                "ZBITPIX =                   17",
+                "ZBITPIX is 17",
+            ),
+            ("'GZIP_1  '", "'BZIP2_1 '", "is compressed by `BZIP2_1`"),
+            (
+                "'COMPRESSED_DATA'",
+                "'COMPRESSED_DOTA'",
+                "no column COMPRESSED_DATA",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = '9PB(40)'",
+                "its columns need 72 bytes of rows of 8",
+            ),
+            (
+                "PCOUNT  =                   ",
+                "PCOUNT  =               9999",
+                "but the file ends at byte",
+            ),
+        ] {
+            let says = refusal(&replaced(old, new));
+            assert!(says.contains(error), "{says}");
+        }
+        let mut bytes = compressed();
+        let row = 2880 * 2;
+        bytes[row] = 0x7f;
+        assert!(refusal(&bytes).contains("is outside its heap"));
+        bytes[row] = 0xff;
+        assert!(refusal(&bytes).contains("is outside its heap"));
+    }
+
+    #[test]
+    fn a_damaged_tile_is_an_error() {
+        let mut bytes = compressed();
+        let heap = 2880 * 2 + 16;
+        bytes[heap..heap + 15].fill(0xee);
+        assert!(refusal(&bytes).contains("cannot decompress the image"));
+    }
 }

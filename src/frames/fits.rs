@@ -41,7 +41,21 @@ pub fn open(path: &Path, choice: &HduChoice) -> Result<Box<dyn Frame>> {
     let head = source.head()?;
     match Magic::of(&head) {
         Magic::Fits => from_source(source, choice),
+        Magic::Gzip => from_gzip(source, choice),
         other => Err(other.refuse(&head, "FITS")).at(path),
+    }
+}
+
+/// Opens an image of a gzipped FITS file that is open already.
+///
+/// # Errors
+/// Those of [`open`], and when the file does not hold FITS.
+pub fn from_gzip(source: Source, choice: &HduChoice) -> Result<Box<dyn Frame>> {
+    let source = source.inflated()?;
+    let head = source.head()?;
+    match Magic::of(&head) {
+        Magic::Fits => from_source(source, choice),
+        other => Err(other.refuse(&head, "FITS inside gzip")).at(source.path()),
     }
 }
 
@@ -85,11 +99,11 @@ impl FitsFrame {
         let available = source.len().saturating_sub(hdu.data_start);
         if available < hdu.data_bytes {
             return Err(Error::damaged(format!(
-                "the data of HDU {} needs {} bytes from byte {}, but the file ends at byte {}",
+                "the data of HDU {} needs {} bytes from byte {}, but {}",
                 hdu.number,
                 hdu.data_bytes,
                 hdu.data_start,
-                source.len()
+                source.show_end()
             )));
         }
         let (facts, meaning, stored) = facts(&source, &hdu)?;
@@ -141,12 +155,16 @@ impl Frame for FitsFrame {
         let size = self.facts.dtype.size();
         check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
         if let Meaning::Scaled(linear) = self.meaning {
-            return self.read_scaled(first, out, &linear);
+            self.read_scaled(first, out, &linear)?;
+        } else {
+            self.source.read_at(self.offset(first), out)?;
+            swap_in_place(out, size);
         }
-        self.source.read_at(self.offset(first), out)?;
-        swap_in_place(out, size);
         if self.meaning == Meaning::Offset {
             flip_sign(out, size);
+        }
+        if first + (out.len() / size) as u64 == self.n_samples {
+            self.source.finish()?;
         }
         Ok(())
     }
@@ -159,7 +177,7 @@ pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType
         shape: shape(hdu)?,
         dtype,
         blank: blank(&hdu.cards, stored, dtype, meaning),
-        file_bytes: source.len(),
+        file_bytes: source.file_bytes(),
         modified: source.modified(),
         part: hdu.number,
     };

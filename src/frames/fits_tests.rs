@@ -344,10 +344,6 @@ fn what_cannot_be_read_says_both_numbers() {
         )),
         "holds no image; its HDUs are 0: random groups"
     );
-    assert_eq!(
-        says(b"\x1f\x8b\x08\0"),
-        "is not FITS: it is gzip-compressed"
-    );
     assert_eq!(says(b""), "the file is empty (0 bytes)");
     for (card, error) in [
         ("NAXIS   = -1", "NAXIS of HDU 0 is -1, expected 0 to 999"),
@@ -466,5 +462,70 @@ fn a_file_that_shrinks_after_it_was_opened_is_an_error() {
     assert!(
         error.ends_with("it had 11520 bytes, now it has 5000"),
         "{error}"
+    );
+}
+
+#[test]
+fn a_gzipped_frame_is_read_in_any_order_and_its_checksum_is_looked_at() {
+    use flate2::{Compression, write::GzEncoder};
+    let data: Vec<u8> = (0..200_000u32)
+        .flat_map(|i| (i * 7919 % 30_011).to_be_bytes())
+        .collect();
+    let mut plain = image(8, &[], &[], &[]);
+    plain.extend(extension("IMAGE", image(32, &[1000, 200], &[], &data)));
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    // Two members and padding, as tools that append leave them.
+    let (head, tail) = plain.split_at(300_000);
+    let whole = [gzip(head), gzip(tail), vec![0; 512]].concat();
+    let zipped = file(&whole);
+    let mut frame = open(zipped.path(), &HduChoice::FirstImage).unwrap();
+    assert_eq!(frame.facts().file_bytes, whole.len() as u64);
+    let mut out = vec![0; 800_000];
+    frame.read(0, &mut out).unwrap();
+    swap_in_place(&mut out, 4);
+    assert_eq!(out, data);
+    for first in [199_000, 0, 60_000, 59_000] {
+        let mut part = vec![0; 4000];
+        frame.read(first as u64, &mut part).unwrap();
+        swap_in_place(&mut part, 4);
+        assert_eq!(part, data[first * 4..][..4000]);
+    }
+    let read = |bytes: &[u8]| {
+        let zipped = file(bytes);
+        let frame = open(zipped.path(), &HduChoice::FirstImage);
+        frame
+            .and_then(|mut frame| frame.read(0, &mut vec![0; 800_000]))
+            .map_err(|e| e.to_string())
+    };
+    // The checksum of the last member, and a file cut short.
+    let mut broken = whole.clone();
+    let at = broken.len() - 512 - 8;
+    broken[at] ^= 1;
+    assert!(
+        read(&broken)
+            .unwrap_err()
+            .contains("gzip stream is damaged")
+    );
+    assert!(read(&whole[..whole.len() / 2]).is_err());
+    let cut = gzip(&plain[..400_000]);
+    assert!(
+        read(&cut)
+            .unwrap_err()
+            .ends_with("what is gzipped in the file ends at byte 400000")
+    );
+    let liar = gzip(&image(32, &[1_000_000, 1_000_000], &[], &[])[..2880]);
+    assert!(
+        read(&liar)
+            .unwrap_err()
+            .ends_with("gzipped bytes cannot hold that")
+    );
+    assert!(
+        read(&gzip(b"hello"))
+            .unwrap_err()
+            .ends_with("is not FITS inside gzip: it begins with `hello`")
     );
 }

@@ -17,8 +17,8 @@ pub const BLOCK_BYTES: u64 = 2880;
 /// A header longer than this is taken for a file that only looks like FITS.
 pub const MAX_HEADER_BLOCKS: u64 = 4096;
 
-/// Headers are read this many blocks at a time: most are whole after one read.
-const BLOCKS_PER_READ: u64 = 8;
+/// Headers are read this many bytes at a time: most are whole after one read.
+const BYTES_PER_READ: usize = 8 * 2880;
 
 /// The most axes that the standard allows.
 const MAX_NAXIS: i128 = 999;
@@ -132,13 +132,9 @@ impl<'a> Walk<'a> {
     /// records, padding, rubbish) the standard tells readers to ignore.
     fn is_extension(&self) -> Result<bool> {
         const MARK: &[u8; 8] = b"XTENSION";
-        let left = self.source.len().saturating_sub(self.next);
-        if left < CARD_BYTES as u64 {
-            return Ok(false);
-        }
-        let mut mark = [0; MARK.len()];
-        self.source.read_at(self.next, &mut mark)?;
-        Ok(mark.eq_ignore_ascii_case(MARK))
+        let mut card = [0; CARD_BYTES];
+        let there = self.source.read_at_most(self.next, &mut card)?;
+        Ok(there == CARD_BYTES && card[..MARK.len()].eq_ignore_ascii_case(MARK))
     }
 }
 
@@ -149,24 +145,23 @@ fn read_header(source: &Source, start: u64, number: u32) -> Result<(Cards, u64)>
     let mut searched = 0;
     loop {
         let read = bytes.len() as u64;
-        let left = source.len().saturating_sub(start.saturating_add(read));
-        if left == 0 {
-            return Err(damaged(format!(
-                "the header of HDU {number} has no END card: it begins at byte {start}, and the \
-                 file ends at byte {}",
-                source.len()
-            )));
-        }
         if read >= MAX_HEADER_BLOCKS * BLOCK_BYTES {
             return Err(damaged(format!(
                 "the header of HDU {number} has no END card in its first {MAX_HEADER_BLOCKS} \
                  blocks of {BLOCK_BYTES} bytes"
             )));
         }
-        let chunk = left.min(BLOCKS_PER_READ * BLOCK_BYTES);
         let old = bytes.len();
-        bytes.resize(old + chunk as usize, 0);
-        source.read_at(start + read, &mut bytes[old..])?;
+        bytes.resize(old + BYTES_PER_READ, 0);
+        let there = source.read_at_most(start.saturating_add(read), &mut bytes[old..])?;
+        bytes.truncate(old + there);
+        if there == 0 {
+            return Err(damaged(format!(
+                "the header of HDU {number} has no END card: it begins at byte {start}, and the \
+                 file ends at byte {}",
+                start.saturating_add(read)
+            )));
+        }
         let cards = bytes[searched..].chunks(CARD_BYTES);
         if let Some(found) = cards.clone().position(is_end) {
             let end = searched + found * CARD_BYTES;

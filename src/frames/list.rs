@@ -156,10 +156,11 @@ fn name_on_line(line: &[u8], number: u64) -> Result<Option<&[u8]>> {
     Ok((!text.is_empty() && !text.starts_with(b"#")).then_some(line))
 }
 
-/// A frame given as a list is a slip worth a message of its own.
+/// A frame given as a list is a slip worth a message of its own. Kinds that a name
+/// could begin as (`BZhang.fits`) are left to the search for zero bytes.
 fn refuse_frame(head: &[u8]) -> Result<()> {
     match Magic::of(head) {
-        Magic::Unknown => Ok(()),
+        Magic::Known(_) | Magic::Unknown => Ok(()),
         kind => Err(kind
             .refuse(head, "a list of names")
             .hint("a frame is named without @ and without --files-from")),
@@ -184,6 +185,7 @@ mod tests {
         let text = b"\xef\xbb\xbfa.fits\r\n\n  \n# no\n  # no\nb c#1 .fits\n@x\n\xff\xe9.fits";
         let expected: [&[u8]; 4] = [b"a.fits", b"b c#1 .fits", b"@x", b"\xff\xe9.fits"];
         assert_eq!(names(text, false), expected);
+        assert_eq!(names(b"BZhang.fits", false), [b"BZhang.fits"]);
         assert!(names(b"", false).is_empty() && names(b"\n", false).is_empty());
     }
 

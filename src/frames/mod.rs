@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `source` | a regular file, read at positions |
+//! | `gzip` | what is inside a gzipped one |
 //! | `magic` | what a file is, by its first bytes |
 //! | `cards` | header cards, looked up by keyword |
 //! | `hdu` | the HDUs of a FITS file |
@@ -22,6 +23,7 @@ mod cfitsio;
 #[cfg(test)]
 mod corpus;
 pub mod fits;
+mod gzip;
 pub mod hdu;
 pub mod list;
 pub mod magic;
@@ -137,6 +139,7 @@ pub fn open(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
     let head = source.head()?;
     match Magic::of(&head) {
         Magic::Fits => fits::from_source(source, hdu),
+        Magic::Gzip => fits::from_gzip(source, hdu),
         other => Err(other.refuse(&head, "a frame that can be read")).at(path),
     }
 }

@@ -1,10 +1,12 @@
 //! A regular file, read at positions: what every format of this folder reads from.
+//! A gzipped one can be read as what is inside.
 //!
 //! The invariant: a read delivers all of its bytes as they were when the file was
 //! opened, or fails. A file that shrinks or is written to in between is an error.
 
+use std::cell::RefCell;
 use std::fs::{File, FileType, Metadata, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use std::time::SystemTime;
 use rustix::fs::OFlags;
 
 use crate::error::{Context, Error, IoContext, Result};
+
+use super::gzip::{self, Inflater};
 
 /// Bytes at the head of a file that tell its kind.
 pub const HEAD_BYTES: usize = 64;
@@ -24,6 +28,7 @@ pub struct Source {
     path: PathBuf,
     len: u64,
     modified: Option<SystemTime>,
+    inside: Option<RefCell<Inflater>>,
 }
 
 impl Source {
@@ -51,7 +56,23 @@ impl Source {
             path: path.to_path_buf(),
             len: metadata.len(),
             modified: metadata.modified().ok(),
+            inside: None,
         })
+    }
+
+    /// The same file, read as what is gzipped in it.
+    ///
+    /// # Errors
+    /// When no descriptor can be had.
+    pub fn inflated(mut self) -> Result<Source> {
+        let again = self.file.try_clone().and_then(Inflater::new);
+        self.inside = Some(RefCell::new(again.doing("cannot open").at(&self.path)?));
+        Ok(self)
+    }
+
+    /// Is it read as what is gzipped in it?
+    pub fn is_inflated(&self) -> bool {
+        self.inside.is_some()
     }
 
     /// The file's name.
@@ -60,8 +81,24 @@ impl Source {
     }
 
     /// Bytes of the file when it was opened.
-    pub fn len(&self) -> u64 {
+    pub fn file_bytes(&self) -> u64 {
         self.len
+    }
+
+    /// Bytes that can be read; of a gzipped file, the most that there can be.
+    pub fn len(&self) -> u64 {
+        match self.inside {
+            Some(_) => gzip::most_inside(self.len),
+            None => self.len,
+        }
+    }
+
+    /// Where the file ends, as a message says it.
+    pub fn show_end(&self) -> String {
+        match self.inside {
+            Some(_) => format!("{} gzipped bytes cannot hold that", self.len),
+            None => format!("the file ends at byte {}", self.len),
+        }
     }
 
     /// Never: empty files are refused.
@@ -84,9 +121,9 @@ impl Source {
     /// # Errors
     /// When the file cannot be read.
     pub fn head(&self) -> Result<Vec<u8>> {
-        let wanted = usize::try_from(self.len).unwrap_or(HEAD_BYTES);
-        let mut head = vec![0; wanted.min(HEAD_BYTES)];
-        self.read_at(0, &mut head)?;
+        let mut head = vec![0; HEAD_BYTES];
+        let there = self.read_at_most(0, &mut head)?;
+        head.truncate(there);
         Ok(head)
     }
 
@@ -95,20 +132,47 @@ impl Source {
     /// # Errors
     /// When the file cannot be read, ends too early, or was changed.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        match self.file.read_exact_at(out, offset) {
-            Ok(()) => self.check_unchanged(),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                self.check_unchanged()?;
-                Err(Error::damaged(format!(
-                    "{} bytes from byte {offset} are needed, but the file ends at byte {}",
-                    out.len(),
-                    self.len
-                ))
-                .at(&self.path))
-            }
-            Err(error) => Err(Error::io(format!("cannot read at byte {offset}"), error)),
+        let there = self.read_at_most(offset, out)?;
+        if there < out.len() {
+            let end = match self.inside {
+                Some(_) => "what is gzipped in the file",
+                None => "the file",
+            };
+            return Err(Error::damaged(format!(
+                "{} bytes from byte {offset} are needed, but {end} ends at byte {}",
+                out.len(),
+                offset.saturating_add(there as u64).min(self.len())
+            ))
+            .at(&self.path));
         }
-        .map_err(|error| error.at(&self.path))
+        Ok(())
+    }
+
+    /// Fills `out` with as many bytes as there are from `offset` on, and says how
+    /// many.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or was changed.
+    pub fn read_at_most(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        let read = match &self.inside {
+            Some(inside) => inside.borrow_mut().read_at(offset, out).map_err(corrupt),
+            None => read_file(&self.file, offset, out)
+                .map_err(|error| Error::io(format!("cannot read at byte {offset}"), error)),
+        };
+        // A changed file explains more than what became of reading it.
+        self.check_unchanged().at(&self.path)?;
+        read.at(&self.path)
+    }
+
+    /// Called after the last sample: reads on to the checksums of a gzipped file.
+    ///
+    /// # Errors
+    /// When they are wrong.
+    pub fn finish(&self) -> Result<()> {
+        let Some(inside) = &self.inside else {
+            return Ok(());
+        };
+        inside.borrow_mut().finish().map_err(corrupt).at(&self.path)
     }
 
     /// Fails when the file is no longer what it was when it was opened.
@@ -130,6 +194,27 @@ impl Source {
             return Err(Error::input("the file changed while it was read"));
         }
         Ok(())
+    }
+}
+
+fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+    let mut n_done = 0;
+    while n_done < out.len() {
+        match file.read_at(&mut out[n_done..], offset.saturating_add(n_done as u64)) {
+            Ok(0) => break,
+            Ok(n_read) => n_done += n_read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(n_done)
+}
+
+/// An error of decoding is the file's fault, unless the system reports it.
+fn corrupt(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(_) => Error::io("cannot read", error),
+        None => Error::damaged(format!("its gzip stream is damaged: {error}")),
     }
 }
 

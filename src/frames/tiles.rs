@@ -20,15 +20,14 @@ pub const MAX_TILE_SAMPLES: u64 = 1 << 28;
 /// Rows of the table are looked over this many bytes at a time.
 const ROWS_BYTES: u64 = 1 << 16;
 
-/// Compression codes that cfitsio knows.
-const CODES: [&str; 7] = [
+/// Compression codes that this cfitsio decompresses. (NOCOMPRESS is not one.)
+const CODES: [&str; 6] = [
     "RICE_1",
     "RICE_ONE",
     "GZIP_1",
     "GZIP_2",
     "PLIO_1",
     "HCOMPRESS_1",
-    "NOCOMPRESS",
 ];
 
 /// Keywords of the table, or of its compression: not the image's.
@@ -118,7 +117,19 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             hdu.number
         )));
     }
-    examine_rows(source, hdu, &code, n_tiles, tile_samples)?;
+    if code.starts_with("RICE") {
+        examine_rice(hdu)?;
+    }
+    examine_rows(
+        source,
+        hdu,
+        &code,
+        &Tiling {
+            axes: &axes,
+            tile: &tile,
+            n_tiles,
+        },
+    )?;
     let has_column = |name: &str| {
         let mut columns = hdu
             .cards
@@ -126,6 +137,15 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             .filter(|card| keyword_of(card).starts_with("TTYPE"));
         columns.any(|card| String::from_utf8_lossy(card).contains(name))
     };
+    let is_quantized = bitpix < 0 && (has_column("'ZSCALE") || hdu.cards.get("ZSCALE").is_some());
+    // Such files exist: their floats were cut to integers. cfitsio takes the
+    // integers' bits for floats, and says nothing.
+    if bitpix < 0 && !is_quantized && !code.starts_with("GZIP") && !has_column("GZIP_COMPRESSED") {
+        return Err(Error::unsupported(format!(
+            "the compressed image in HDU {} has float samples in {code} without ZSCALE",
+            hdu.number
+        )));
+    }
     Ok(Tiled {
         image: Hdu {
             cards: image_cards(hdu, bitpix, &axes),
@@ -134,19 +154,50 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             axes,
             ..hdu.clone()
         },
-        is_quantized: bitpix < 0 && (has_column("'ZSCALE") || hdu.cards.get("ZSCALE").is_some()),
+        is_quantized,
     })
+}
+
+/// Sees that RICE's block size and bytes per sample, which old files give in either
+/// order, are some that exist: cfitsio divides by them.
+fn examine_rice(hdu: &Hdu) -> Result<()> {
+    for keyword in ["ZVAL1", "ZVAL2"] {
+        if hdu.cards.get(keyword).is_none() {
+            continue;
+        }
+        let value = int(hdu, keyword)?;
+        if ![1, 2, 4, 8, 16, 32, 64].contains(&value) {
+            return Err(damaged(hdu, &format!("{keyword} is {value}")));
+        }
+    }
+    Ok(())
+}
+
+/// How an image is cut into tiles, the fastest axis first.
+struct Tiling<'a> {
+    axes: &'a [u64],
+    tile: &'a [u64],
+    n_tiles: u64,
+}
+
+impl Tiling<'_> {
+    /// Samples of one tile; those at the image's far ends are cut.
+    fn samples_of(&self, mut tile_idx: u64) -> u64 {
+        let mut n_samples = 1;
+        for (&len, &tile) in self.axes.iter().zip(self.tile) {
+            let n_along = len.div_ceil(tile);
+            let start = tile_idx % n_along * tile;
+            n_samples *= tile.min(len - start);
+            tile_idx /= n_along;
+        }
+        n_samples
+    }
 }
 
 /// Sees that each row's descriptors lie inside the heap, and that what they point
 /// at does not claim more samples than a tile has.
-fn examine_rows(
-    source: &Source,
-    hdu: &Hdu,
-    code: &str,
-    n_tiles: u64,
-    tile_samples: u64,
-) -> Result<()> {
+fn examine_rows(source: &Source, hdu: &Hdu, code: &str, tiling: &Tiling) -> Result<()> {
+    let n_tiles = tiling.n_tiles;
     let &[row_bytes, n_rows] = hdu.axes.as_slice() else {
         return Err(damaged(hdu, "its table does not have 2 axes"));
     };
@@ -193,7 +244,8 @@ fn examine_rows(
         rows.resize(bytes.map_err(|_| damaged(hdu, "its rows are too long"))?, 0);
         source.read_at(hdu.data_start + at * row_bytes, &mut rows)?;
         let row_len = usize::try_from(row_bytes.max(1)).unwrap_or(usize::MAX);
-        for row in rows.chunks_exact(row_len) {
+        for (row, tile_idx) in rows.chunks_exact(row_len).zip(at..n_tiles) {
+            let tile_samples = tiling.samples_of(tile_idx);
             for column in &columns {
                 let (count, offset) = descriptor(row, column);
                 let bytes = count.checked_mul(column.element_bytes);
@@ -204,6 +256,7 @@ fn examine_rows(
                         &format!("a tile of {count} elements at byte {offset} is outside its heap"),
                     ));
                 }
+                let is_exact = code == "HCOMPRESS_1" && column.name == "COMPRESSED_DATA";
                 let claimed = match column.name.as_str() {
                     "UNCOMPRESSED_DATA" => count,
                     "COMPRESSED_DATA" if count > 0 => {
@@ -213,11 +266,11 @@ fn examine_rows(
                     }
                     _ => 0,
                 };
-                if claimed > tile_samples {
+                if claimed > tile_samples || (is_exact && count > 0 && claimed != tile_samples) {
                     return Err(damaged(
                         hdu,
                         &format!(
-                            "a tile claims {claimed} samples, expected at most {tile_samples}"
+                            "tile {tile_idx} claims {claimed} samples, expected {tile_samples}"
                         ),
                     ));
                 }
@@ -230,13 +283,13 @@ fn examine_rows(
 
 /// How many samples a compressed tile says it has, for codes that say so.
 fn claimed_samples(source: &Source, hdu: &Hdu, code: &str, start: u64, bytes: u64) -> Result<u64> {
-    const HEAD: u64 = 14;
+    const HEAD: usize = 14;
     let short = || damaged(hdu, &format!("a tile of {bytes} bytes is too short"));
     match code {
         // Magic, then both lengths of the tile as 32-bit numbers.
-        "HCOMPRESS_1" if bytes < HEAD => Err(short()),
+        "HCOMPRESS_1" if bytes < HEAD as u64 => Err(short()),
         "HCOMPRESS_1" => {
-            let mut head = [0; HEAD as usize];
+            let mut head = [0; HEAD];
             source.read_at(start, &mut head)?;
             let [_, _, a, b, c, d, e, f, g, h, ..] = head;
             let (x, y) = (
@@ -246,9 +299,9 @@ fn claimed_samples(source: &Source, hdu: &Hdu, code: &str, start: u64, bytes: u6
             Ok(u64::from(x) * u64::from(y))
         }
         // The list says itself how many words it has; there are 16 bits in each.
-        "PLIO_1" if bytes < HEAD => Err(short()),
+        "PLIO_1" if bytes < HEAD as u64 => Err(short()),
         "PLIO_1" => {
-            let mut head = [0; HEAD as usize];
+            let mut head = [0; HEAD];
             source.read_at(start, &mut head)?;
             let words: Vec<i64> = head
                 .as_chunks::<2>()
