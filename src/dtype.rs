@@ -111,13 +111,14 @@ impl DType {
     pub fn bits_of_int(self, value: i128) -> Option<u64> {
         let (lo, hi) = self.int_range()?;
         // Two's complement: the low bytes are the sample.
+        #[allow(clippy::cast_possible_truncation)]
         (lo <= value && value <= hi).then_some((value as u64) & self.mask())
     }
 
     /// The integer that `bits` hold; `None` for floats.
     pub fn int_of_bits(self, bits: u64) -> Option<i128> {
         let (lo, _) = self.int_range()?;
-        let unused = 64 - 8 * self.size() as u32;
+        let unused = 64 - self.mask().count_ones();
         Some(if lo < 0 {
             i128::from(((bits << unused) as i64) >> unused)
         } else {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::snapshot::{Snapshot, choose_superblock};
 use crate::error::{Error, Result};
 use crate::format::catalog::Catalog;
+use crate::format::entry::ENTRY_BYTES;
 use crate::format::superblock::{FIRST_FREE, SUPERBLOCK_AT, Superblock};
 use crate::format::{Extent, PAGE, align_up};
 use crate::region::MAX_RANK;
@@ -29,7 +30,7 @@ pub struct Writer {
 
 /// What a commit stores before its superblock.
 pub(super) struct Prepared {
-    /// Entries of the index, by place.
+    /// Entries of the index, sorted by place.
     pub(super) entries: Vec<(u64, [u8; 16])>,
     /// Where the ledger block, patch set and catalog go, in one piece.
     pub(super) metadata_at: u64,
@@ -115,8 +116,11 @@ impl Writer {
     pub(super) fn commit(&mut self, prepared: &Prepared) -> Result<()> {
         self.sync()?;
         self.committing = true;
-        for (at, entry) in &prepared.entries {
-            self.write(*at, entry)?;
+        // Entries that adjoin are stored together.
+        let adjoin = |a: &(u64, [u8; 16]), b: &(u64, [u8; 16])| a.0 + ENTRY_BYTES == b.0;
+        for run in prepared.entries.chunk_by(adjoin) {
+            let bytes: Vec<u8> = run.iter().flat_map(|(_, entry)| *entry).collect();
+            self.write(run[0].0, &bytes)?;
         }
         self.write(prepared.metadata_at, &prepared.metadata)?;
         let committed = align_up(self.storage.len()?, PAGE);

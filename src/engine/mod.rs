@@ -11,6 +11,11 @@
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "pointers have 64 bits (lib.rs), so usize and u64 hold the same numbers"
+)]
+
 pub mod commit;
 pub mod edit;
 pub mod index;

@@ -95,7 +95,7 @@ mod tests {
         for bit in 0..128 {
             let mut bad = bytes;
             bad[bit / 8] ^= 1 << (bit % 8);
-            let without_effect = bit < 8 || bit >= 96;
+            let without_effect = !(8..96).contains(&bit);
             let expected = if without_effect {
                 Entry::Tile(0x1234_5000)
             } else {

@@ -9,6 +9,11 @@
 //! * [`ledger`]: records of the frames, in compressed blocks.
 //! * [`patches`]: replaced samples, beside the data.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "pointers have 64 bits (lib.rs), so usize and u64 hold the same numbers"
+)]
+
 pub mod catalog;
 pub mod entry;
 pub mod ledger;

@@ -33,7 +33,9 @@ impl Value {
     pub fn as_int(&self) -> Option<i128> {
         match *self {
             Value::Integer(value) => Some(value),
-            Value::Real(value) if value.fract() == 0.0 && value.abs() < 2f64.powi(63) => {
+            Value::Real(value) if value.fract() == 0.0 && value.abs() < 2f64.powi(63) =>
+            {
+                #[allow(clippy::cast_possible_truncation)]
                 Some(value as i128)
             }
             _ => None,
@@ -190,10 +192,10 @@ fn parse_number(text: &str) -> Option<Value> {
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        if let Ok(value) = text.parse() {
-            return Some(Value::Integer(value));
-        }
+    if digits.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(value) = text.parse()
+    {
+        return Some(Value::Integer(value));
     }
     let number = text.replace(['D', 'd'], "E").parse().ok()?;
     Some(Value::Real(number))

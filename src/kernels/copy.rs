@@ -228,7 +228,9 @@ mod tests {
                 outer_from *= from_len.max(1);
                 outer_to *= to_len.max(1);
             }
-            let source: Vec<u8> = (0..outer_from).map(|_| below(256) as u8).collect();
+            let source: Vec<u8> = (0..outer_from)
+                .map(|_| below(256).to_le_bytes()[0])
+                .collect();
             let mut expected = vec![9; outer_to];
             let mut found = expected.clone();
             naive(size, mask, &lens, (&source, &from), (&mut expected, &to));

@@ -6,6 +6,11 @@
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "pointers have 64 bits (lib.rs), so usize and u64 hold the same numbers"
+)]
+
 pub mod append;
 pub mod info;
 pub mod plan;

@@ -392,8 +392,14 @@ pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordin
     tile
 }
 
-/// The frames that a cube has, by file name and size.
-struct Seen(HashMap<(OsString, u64, u32), Vec<(Option<i128>, u32)>>);
+/// What tells a file from another: its name, its size, and the HDU.
+type FileKey = (OsString, u64, u32);
+
+/// When a file was last modified, and the check of its samples.
+type Version = (Option<i128>, u32);
+
+/// The frames that a cube has.
+struct Seen(HashMap<FileKey, Vec<Version>>);
 
 impl Seen {
     fn new(cube: &Snapshot) -> Result<Seen> {

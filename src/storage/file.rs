@@ -113,10 +113,10 @@ impl FileStorage {
         let Ok(needed) = usize::try_from(end) else {
             return Ok(None);
         };
-        if let Ok(guard) = self.map.read() {
-            if let Some(map) = guard.as_ref().filter(|map| needed <= map.len()) {
-                return Ok(Some(map.clone()));
-            }
+        if let Ok(guard) = self.map.read()
+            && let Some(map) = guard.as_ref().filter(|map| needed <= map.len())
+        {
+            return Ok(Some(map.clone()));
         }
         let len = usize::try_from(self.len()?).unwrap_or(usize::MAX);
         if len < needed {
