@@ -380,7 +380,7 @@ fn random_edits_agree_with_a_naive_array() {
 
 #[test]
 fn a_crash_leaves_the_old_state_or_the_new_and_every_commit_before() {
-    let cut_off: usize = (0..scripts(600))
+    let cut_off: usize = (0..scripts(1500))
         .map(|seed| script(seed + 1_000_000, true))
         .sum();
     assert!(cut_off > 100, "the fuse burned only {cut_off} times");
