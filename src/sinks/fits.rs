@@ -5,11 +5,15 @@
 //! are big-endian in the file; unsigned and signed-byte types are stored offset
 //! by BZERO, which flips the top bit and loses nothing.
 
+mod clean;
+
 use super::output::{Output, Target};
 use super::{Image, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Result};
-use crate::frames::cards::{CARD_BYTES, Cards, keyword_of};
+use crate::frames::cards::{Cards, keyword_of};
+use crate::kernels::swap::{flip_sign, swap_in_place};
+use clean::clean;
 
 /// Headers and data are filled up to a multiple of this.
 const BLOCK_BYTES: usize = 2880;
@@ -128,27 +132,6 @@ impl Sink for FitsSink {
     }
 }
 
-/// Reverses the bytes of each sample.
-fn swap_in_place(bytes: &mut [u8], size: usize) {
-    fn reverse<const N: usize>(bytes: &mut [u8]) {
-        let (samples, _) = bytes.as_chunks_mut::<N>();
-        samples.iter_mut().for_each(|sample| sample.reverse());
-    }
-    match size {
-        2 => reverse::<2>(bytes),
-        4 => reverse::<4>(bytes),
-        8 => reverse::<8>(bytes),
-        _ => {}
-    }
-}
-
-/// Flips the top bit of each little-endian sample: adds or subtracts BZERO.
-fn flip_sign(bytes: &mut [u8], size: usize) {
-    for top in bytes.iter_mut().skip(size - 1).step_by(size) {
-        *top ^= 0x80;
-    }
-}
-
 /// The header of an image, whole blocks.
 fn header(image: &Image) -> Vec<u8> {
     let (bitpix, zero) = stored(image.dtype);
@@ -191,31 +174,6 @@ fn header(image: &Image) -> Vec<u8> {
     bytes.extend_from_slice(b"END");
     bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), b' ');
     bytes
-}
-
-/// The card in the characters that the standard allows: printable ASCII, and
-/// capitals in the keyword. A keyword beyond repair makes the card a COMMENT.
-fn clean(card: &[u8]) -> [u8; CARD_BYTES] {
-    let mut out = [b' '; CARD_BYTES];
-    for (to, &byte) in out.iter_mut().zip(card) {
-        *to = match byte {
-            b' '..=b'~' => byte,
-            0..b' ' => b' ',
-            _ => b'?',
-        };
-    }
-    let keyword = &mut out[..8];
-    keyword.make_ascii_uppercase();
-    let end = keyword.iter().rposition(|&byte| byte != b' ');
-    let name = &keyword[..end.map_or(0, |last| last + 1)];
-    let is_legal = |&byte: &u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_');
-    if !name.iter().all(is_legal) {
-        let text = out;
-        out = [b' '; CARD_BYTES];
-        out[..8].copy_from_slice(b"COMMENT ");
-        out[8..].copy_from_slice(&text[..CARD_BYTES - 8]);
-    }
-    out
 }
 
 #[cfg(test)]
