@@ -15,4 +15,6 @@
 )]
 
 mod append;
+mod interrupt;
+mod samples;
 mod support;
