@@ -70,6 +70,13 @@ fn frames_may_be_named_in_lists_and_on_standard_input() {
 }
 
 #[test]
+fn a_name_given_twice_is_two_frames() {
+    let dir = with_frames(1);
+    dir.ok("append a.cube 1.fits 1.fits");
+    assert_eq!(dir.samples::<i16>("a.cube"), [of(1, 6), of(1, 6)].concat());
+}
+
+#[test]
 fn a_name_may_hold_any_byte_but_zero_and_a_slash() {
     let dir = Scratch::new();
     let names: [&[u8]; 5] = [

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::process::Child;
 use std::time::Duration;
 
-use crate::support::{Image, Run, Scratch, finish, signal, wait_until};
+use crate::support::{Image, Run, Scratch, finish, signal, skip, wait_until};
 
 /// Frames of an append that takes long enough to be stopped.
 const MANY: u16 = 600;
@@ -198,7 +198,7 @@ fn a_second_writer_fails_at_once_and_is_told_who_holds_the_cube() {
         true => {
             run.says(&[&format!("process {}", std::process::id())]);
         }
-        false => eprintln!("skipped: this kernel does not list locks, so nobody is named"),
+        false => skip("this kernel does not list locks, so nobody is named"),
     }
     assert_eq!(dir.read("a.cube"), before);
     // Readers need no lock.

@@ -15,6 +15,11 @@
 )]
 
 mod append;
+mod bad_input;
+mod info;
 mod interrupt;
+mod limits;
+mod real_frames;
 mod samples;
+mod slice;
 mod support;

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -473,6 +474,12 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Says that a test was not run. Straight to stderr, where the harness shows it
+/// although the test passes.
+pub(crate) fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// Sends a signal, such as `INT`.
