@@ -388,8 +388,10 @@ fn the_shape_of_tiles_can_be_given_and_changes_no_sample() {
         assert_eq!(info["tile"], serde_json::json!(shown));
         assert_eq!(dir.samples::<i16>("a.cube"), expected, "{tile}");
     }
-    dir.cube("append a.cube --tile 64,64 1.fits")
-        .fails(&["tiles already", "hint: --tile is for a new cube"]);
+    dir.cube("append a.cube --tile 64,64 1.fits").fails(&[
+        "cube: a.cube: the cube's tiles are 1000 x 1 x 1, not 64 x 64 x 1",
+        "hint: --tile is for a new cube",
+    ]);
     dir.cube("append huge.cube --tile 100000,100000 1.fits")
         .fails(&[]);
     assert!(!dir.exists("huge.cube"));

@@ -489,6 +489,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
     let signal = match name {
         "INT" => rustix::process::Signal::INT,
         "TERM" => rustix::process::Signal::TERM,
+        "KILL" => rustix::process::Signal::KILL,
         "STOP" => rustix::process::Signal::STOP,
         "CONT" => rustix::process::Signal::CONT,
         other => panic!("no signal {other}"),
