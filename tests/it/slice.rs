@@ -188,7 +188,8 @@ fn floats_are_written_so_that_they_read_back() {
 #[test]
 fn sections_run_forwards_backwards_and_in_steps() {
     let dir = cube();
-    let cases: [(&str, &[i16], &[i16], &[i16]); 9] = [
+    type Positions = &'static [i16];
+    let cases: [(&str, Positions, Positions, Positions); 9] = [
         ("[2:4,*,5]", &[2, 3, 4], &[1, 2, 3, 4], &[5]),
         (
             "[*,*,-*]",
