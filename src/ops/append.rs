@@ -106,7 +106,8 @@ pub fn append(
         options.resume,
         progress,
         stop,
-    )?;
+    )
+    .at(path)?;
     let none_left = plan.bad.len() == inputs.len();
     if !plan.bad.is_empty() && (none_left || !options.skip_bad) {
         return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));

@@ -117,6 +117,9 @@ pub fn plan(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Plan> {
+    if let Some(cube) = cube {
+        check_options(cube.catalog(), taking)?;
+    }
     progress.begin("examining", inputs.len() as u64, 0);
     let seen = match cube.filter(|_| resume) {
         Some(cube) => Some(Seen::new(cube)?),
@@ -250,9 +253,6 @@ impl Target {
     /// May a frame come in, and what becomes of its samples?
     fn admit(&mut self, facts: &Facts, taking: &Taking) -> Result<Option<Rules>> {
         let (from, to) = (facts.dtype, self.dtype);
-        if self.fixed {
-            self.check_options(taking)?;
-        }
         if !taking.cast && !from.fits_into(to) {
             return Err(Error::input(format!("holds {from}, but the cube holds {to}")).hint(
                 match self.fixed {
@@ -298,39 +298,11 @@ impl Target {
         }
     }
 
-    fn check_options(&self, taking: &Taking) -> Result<()> {
-        if let Some(asked) = taking.dtype.filter(|&asked| asked != self.dtype) {
-            return Err(
-                Error::input(format!("the cube holds {}, not {asked}", self.dtype))
-                    .hint("--dtype is for a new cube; --cast converts frames to the cube's type"),
-            );
-        }
-        if let Some(text) = &taking.pad
-            && self.dtype.parse(text) != Some(self.pad)
-        {
-            let pad = self.dtype.show(self.pad);
-            return Err(
-                Error::input(format!("the cube's pad value is {pad}, not {text}"))
-                    .hint("--pad is for a new cube"),
-            );
-        }
-        if taking.tile.is_some() {
-            return Err(
-                Error::input("the cube has its tiles already").hint("--tile is for a new cube")
-            );
-        }
-        Ok(())
-    }
-
     fn new_cube(&self, plan: &Plan, first: &Planned, taking: &Taking) -> Result<Catalog> {
         let origin = full_origin(&taking.origin);
         let rank = first.facts.shape.len().max(plan.axis + 1).max(MIN_RANK);
         let tile = match &taking.tile {
-            Some(given) => {
-                let mut tile = full_shape(given);
-                tile[given.len().min(MAX_RANK)..].fill(1);
-                tile
-            }
+            Some(given) => full_shape(given),
             None => default_tile(&plan.extents(&origin), plan.axis, self.dtype),
         };
         check_tile(&tile, self.dtype)?;
@@ -338,6 +310,37 @@ impl Target {
         catalog.command.verb = "create".into();
         Ok(catalog)
     }
+}
+
+/// Options for a new cube may be given for one that is there when they say what
+/// it is: the same command is to go on after an interruption.
+fn check_options(cube: &Catalog, taking: &Taking) -> Result<()> {
+    let dtype = cube.dtype;
+    if let Some(asked) = taking.dtype.filter(|&asked| asked != dtype) {
+        return Err(Error::input(format!("the cube holds {dtype}, not {asked}"))
+            .hint("--dtype is for a new cube; --cast converts frames to the cube's type"));
+    }
+    if let Some(text) = &taking.pad
+        && dtype.parse(text) != Some(cube.pad)
+    {
+        let pad = dtype.show(cube.pad);
+        return Err(
+            Error::input(format!("the cube's pad value is {pad}, not {text}"))
+                .hint("--pad is for a new cube"),
+        );
+    }
+    if let Some(asked) = taking.tile.as_deref().map(full_shape)
+        && cube.tile != asked
+    {
+        let rank = cube.axes.len();
+        return Err(Error::input(format!(
+            "the cube's tiles are {}, not {}",
+            show_shape(&cube.tile[..rank]),
+            show_shape(&asked[..rank])
+        ))
+        .hint("--tile is for a new cube"));
+    }
+    Ok(())
 }
 
 /// Positions of a frame's first pixel on all axes.

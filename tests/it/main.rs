@@ -1,1 +1,25 @@
 //! The program as a user meets it: every case drives the built binary.
+//!
+//! Frames are written and outputs are read by code of the tests' own, in
+//! `support`; what is compared are samples, bits and messages.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    reason = "a test that meets the unexpected is to panic, and one that skips is to say so"
+)]
+#![allow(
+    clippy::host_endian_bytes,
+    reason = "samples are reinterpreted, not stored"
+)]
+
+mod append;
+mod bad_input;
+mod info;
+mod interrupt;
+mod limits;
+mod real_frames;
+mod samples;
+mod slice;
+mod support;
