@@ -114,7 +114,7 @@ pub fn append(
     }
     check_origin(&options.taking, plan.axis)?;
     let mut report = Report {
-        present: plan.present,
+        present: plan.present.len() as u64,
         bad: std::mem::take(&mut plan.bad),
         axis: plan.axis,
         ..Report::default()
@@ -282,7 +282,7 @@ fn work(
         progress,
         position: match options.place {
             Place::End => edit.len(plan.axis),
-            Place::Start => 0,
+            Place::Start => plan.behind_present(),
         },
         written: (0, 0),
         bad: Vec::new(),

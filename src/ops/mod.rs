@@ -2,7 +2,8 @@
 //!
 //! Here frames, sinks and the engine meet; none of them knows the others.
 //!
-//! * [`append`]: frames onto an axis; its planning is in [`plan`].
+//! * [`append`]: frames onto an axis; its planning is in [`plan`], and what it
+//!   leaves out when it is run again in [`resume`].
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
 
@@ -14,6 +15,7 @@
 pub mod append;
 pub mod info;
 pub mod plan;
+pub mod resume;
 pub mod slice;
 
 use std::path::Path;

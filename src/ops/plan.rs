@@ -1,11 +1,10 @@
 //! What a command will do with its inputs, decided before the first byte is
 //! written: which frames there are, where each goes, what becomes of its samples.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::resume::{Present, Seen};
 use super::{Progress, Stop, count};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
@@ -67,8 +66,8 @@ pub struct Plan {
     pub frames: Vec<Planned>,
     /// Inputs that cannot be used, each with its reason.
     pub bad: Vec<Error>,
-    /// Frames that the cube has already.
-    pub present: u64,
+    /// Where the frames stand that the cube has already.
+    pub present: Vec<Present>,
     /// "No data" of the cube from now on.
     pub blank: Option<i128>,
     /// The catalog of a cube that is to be made.
@@ -121,7 +120,7 @@ pub fn plan(
         check_options(cube.catalog(), taking)?;
     }
     progress.begin("examining", inputs.len() as u64, 0);
-    let seen = match cube.filter(|_| resume) {
+    let mut seen = match cube.filter(|_| resume) {
         Some(cube) => Some(Seen::new(cube)?),
         None => None,
     };
@@ -131,7 +130,7 @@ pub fn plan(
         axis: 0,
         frames: Vec::new(),
         bad: Vec::new(),
-        present: 0,
+        present: Vec::new(),
         blank: None,
         new: None,
     };
@@ -162,15 +161,15 @@ pub fn plan(
                 facts,
                 rules,
             };
-            let present = match &seen {
-                Some(seen) => seen.has(&planned, &taking.hdu, target.dtype)?,
-                None => false,
+            let present = match &mut seen {
+                Some(seen) => seen.take(&planned, &taking.hdu, target.dtype)?,
+                None => None,
             };
             Ok((planned, present))
         });
         match planned.at(&input.path) {
-            Ok((_, true)) => plan.present += 1,
-            Ok((planned, false)) => plan.frames.push(planned),
+            Ok((_, Some(present))) => plan.present.push(present),
+            Ok((planned, None)) => plan.frames.push(planned),
             Err(error) => plan.bad.push(error),
         }
         progress.frames(1);
@@ -187,6 +186,20 @@ pub fn plan(
 }
 
 impl Plan {
+    /// Where the axis goes on behind the frames of this command that an earlier
+    /// run put at its start.
+    pub fn behind_present(&self) -> u64 {
+        let mut standing: Vec<&Present> = self.present.iter().collect();
+        standing.retain(|present| present.axis == self.axis);
+        standing.sort_unstable_by_key(|present| present.position);
+        standing
+            .iter()
+            .fold(0, |end, present| match present.position == end {
+                true => end + present.len,
+                false => end,
+            })
+    }
+
     /// How many positions the frames take on the axis, and how long the other
     /// axes must be for them.
     pub fn extents(&self, origin: &Coordinates) -> Coordinates {
@@ -395,54 +408,6 @@ pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordin
     tile
 }
 
-/// What tells a file from another: its name, its size, and the HDU.
-type FileKey = (OsString, u64, u32);
-
-/// When a file was last modified, and the check of its samples.
-type Version = (Option<i128>, u32);
-
-/// The frames that a cube has.
-struct Seen(HashMap<FileKey, Vec<Version>>);
-
-impl Seen {
-    fn new(cube: &Snapshot) -> Result<Seen> {
-        let positions = cube.positions();
-        let mut seen = HashMap::new();
-        cube.for_each_record(&mut |record| {
-            if positions.of(&record).is_some() {
-                let name = file_name(Path::new(&record.source));
-                let known = seen.entry((name, record.file_bytes, record.part));
-                let known: &mut Vec<_> = known.or_default();
-                known.push((record.modified, record.check));
-            }
-            Ok(())
-        })?;
-        Ok(Seen(seen))
-    }
-
-    /// Does the cube have this frame: a file of the same name and size that was
-    /// last modified at the same moment, or whose samples have the same check?
-    fn has(&self, planned: &Planned, hdu: &HduChoice, to: DType) -> Result<bool> {
-        let facts = &planned.facts;
-        let key = (file_name(&planned.path), facts.file_bytes, facts.part);
-        let Some(known) = self.0.get(&key) else {
-            return Ok(false);
-        };
-        let modified = nanoseconds(facts.modified);
-        if modified.is_some() && known.iter().any(|&(known, _)| known == modified) {
-            return Ok(true);
-        }
-        let check = Opened::new(planned, hdu, to)?.check()?;
-        Ok(known.iter().any(|&(_, known)| known == check))
-    }
-}
-
-fn file_name(path: &Path) -> OsString {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    // Records hold names as text.
-    name.to_string_lossy().into_owned().into()
-}
-
 /// A moment as records hold it.
 pub fn nanoseconds(moment: Option<SystemTime>) -> Option<i128> {
     let moment = moment?;
@@ -487,7 +452,7 @@ impl Opened {
     }
 
     /// CRC-32C of the samples as the cube would hold them.
-    fn check(mut self) -> Result<u32> {
+    pub(super) fn check(mut self) -> Result<u32> {
         const SAMPLES: u64 = 64 << 10;
         let total = volume(&self.planned.facts.shape)?;
         let (mut check, mut done, mut buffer) = (0, 0, Vec::new());

@@ -85,7 +85,6 @@ fn an_append_that_is_interrupted_keeps_whole_frames_and_resume_completes_it() {
 }
 
 #[test]
-#[ignore = "resume puts the rest before what was kept"]
 fn an_interrupted_append_at_the_start_is_completed_in_order() {
     let dir = Scratch::new();
     dir.write("list", many_frames(&dir));

@@ -1,0 +1,92 @@
+//! Which frames a cube has already, for a command that is run again.
+//!
+//! Every frame of the cube stands for one input: a file that is named twice and
+//! is in the cube once is taken in once more.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::plan::{Opened, Planned, nanoseconds};
+use crate::dtype::DType;
+use crate::engine::snapshot::Snapshot;
+use crate::error::Result;
+use crate::frames::HduChoice;
+
+/// What tells a file from another: its name, its size, and the HDU.
+type FileKey = (OsString, u64, u32);
+
+/// Where a frame stands that the cube has.
+#[derive(Clone, Debug)]
+pub struct Present {
+    /// The axis that it joined.
+    pub axis: usize,
+    /// Its first position there.
+    pub position: u64,
+    /// How many it has.
+    pub len: u64,
+    /// When its file was last modified, in nanoseconds since 1970.
+    modified: Option<i128>,
+    /// CRC-32C of its samples.
+    check: u32,
+}
+
+/// The frames that a cube has, each until an input is found that it is.
+pub(super) struct Seen(HashMap<FileKey, Vec<Present>>);
+
+impl Seen {
+    pub(super) fn new(cube: &Snapshot) -> Result<Seen> {
+        let positions = cube.positions();
+        let mut seen: HashMap<FileKey, Vec<Present>> = HashMap::new();
+        cube.for_each_record(&mut |record| {
+            if let Some((first, _)) = positions.of(&record) {
+                let name = file_name(Path::new(&record.source));
+                let known = seen.entry((name, record.file_bytes, record.part));
+                known.or_default().push(Present {
+                    axis: record.axis,
+                    position: first[record.axis],
+                    len: record.shape.get(record.axis).copied().unwrap_or(1),
+                    modified: record.modified,
+                    check: record.check,
+                });
+            }
+            Ok(())
+        })?;
+        // The first comes last, to be taken first.
+        for known in seen.values_mut() {
+            known.sort_unstable_by_key(|present| std::cmp::Reverse(present.position));
+        }
+        Ok(Seen(seen))
+    }
+
+    /// The frame that this input is: a file of the same name and size that was
+    /// last modified at the same moment, or whose samples have the same check.
+    pub(super) fn take(
+        &mut self,
+        planned: &Planned,
+        hdu: &HduChoice,
+        to: DType,
+    ) -> Result<Option<Present>> {
+        let facts = &planned.facts;
+        let key = (file_name(&planned.path), facts.file_bytes, facts.part);
+        let Some(known) = self.0.get_mut(&key).filter(|known| !known.is_empty()) else {
+            return Ok(None);
+        };
+        let modified = nanoseconds(facts.modified);
+        let same_time = |known: &Present| modified.is_some() && known.modified == modified;
+        let found = match known.iter().rposition(same_time) {
+            Some(found) => Some(found),
+            None => {
+                let check = Opened::new(planned, hdu, to)?.check()?;
+                known.iter().rposition(|known| known.check == check)
+            }
+        };
+        Ok(found.map(|found| known.remove(found)))
+    }
+}
+
+fn file_name(path: &Path) -> OsString {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    // Records hold names as text.
+    name.to_string_lossy().into_owned().into()
+}
