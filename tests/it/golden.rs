@@ -5,6 +5,13 @@
 //! makes all of them anew; ids and times are fixed, so what changes in the diff
 //! is what changed in the writer.
 
+// Helpers of tests may stop them; their arrays are small.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
@@ -157,12 +164,10 @@ impl Maker {
         self.frames += 1;
         let (dtype, base) = (self.dtype, 100 * self.frames);
         let lens = full(lens, 1);
-        let mut n = 0;
         let mut frame = Array::build(lens, |_| 0);
-        for bits in &mut frame.bits {
-            let value = (base + n).to_string();
-            *bits = dtype.parse(&value).unwrap_or(base + n) & dtype.mask();
-            n += 1;
+        for (value, bits) in (base..).zip(&mut frame.bits) {
+            let parsed = dtype.parse(&value.to_string());
+            *bits = parsed.unwrap_or(value) & dtype.mask();
         }
         let odd: &[u64] = match dtype {
             DType::F32 => &[0x7fc0_0123, 0x8000_0000, 0x7f80_0000, 0xff80_0001, 1],
@@ -199,9 +204,7 @@ impl Maker {
                 placement,
                 samples: Box::new(Source(frame, self.dtype.size())),
             });
-            self.array = self
-                .array
-                .insert(axis, position, &origin, frame, self.pad);
+            self.array = self.array.insert(axis, position, &origin, frame, self.pad);
             position += frame.lens[axis];
         }
         let outcomes = edit.write(&mut parts, 1 << 20, &|_| {}).unwrap();
@@ -256,7 +259,11 @@ impl Maker {
             });
         }
         let tiles = tiles.into_iter();
-        edit.patch(tiles.map(|(at, set)| (at, set.into_iter().collect())).collect());
+        edit.patch(
+            tiles
+                .map(|(at, set)| (at, set.into_iter().collect()))
+                .collect(),
+        );
         edit.finish().unwrap();
     }
 
@@ -328,7 +335,9 @@ const NAN32: u64 = 0x7fc0_0000;
 type Golden = (&'static str, fn() -> Maker);
 
 const GOLDENS: [Golden; 9] = [
-    ("empty", || Maker::new(&Catalog::empty(DType::I64, 1 << 63, None, &[4, 4, 4], 3))),
+    ("empty", || {
+        Maker::new(&Catalog::empty(DType::I64, 1 << 63, None, &[4, 4, 4], 3))
+    }),
     ("float32-ragged", || {
         let mut maker = Maker::new(&Catalog::empty(DType::F32, NAN32, None, &[16, 8, 8], 3));
         maker.insert(2, 0, &[&[13, 9], &[10, 6]]);
@@ -343,8 +352,13 @@ const GOLDENS: [Golden; 9] = [
         maker
     }),
     ("int16-blank", || {
-        let mut maker =
-            Maker::new(&Catalog::empty(DType::I16, 0x8000, Some(-32768), &[8, 8, 8], 3));
+        let mut maker = Maker::new(&Catalog::empty(
+            DType::I16,
+            0x8000,
+            Some(-32768),
+            &[8, 8, 8],
+            3,
+        ));
         maker.insert(2, 0, &[&[9, 7], &[5, 8, 2]]);
         maker
     }),
@@ -360,7 +374,11 @@ const GOLDENS: [Golden; 9] = [
     }),
     ("deleted", || {
         let mut maker = Maker::new(&Catalog::empty(DType::U8, 0, None, &[8, 4, 4], 3));
-        maker.insert(2, 0, &[&[9, 7], &[9, 7], &[9, 7], &[9, 7], &[9, 7], &[9, 7]]);
+        maker.insert(
+            2,
+            0,
+            &[&[9, 7], &[9, 7], &[9, 7], &[9, 7], &[9, 7], &[9, 7]],
+        );
         maker.delete(2, 1, 1);
         maker.delete(2, 3, 2);
         maker.delete(0, 4, 2);
@@ -417,7 +435,10 @@ fn crashed() -> Maker {
     let end = maker.storage.len().unwrap();
     maker.storage.extend(end + PAGE).unwrap();
     let (place, tile) = void([1, 1, 0]);
-    maker.storage.write(place, &entry::encode(&tile, end)).unwrap();
+    maker
+        .storage
+        .write(place, &entry::encode(&tile, end))
+        .unwrap();
     let (place, tile) = void([1, 2, 0]);
     let torn = entry::encode(&tile, end);
     maker.storage.write(place, &torn[..10]).unwrap();
@@ -517,7 +538,9 @@ fn reader(arguments: &[&Path]) -> Option<std::process::Output> {
     match run {
         Ok(output) => Some(output),
         Err(error) if asked.is_none() => {
-            eprintln!("SKIPPED: no python3 for tests/it/reader.py ({error}); CUBE_PYTHON names one");
+            eprintln!(
+                "SKIPPED: no python3 for tests/it/reader.py ({error}); CUBE_PYTHON names one"
+            );
             None
         }
         Err(error) => panic!("CUBE_PYTHON is {}: {error}", python.display()),

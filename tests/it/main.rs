@@ -1,3 +1,4 @@
 //! The program as a user meets it: every case drives the built binary.
 
 mod golden;
+mod tidy;
