@@ -111,7 +111,7 @@ fn words(values: &[u64]) -> Vec<u8> {
 #[test]
 fn superblocks_stand_as_the_specification_says() {
     let superblock = Superblock {
-        id: std::array::from_fn(|n| n as u8 + 1),
+        id: *b"0123456789abcdef",
         sequence: 0x1112_1314_1516_1718,
         generation: 0x2122_2324_2526_2728,
         catalog: Extent {
