@@ -419,7 +419,7 @@ const GOLDENS: [Golden; 9] = [
 /// A cube as power cuts left it: slots that a dead command reserved, tiles it wrote,
 /// index entries whole and torn at either end, and a torn superblock.
 fn crashed() -> Maker {
-    let mut maker = Maker::new(&Catalog::empty(DType::F32, NAN32, None, &[8, 8, 4], 3));
+    let mut maker = Maker::new(&Catalog::empty(DType::F32, NAN32, None, &[8, 8, 8], 3));
     maker.insert(2, 0, &[&[9, 6], &[9, 6]]);
     maker.die(2, &[9, 6]);
     // Beside the new tiles of this frame there are void ones.
@@ -450,7 +450,49 @@ fn crashed() -> Maker {
     let older = usize::from(sequence(SUPERBLOCK_AT[0]) > sequence(SUPERBLOCK_AT[1]));
     let newer = maker.storage.read(SUPERBLOCK_AT[1 - older], 70).unwrap();
     maker.storage.write(SUPERBLOCK_AT[older], &newer).unwrap();
+    maker.storage.sync().unwrap();
     maker
+}
+
+#[test]
+fn an_entry_that_was_torn_may_be_torn_again() {
+    let expected: Value = serde_json::from_str(&crashed().expected()).unwrap();
+    let mut seed = 1u64;
+    let mut below = |n: usize| {
+        seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (seed >> 33) as usize % n.max(1)
+    };
+    for fuse in 0.. {
+        let mut maker = crashed();
+        // Fills the void tiles, whose entries are torn.
+        let frame = maker.frame(&[16, 32]);
+        let done = (|| {
+            maker.storage.set_fuse(Some(fuse));
+            let (mut writer, command) = (Writer::open(maker.storage.clone())?, command("", 9));
+            let mut edit = writer.edit(command)?;
+            let placement = edit.place(2, 3, &[0; MAX_RANK], &frame.lens)?;
+            let mut parts = [Part {
+                placement,
+                samples: Box::new(Source(&frame, 4)),
+            }];
+            edit.write(&mut parts, 1 << 20, &|_| {})?;
+            edit.finish()
+        })();
+        if done.is_ok() {
+            assert!(fuse > 10);
+            return;
+        }
+        for _ in 0..300 {
+            let disk = maker.storage.after_power_cut(&mut below);
+            let disk = Arc::new(MemoryStorage::new(disk));
+            let snapshot = Snapshot::open(disk).unwrap();
+            if snapshot.shape()[2] == 3 {
+                compare(&format!("operation {fuse}"), &snapshot, &expected);
+            }
+        }
+    }
 }
 
 fn goldens() -> Vec<Golden> {
