@@ -114,10 +114,19 @@ impl Writer {
 
     /// Makes a new state the cube's state.
     pub(super) fn commit(&mut self, prepared: &Prepared) -> Result<()> {
-        self.sync()?;
-        self.committing = true;
         // Entries that adjoin are stored together.
         let adjoin = |a: &(u64, [u8; 16]), b: &(u64, [u8; 16])| a.0 + ENTRY_BYTES == b.0;
+        for run in prepared.entries.chunk_by(adjoin) {
+            // All of them are void. One that is not zero was cut short by a loss of
+            // power; cut short again, at its other end, it would look damaged.
+            let bytes = run.len() as u64 * ENTRY_BYTES;
+            let found = self.storage.read(run[0].0, bytes)?;
+            if found.iter().any(|&byte| byte != 0) {
+                self.write(run[0].0, &vec![0; found.len()])?;
+            }
+        }
+        self.sync()?;
+        self.committing = true;
         for run in prepared.entries.chunk_by(adjoin) {
             let bytes: Vec<u8> = run.iter().flat_map(|(_, entry)| *entry).collect();
             self.write(run[0].0, &bytes)?;

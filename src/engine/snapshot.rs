@@ -98,7 +98,10 @@ impl Snapshot {
     pub fn open(storage: Arc<dyn Storage>) -> Result<Snapshot> {
         // A writer may commit between the reading of the superblock and that of
         // the catalog; the commit read then is older, and still all there.
-        let (superblock, _) = choose_superblock(storage.as_ref())?;
+        let chosen = choose_superblock(storage.as_ref());
+        // Both may be caught half stored, one after the other, by a slow reader:
+        // what is really damaged still is at a second look.
+        let (superblock, _) = chosen.or_else(|_| choose_superblock(storage.as_ref()))?;
         Snapshot::at(storage, &superblock.catalog, superblock.committed)
     }
 

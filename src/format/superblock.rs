@@ -83,19 +83,12 @@ impl Superblock {
     /// Reads one superblock.
     ///
     /// # Errors
-    /// `Input` when the bytes are no cube's, `Unsupported` when they are of
-    /// another format, `Damaged` when the check does not hold.
+    /// `Input` when the bytes are no cube's, `Damaged` when the check does not
+    /// hold, `Unsupported` when it holds and they are of another format.
     pub fn decode(bytes: &[u8]) -> Result<Superblock> {
         let short = || Error::damaged("the superblock is cut short");
         if take(bytes, 0) != Some(MAGIC) {
             return Err(Error::input("is not a cube"));
-        }
-        let format = take_u32(bytes, AT_FORMAT).ok_or_else(short)?;
-        if format != FORMAT {
-            return Err(Error::unsupported(format!(
-                "is of cube format {format}, but this program reads format {FORMAT}"
-            ))
-            .hint("use the version of cube that wrote it, or a newer one"));
         }
         let stored = take_u32(bytes, AT_CHECK).ok_or_else(short)?;
         let found = crc32c::crc32c(&bytes[..AT_CHECK]);
@@ -103,6 +96,15 @@ impl Superblock {
             return Err(Error::damaged(format!(
                 "checksum of the superblock is {found:08x}, expected {stored:08x}"
             )));
+        }
+        // Only after the check: a superblock that was cut short inside this field
+        // is torn, and no newer program's.
+        let format = take_u32(bytes, AT_FORMAT).ok_or_else(short)?;
+        if format != FORMAT {
+            return Err(Error::unsupported(format!(
+                "is of cube format {format}, but this program reads format {FORMAT}"
+            ))
+            .hint("use the version of cube that wrote it, or a newer one"));
         }
         let number = |at| take_u64(bytes, at).ok_or_else(short);
         let mut marks = [0; MAX_RANK];
@@ -138,6 +140,7 @@ impl Superblock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     fn example() -> Superblock {
         Superblock {
@@ -170,6 +173,23 @@ mod tests {
         for len in 0..good.len() {
             assert!(Superblock::decode(&good[..len]).is_err(), "{len} bytes");
         }
+    }
+
+    #[test]
+    fn a_first_superblock_that_was_cut_short_is_not_of_another_format() {
+        let good = example().encode();
+        for cut in MAGIC.len()..good.len() {
+            let mut torn = vec![0; good.len()];
+            torn[..cut].copy_from_slice(&good[..cut]);
+            let error = Superblock::decode(&torn).unwrap_err();
+            assert_eq!(error.kind(), Kind::Damaged, "{cut} bytes: {error}");
+        }
+        let mut newer = good;
+        newer[AT_FORMAT] = 2;
+        let check = crc32c::crc32c(&newer[..AT_CHECK]);
+        newer[AT_CHECK..].copy_from_slice(&check.to_le_bytes());
+        let error = Superblock::decode(&newer).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
     }
 
     #[test]

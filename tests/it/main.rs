@@ -16,6 +16,7 @@
 
 mod append;
 mod bad_input;
+mod golden;
 mod info;
 mod interrupt;
 mod limits;
@@ -23,3 +24,4 @@ mod real_frames;
 mod samples;
 mod slice;
 mod support;
+mod tidy;
