@@ -1,9 +1,10 @@
 //! `cube info`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::progress::Bar;
 use super::{DONE, print};
 use crate::error::{Error, Result, show_path};
 use crate::ops::info::{FrameRow, Info, frames, info};
@@ -47,8 +48,8 @@ pub(super) struct InfoArgs {
 
 pub(super) fn run(args: &InfoArgs) -> Result<u8> {
     match (args.frames, args.json) {
-        (false, true) => print(&(to_json(&info(&args.cube)?)? + "\n"))?,
-        (false, false) => print(&show(args, &info(&args.cube)?))?,
+        (false, true) => print(&(to_json(&info(&args.cube, &Bar::new(false))?)? + "\n"))?,
+        (false, false) => print(&show(args, &info(&args.cube, &Bar::new(false))?))?,
         (true, true) => list_json(args)?,
         (true, false) if args.csv => list_csv(args)?,
         (true, false) if args.cards => list_cards(args)?,
@@ -126,7 +127,8 @@ fn each_row(
 ) -> Result<()> {
     const PIECE: usize = 64 << 10;
     let mut text = String::new();
-    frames(&args.cube, &args.keys, args.cards, &mut |row| {
+    let bar = Bar::new(false);
+    frames(&args.cube, &args.keys, args.cards, &bar, &mut |row| {
         each(row, &mut text)?;
         if text.len() > PIECE {
             print(&text)?;
@@ -204,7 +206,8 @@ fn list_csv(args: &InfoArgs) -> Result<()> {
 
 fn list_cards(args: &InfoArgs) -> Result<()> {
     each_row(args, &mut |row, text| {
-        *text += &format!("# {} {}: {}\n", row.axis, row.position, row.source);
+        let source = show_path(Path::new(&row.source));
+        *text += &format!("# {} {}: {source}\n", row.axis, row.position);
         for card in row.cards.iter().flatten() {
             *text += card;
             text.push('\n');
@@ -216,8 +219,10 @@ fn list_cards(args: &InfoArgs) -> Result<()> {
 /// Columns as wide as their widest cell.
 fn list_table(args: &InfoArgs) -> Result<()> {
     let mut rows = vec![heads(args)];
-    frames(&args.cube, &args.keys, false, &mut |row| {
-        rows.push(cells(&row));
+    let bar = Bar::new(false);
+    frames(&args.cube, &args.keys, false, &bar, &mut |row| {
+        let cells = cells(&row).into_iter();
+        rows.push(cells.map(|cell| show_path(Path::new(&cell))).collect());
         Ok(())
     })?;
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();

@@ -10,10 +10,9 @@ mod slice;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Parser, Subcommand};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Error, IoContext, Kind, Result};
 use crate::ops::Stop;
@@ -170,24 +169,25 @@ fn print(text: &str) -> Result<()> {
         .doing("cannot write to standard output")
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP asks the command to stop between frames;
-/// a second one ends it at once.
+/// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop between
+/// frames; one that is not at work yet, or is asked again, ends at once.
 fn watch_signals() -> Stop {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in signal_hook::consts::TERM_SIGNALS
-        .iter()
-        .chain(&[signal_hook::consts::SIGHUP])
-    {
-        // Without a handler the signal ends the command at once, which loses
-        // what is not committed and nothing else.
-        let at_once = signal_hook::flag::register_conditional_shutdown(
-            *signal,
-            i32::from(INTERRUPTED),
-            stop.clone(),
-        );
-        let _ = at_once.and_then(|_| signal_hook::flag::register(*signal, stop.clone()));
+    let stop = Stop::default();
+    let watched = stop.clone();
+    let signals = [SIGINT, SIGTERM, SIGHUP];
+    // Without a handler the signal ends the command at once, which loses what is
+    // not committed and nothing else.
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
+        std::thread::spawn(move || {
+            for _ in signals.forever() {
+                if !watched.ask() {
+                    say("cube: interrupted");
+                    std::process::exit(i32::from(INTERRUPTED));
+                }
+            }
+        });
     }
-    Stop(stop)
+    stop
 }
 
 /// The command as typed, for the history, cut off where it gets long.

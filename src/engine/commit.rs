@@ -22,6 +22,7 @@ pub struct Writer {
     pub(super) superblock: Superblock,
     /// Which of the two superblocks is the current one.
     slot: usize,
+    notice: Option<String>,
     /// A write or sync failed: nothing more may be committed.
     spent: bool,
     /// A commit has begun to store what refers to new tiles, and is not whole.
@@ -66,6 +67,7 @@ impl Writer {
                 marks: std::array::from_fn(|axis| u64::from(axis >= touched)),
             },
             slot: 1,
+            notice: None,
             spent: false,
             committing: false,
         };
@@ -76,11 +78,13 @@ impl Writer {
 
     /// Opens a cube for writing; the caller holds the lock.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Writer> {
-        let (superblock, slot) = choose_superblock(storage.as_ref())?;
+        let chosen = choose_superblock(storage.as_ref())?;
+        let slot = chosen.slot;
         let mut writer = Writer {
             storage,
-            superblock,
+            superblock: chosen.superblock,
             slot,
+            notice: chosen.notice,
             spent: false,
             committing: false,
         };
@@ -91,6 +95,11 @@ impl Writer {
         writer.write(SUPERBLOCK_AT[slot], &bytes)?;
         writer.sync()?;
         Ok(writer)
+    }
+
+    /// What the user should know of the file, although it can be written.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
     }
 
     /// The newest commit.

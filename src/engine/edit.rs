@@ -12,6 +12,7 @@ use super::commit::{Prepared, Writer};
 use super::index::{self, IndexReader};
 use super::pieces::{Pieces, Run};
 use super::records::Pending;
+use super::tables::Changes;
 use super::tiles::Geometry;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
@@ -29,6 +30,8 @@ pub struct Edit<'w> {
     pub(super) catalog: Catalog,
     pub(super) geometry: Geometry,
     pieces: [Pieces; MAX_RANK],
+    /// How each axis changed since its table was written.
+    changes: [Changes; MAX_RANK],
     /// The next slot to hand out on each axis.
     next: Coordinates,
     /// Where the next extent goes: past everything in the file.
@@ -72,6 +75,7 @@ impl Writer {
         Ok(Edit {
             writer: self,
             geometry: base.geometry,
+            changes: std::array::from_fn(|axis| Changes::of(catalog.axes.get(axis))),
             pieces: base.pieces,
             catalog,
             next,
@@ -183,6 +187,7 @@ impl Edit<'_> {
                     self.len(other)
                 };
                 self.pieces[other] = self.pieces[other].insert(at, self.next[other], more[other]);
+                self.changes[other].splice(at, 0, self.next[other], more[other]);
                 self.next[other] += more[other];
             }
             let start = if other == axis {
@@ -192,13 +197,11 @@ impl Edit<'_> {
             };
             slots[other] = self.pieces[other].runs(start, shape[other]);
         }
-        let used = shape
-            .iter()
-            .rposition(|&len| len > 1)
-            .unwrap_or(0)
-            .max(axis)
-            + 1;
-        self.set_rank(used);
+        let reaches = |other: usize| origin[other] + shape[other] > 1;
+        let used = (0..MAX_RANK)
+            .rev()
+            .find(|&other| other == axis || reaches(other));
+        self.set_rank(used.map_or(0, |used| used + 1));
         Ok(Placement {
             axis,
             position,
@@ -209,12 +212,14 @@ impl Edit<'_> {
     /// Takes the positions `start..start + len` of an axis away.
     pub fn delete(&mut self, axis: usize, start: u64, len: u64) {
         self.pieces[axis] = self.pieces[axis].delete(start, len);
+        self.changes[axis].splice(start, len, 0, 0);
         self.set_rank(axis + 1);
     }
 
     /// Puts the positions of an axis in another order.
     pub fn set_pieces(&mut self, axis: usize, pieces: Pieces) {
         self.pieces[axis] = pieces;
+        self.changes[axis].reset();
         self.set_rank(axis + 1);
     }
 
@@ -263,7 +268,9 @@ impl Edit<'_> {
         }
         let entries = self.index_entries()?;
         for (axis, stored) in self.catalog.axes.iter_mut().enumerate() {
-            stored.pieces = self.pieces[axis].as_slice().to_vec();
+            self.changes[axis].save(&self.pieces[axis], stored, &mut |bytes| {
+                append(metadata_at, &mut metadata, bytes)
+            });
             stored.slots = self.next[axis];
         }
         self.catalog.generation = self.writer.superblock.generation + 1;

@@ -2,6 +2,7 @@
 //!
 //! In reading order:
 //! * [`pieces`]: the piece table of an axis.
+//! * `tables`: piece tables on disk.
 //! * [`tiles`]: where a sample stands in its tile, and how runs of slots are cut
 //!   at tile edges.
 //! * [`index`]: from a tile's coordinates to its bytes.
@@ -22,6 +23,7 @@ pub mod index;
 pub mod pieces;
 pub mod records;
 pub mod snapshot;
+mod tables;
 pub mod tiles;
 pub mod write;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::Coordinates;
 use super::index::{IndexReader, show_tile};
 use super::pieces::Pieces;
+use super::tables;
 use super::tiles::{Geometry, Segment, cut_span};
 use crate::error::{Error, Kind, Result};
 use crate::format::catalog::Catalog;
@@ -28,19 +29,30 @@ pub struct Snapshot {
     pub(super) geometry: Geometry,
     committed: u64,
     patches: OnceLock<Vec<Bytes>>,
+    notice: Option<String>,
 }
 
-/// The newest valid superblock, and which of the two it is.
+/// The newest valid superblock.
+pub(super) struct Chosen {
+    pub(super) superblock: Superblock,
+    /// Which of the two it is.
+    pub(super) slot: usize,
+    /// What the user should know of the other one.
+    pub(super) notice: Option<String>,
+}
+
+/// Chooses the newest valid superblock.
 ///
 /// # Errors
 /// When neither holds; of two reasons the more telling one is given.
-pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<(Superblock, usize)> {
+pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
     let len = storage.len()?;
     if len == 0 {
         return Err(Error::input("is empty, not a cube"));
     }
     let mut best: Option<(Superblock, usize)> = None;
     let mut reason: Option<Error> = None;
+    let mut doubtful = false;
     for (slot, &at) in SUPERBLOCK_AT.iter().enumerate() {
         let bytes = (SUPERBLOCK_BYTES as u64).min(len.saturating_sub(at));
         let found = storage
@@ -58,6 +70,9 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<(Superblock, us
             // A newer program wrote here: what the other slot says is old.
             Err(error) if error.kind() == Kind::Unsupported => return Err(error),
             Err(error) => {
+                // A superblock that was never written is zero.
+                let blank = storage.read(at.min(len), bytes);
+                doubtful |= blank.is_ok_and(|bytes| bytes.iter().any(|&byte| byte != 0));
                 if reason
                     .as_ref()
                     .is_none_or(|reason| reason.kind() == Kind::Input)
@@ -77,7 +92,18 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<(Superblock, us
         ))
         .hint("copy it again from where it came; what is left cannot be trusted"));
     }
-    Ok((superblock, slot))
+    let notice = doubtful.then(|| {
+        format!(
+            "one of the two superblocks does not hold, as after a loss of power: this is \
+             generation {}, and a later one may be lost",
+            superblock.generation
+        )
+    });
+    Ok(Chosen {
+        superblock,
+        slot,
+        notice,
+    })
 }
 
 /// Reads bytes and holds them against their check.
@@ -101,8 +127,14 @@ impl Snapshot {
         let chosen = choose_superblock(storage.as_ref());
         // Both may be caught half stored, one after the other, by a slow reader:
         // what is really damaged still is at a second look.
-        let (superblock, _) = chosen.or_else(|_| choose_superblock(storage.as_ref()))?;
-        Snapshot::at(storage, &superblock.catalog, superblock.committed)
+        let chosen = match chosen {
+            Ok(chosen) if chosen.notice.is_none() => chosen,
+            _ => choose_superblock(storage.as_ref())?,
+        };
+        let superblock = &chosen.superblock;
+        let mut snapshot = Snapshot::at(storage, &superblock.catalog, superblock.committed)?;
+        snapshot.notice = chosen.notice;
+        Ok(snapshot)
     }
 
     /// Opens the commit whose catalog stands at `extent`.
@@ -116,34 +148,30 @@ impl Snapshot {
         let bytes = read_checked(storage.as_ref(), extent, "catalog")
             .map_err(|error| error.hint("the newest commit is lost; older ones may be whole"))?;
         let catalog = Catalog::decode(&bytes, committed)?;
-        Ok(Snapshot::new(storage, catalog, *extent, committed))
-    }
-
-    pub(super) fn new(
-        storage: Arc<dyn Storage>,
-        catalog: Catalog,
-        extent: Extent,
-        committed: u64,
-    ) -> Snapshot {
-        let pieces = std::array::from_fn(|axis| match catalog.axes.get(axis) {
-            Some(axis) => Pieces::new(&axis.pieces),
-            None => Pieces::single(),
-        });
-        let geometry = Geometry::new(&catalog.tile, catalog.dtype);
-        Snapshot {
+        let mut pieces: [Pieces; MAX_RANK] = std::array::from_fn(|_| Pieces::single());
+        for (pieces, axis) in pieces.iter_mut().zip(&catalog.axes) {
+            *pieces = tables::load(storage.as_ref(), axis)?;
+        }
+        Ok(Snapshot {
+            geometry: Geometry::new(&catalog.tile, catalog.dtype),
             storage,
             catalog,
-            extent,
+            extent: *extent,
             pieces,
-            geometry,
             committed,
             patches: OnceLock::new(),
-        }
+            notice: None,
+        })
     }
 
     /// Everything the commit says about itself.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What the user should know of the file, although it can be read.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
     }
 
     /// Lengths of the axes, x first, 3 to 8 of them.

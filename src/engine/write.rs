@@ -25,6 +25,11 @@ use crate::storage::Storage;
 /// Rows are read from a frame in runs of about this many bytes.
 const READ_BYTES: usize = 512 << 10;
 
+/// A tile that a command fills in part gets disk for all of it, in one piece,
+/// when it is at most so many times what is written: the frames to come fill it.
+/// Else it stays a hole, for a cube that begins with tiny frames has deep tiles.
+const MOST_RESERVED: usize = 64;
+
 /// Samples of one frame, as the cube is to hold them.
 pub trait Samples: Send {
     /// Fills `out` with the samples from the linear index `first` (x fastest),
@@ -315,7 +320,7 @@ impl Edit<'_> {
             if range.len() == self.geometry.bytes {
                 // The gap up to the next tile is stored too, so that they join.
                 range.end = pitch as usize;
-            } else if target.old.is_none() {
+            } else if target.old.is_none() && self.geometry.bytes <= MOST_RESERVED * range.len() {
                 match job.reserve.last_mut() {
                     Some((last, len)) if *last + *len == target.at => *len += pitch,
                     _ => job.reserve.push((target.at, pitch)),

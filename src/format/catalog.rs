@@ -15,6 +15,9 @@ use crate::region::{AXIS_NAMES, MAX_RANK};
 /// superblocks are gone. The JSON text follows.
 pub const MAGIC: [u8; 16] = *b"\nCUBE CATALOG 1\n";
 
+/// Bytes of a piece in a table.
+pub const PIECE_BYTES: u64 = 16;
+
 /// Fewest axes that a cube shows.
 pub const MIN_RANK: usize = 3;
 
@@ -22,13 +25,35 @@ pub const MIN_RANK: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece(pub u64, pub u64);
 
+/// A change of a list of pieces: at `position`, take `removed` positions away and
+/// put `len` slots from `slot` in: `[position, removed, slot, len]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Splice(pub u64, pub u64, pub u64, pub u64);
+
+/// A list of pieces too long for the catalog: `slot` and `len` of each, as
+/// little-endian 64-bit numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PieceTable {
+    /// How many pieces.
+    pub pieces: u64,
+    /// Where they are.
+    #[serde(flatten)]
+    pub extent: Extent,
+}
+
 /// One axis: which slots its positions are, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
     /// Letter of the axis.
     pub name: String,
-    /// Runs of slots in the order they are read.
+    /// Runs of slots in the order they are read, when they are few.
     pub pieces: Vec<Piece>,
+    /// The same, when they are many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<PieceTable>,
+    /// Changes of the table since it was written, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splices: Vec<Splice>,
     /// Slots handed out so far: those of the pieces are below.
     pub slots: u64,
 }
@@ -212,9 +237,16 @@ impl Catalog {
             axis.validate()
                 .or_else(|error| wrong(format!("axis {name}: {error}")))?;
         }
+        let tables = self.axes.iter().filter_map(|axis| axis.table.as_ref());
         let inside = |extent: &Extent| {
             extent.at >= FIRST_FREE && extent.end().is_some_and(|end| end <= committed)
         };
+        for table in tables {
+            let bytes = table.pieces.checked_mul(PIECE_BYTES);
+            if !inside(&table.extent) || bytes != Some(table.extent.bytes) {
+                return wrong(format!("piece table at byte {}", table.extent.at));
+            }
+        }
         for index in &self.index {
             let bytes = index.bytes();
             let end = bytes.and_then(|bytes| index.at.checked_add(bytes));
@@ -258,22 +290,35 @@ impl Axis {
     }
 
     fn validate(&self) -> Result<()> {
-        let mut used: Vec<(u64, u64)> = Vec::with_capacity(self.pieces.len());
-        for &Piece(slot, len) in &self.pieces {
-            let end = slot
-                .checked_add(len)
-                .filter(|&end| end <= self.slots && len > 0);
-            let end = end.ok_or_else(|| {
-                Error::damaged(format!("piece [{slot}, {len}] of {} slots", self.slots))
-            })?;
-            used.push((slot, end));
+        if self.slots > MAX_OFFSET {
+            return Err(Error::damaged("too many slots"));
         }
-        used.sort_unstable();
-        match used.windows(2).find(|pair| pair[0].1 > pair[1].0) {
-            Some(pair) => Err(Error::damaged(format!("slot {} stands twice", pair[1].0))),
-            None if self.slots > MAX_OFFSET => Err(Error::damaged("too many slots")),
-            None => Ok(()),
+        match &self.table {
+            None if !self.splices.is_empty() => Err(Error::damaged("splices without a table")),
+            None => check_pieces(&self.pieces, self.slots),
+            // What a table holds is checked when it is read.
+            Some(_) if !self.pieces.is_empty() => Err(Error::damaged("pieces beside a table")),
+            Some(_) => Ok(()),
         }
+    }
+}
+
+/// Are these pieces of an axis with so many slots, none of which stands twice?
+///
+/// # Errors
+/// `Damaged`, with the numbers.
+pub fn check_pieces(pieces: &[Piece], slots: u64) -> Result<()> {
+    let mut used: Vec<(u64, u64)> = Vec::with_capacity(pieces.len());
+    for &Piece(slot, len) in pieces {
+        let end = slot.checked_add(len).filter(|&end| end <= slots && len > 0);
+        let end =
+            end.ok_or_else(|| Error::damaged(format!("piece [{slot}, {len}] of {slots} slots")))?;
+        used.push((slot, end));
+    }
+    used.sort_unstable();
+    match used.windows(2).find(|pair| pair[0].1 > pair[1].0) {
+        Some(pair) => Err(Error::damaged(format!("slot {} stands twice", pair[1].0))),
+        None => Ok(()),
     }
 }
 

@@ -13,11 +13,12 @@ use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
 use super::{Progress, Stop, count};
 use crate::engine::commit::Writer;
 use crate::engine::edit::{Edit, Placement};
+use crate::engine::snapshot::Snapshot;
 use crate::engine::write::Part;
-use crate::error::{Context, Error, IoContext, Kind, Result};
+use crate::error::{Context, Error, IoContext, Kind, Result, show_path};
 use crate::format::catalog::{Command, Piece};
 use crate::frames::list::Input;
-use crate::region::{AXIS_NAMES, MAX_RANK, volume};
+use crate::region::{AXIS_NAMES, MAX_RANK, show_shape, volume};
 use crate::storage::file::{Busy, FileStorage};
 
 /// So long a command works before it commits what it has.
@@ -94,10 +95,16 @@ pub fn append(
         ));
     }
     let mut writer = match FileStorage::open_locked(path, options.busy) {
-        Ok(storage) => Some(Writer::open(Arc::new(storage)).at(path)?),
+        Ok(storage) => {
+            let opened = Writer::open(Arc::new(storage)).map_err(explain_not_a_cube);
+            Some(opened.at(path)?)
+        }
         Err(error) if is_missing(&error) => None,
         Err(error) => return Err(error.at(path)),
     };
+    if let Some(notice) = writer.as_ref().and_then(Writer::notice) {
+        progress.warn(&format!("{}: {notice}", show_path(path)));
+    }
     let before = writer.as_ref().map(Writer::snapshot).transpose().at(path)?;
     let mut plan = plan::plan(
         inputs,
@@ -129,9 +136,13 @@ pub fn append(
     {
         progress.warn(&format!(
             "{}: frames now say BLANK is {blank}; so it is for the whole cube",
-            path.display()
+            show_path(path)
         ));
     }
+    if let Some(before) = &before {
+        warn_of_small_tiles(path, before, &plan, progress);
+    }
+    stop.begin_work();
     let (writer, made) = match &mut writer {
         Some(writer) => (writer, None),
         none => {
@@ -155,6 +166,36 @@ pub fn append(
             Ok(report)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Tiles made for tiny frames serve large ones badly, and cannot be changed.
+fn warn_of_small_tiles(path: &Path, before: &Snapshot, plan: &Plan, progress: &dyn Progress) {
+    const SMALL: u64 = 1024;
+    const MANY: u64 = 4096;
+    let tile = &before.catalog().tile;
+    let layer = tile[0] * tile[1];
+    let largest = plan.frames.iter().map(|frame| {
+        let shape = frame.shape();
+        shape[0].saturating_mul(shape[1])
+    });
+    let largest = largest.max().unwrap_or(0);
+    if plan.axis > 1 && layer <= SMALL && largest > layer.saturating_mul(MANY) {
+        progress.warn(&format!(
+            "{}: its tiles are {}, made for frames smaller than these: it will be slow and large; \
+             a new cube would have other tiles, and --tile sets them",
+            show_path(path),
+            show_shape(&tile[..before.shape().len()])
+        ));
+    }
+}
+
+fn explain_not_a_cube(error: Error) -> Error {
+    match error.kind() {
+        Kind::Input if error.hint_text().is_none() => {
+            error.hint("the first name is the cube's: cube append CUBE FRAME...")
+        }
+        _ => error,
     }
 }
 
@@ -189,7 +230,11 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
             .prefix(".cube-")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
             .tempfile_in(folder)
-            .doing("cannot create")?;
+            .doing("cannot create")
+            .map_err(|error| match is_missing(&error) {
+                true => error.hint("the folder it is to be in does not exist"),
+                false => error,
+            })?;
         let storage = FileStorage::new(file.as_file().try_clone().doing("cannot create")?)?;
         storage.lock(Busy::Fail)?;
         let mut id = [0; 16];
@@ -201,7 +246,8 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
         let writer = Writer::create(Arc::new(storage), id, &catalog)?;
         file.persist_noclobber(path)
             .map_err(|error| error.error)
-            .doing("cannot create")?;
+            .doing("cannot create")
+            .map_err(|error| error.hint("another program made it just now; try again"))?;
         // The name is to survive a loss of power as the bytes do.
         if let Ok(folder) = std::fs::File::open(folder) {
             let _ = folder.sync_all();
@@ -357,6 +403,7 @@ impl Run<'_> {
     /// Writes a batch; returns what stops the command after it.
     fn write(&mut self, edit: &mut Edit<'_>, batch: &[Planned]) -> Result<Option<Error>> {
         let dtype = edit.catalog().dtype;
+        let before = edit.lens();
         let mut stopped = None;
         let mut records = Vec::new();
         let mut parts = Vec::new();
@@ -408,6 +455,7 @@ impl Run<'_> {
                 None => edit.delete(placement.axis, placement.position, len),
             }
         }
+        self.take_back_growth(edit, &before, &parts, &kept);
         for (((mut record, bytes), part), check) in records.into_iter().zip(&parts).zip(kept) {
             let Some(check) = check else { continue };
             record.axis = part.placement.axis;
@@ -419,6 +467,24 @@ impl Run<'_> {
             self.progress.frames(1);
         }
         Ok(stopped)
+    }
+
+    /// Shortens the other axes to what the frames that were kept need.
+    fn take_back_growth(
+        &self,
+        edit: &mut Edit<'_>,
+        before: &[u64; MAX_RANK],
+        parts: &[Part<'_>],
+        kept: &[Option<u32>],
+    ) {
+        for axis in (0..MAX_RANK).filter(|&axis| axis != self.plan.axis) {
+            let kept = parts.iter().zip(kept).filter(|(_, kept)| kept.is_some());
+            let reach = kept.map(|(part, _)| self.origin[axis] + part.placement.shape()[axis]);
+            let needed = reach.max().unwrap_or(0).max(before[axis]);
+            if needed < edit.len(axis) {
+                edit.delete(axis, needed, edit.len(axis) - needed);
+            }
+        }
     }
 
     fn report(&self, edit: &Edit<'_>, report: &mut Report) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::open;
+use super::{Progress, open};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
@@ -62,8 +62,8 @@ pub struct AxisInfo {
 }
 
 /// Examines a cube.
-pub fn info(path: &Path) -> Result<Info> {
-    let (storage, snapshot) = open(path)?;
+pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
+    let (storage, snapshot) = open(path, progress)?;
     let catalog = snapshot.catalog();
     let shape = snapshot.shape();
     let size = catalog.dtype.size() as u64;
@@ -72,10 +72,11 @@ pub fn info(path: &Path) -> Result<Info> {
         format: FORMAT,
         generation: catalog.generation,
         axes: axes
-            .map(|(axis, &len)| AxisInfo {
+            .enumerate()
+            .map(|(number, (axis, &len))| AxisInfo {
                 name: axis.name.clone(),
                 len,
-                pieces: axis.pieces.len() as u64,
+                pieces: snapshot.pieces(number).as_slice().len() as u64,
             })
             .collect(),
         dtype: catalog.dtype.name().to_string(),
@@ -133,9 +134,10 @@ pub fn frames(
     path: &Path,
     keys: &[String],
     with_cards: bool,
+    progress: &dyn Progress,
     each: &mut dyn FnMut(FrameRow) -> Result<()>,
 ) -> Result<()> {
-    let (_, snapshot) = open(path)?;
+    let (_, snapshot) = open(path, progress)?;
     in_order(&snapshot, keys, with_cards, each).at(path)
 }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, show_path};
 use crate::storage::file::FileStorage;
 
 /// Told how far a command is; every method may be called often.
@@ -51,21 +51,39 @@ impl Progress for Quiet {
     fn warn(&self, _message: &str) {}
 }
 
-/// Set when the user asks to stop; commands look at it between frames.
+/// How a command learns that it is to stop. Until it begins to work it may be
+/// ended at any moment; from then on it looks at this between frames.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(pub Arc<AtomicBool>);
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    working: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// Was the command asked to stop?
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Asks the command to stop; false when it has nothing to finish, or was
+    /// asked before, and may simply be ended.
+    pub fn ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::SeqCst) && self.working.load(Ordering::SeqCst)
+    }
+
+    /// From here on the command has something to finish.
+    pub fn begin_work(&self) {
+        self.working.store(true, Ordering::SeqCst);
     }
 }
 
 /// Opens the newest commit of a cube.
-pub fn open(path: &Path) -> Result<(Arc<FileStorage>, Snapshot)> {
+pub fn open(path: &Path, progress: &dyn Progress) -> Result<(Arc<FileStorage>, Snapshot)> {
     let storage = Arc::new(FileStorage::open(path).map_err(explain_missing).at(path)?);
     let snapshot = Snapshot::open(storage.clone()).at(path)?;
+    if let Some(notice) = snapshot.notice() {
+        progress.warn(&format!("{}: {notice}", show_path(path)));
+    }
     Ok((storage, snapshot))
 }
 

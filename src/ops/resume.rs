@@ -25,6 +25,8 @@ pub struct Present {
     pub position: u64,
     /// How many it has.
     pub len: u64,
+    /// The file it came from, as it was named.
+    source: String,
     /// When its file was last modified, in nanoseconds since 1970.
     modified: Option<i128>,
     /// CRC-32C of its samples.
@@ -47,6 +49,7 @@ impl Seen {
                     position: first[record.axis],
                     len: record.shape.get(record.axis).copied().unwrap_or(1),
                     modified: record.modified,
+                    source: record.source,
                     check: record.check,
                 });
             }
@@ -59,8 +62,9 @@ impl Seen {
         Ok(Seen(seen))
     }
 
-    /// The frame that this input is: a file of the same name and size that was
-    /// last modified at the same moment, or whose samples have the same check.
+    /// The frame that this input is: a file of the same name and size. When it is
+    /// named as it was then, and was last modified at the same moment, that is
+    /// enough; else its samples must have the same check.
     pub(super) fn take(
         &mut self,
         planned: &Planned,
@@ -73,8 +77,11 @@ impl Seen {
             return Ok(None);
         };
         let modified = nanoseconds(facts.modified);
-        let same_time = |known: &Present| modified.is_some() && known.modified == modified;
-        let found = match known.iter().rposition(same_time) {
+        let source = planned.path.to_string_lossy();
+        let untouched = |known: &Present| {
+            modified.is_some() && known.modified == modified && known.source == source
+        };
+        let found = match known.iter().rposition(untouched) {
             Some(found) => Some(found),
             None => {
                 let check = Opened::new(planned, hdu, to)?.check()?;

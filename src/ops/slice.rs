@@ -1,5 +1,6 @@
 //! `cube slice`: cuts through a cube, streamed to an output.
 
+use std::io::Read;
 use std::path::Path;
 
 use super::{Progress, Stop, open};
@@ -52,12 +53,14 @@ struct Request {
 /// # Errors
 /// When the request does not fit the cube, or something cannot be read or written.
 pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Stop) -> Result<()> {
-    let (_, snapshot) = open(path)?;
+    let (_, snapshot) = open(path, progress)?;
     let requests = requests(&snapshot, &options.cut).at(path)?;
     let first = requests
         .first()
         .ok_or_else(|| Error::input("no positions were given").hint("--at 120,45 gives one"))?;
     let format = output_format(first, options)?;
+    refuse_cube(&options.target)?;
+    stop.begin_work();
     sinks::check(&options.target)?;
     let dtype = snapshot.catalog().dtype;
     let mut shape: Vec<u64> = first
@@ -107,6 +110,26 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         .at(path));
     }
     sink.finish()
+}
+
+/// A cube is not replaced by a cut, least of all by one through itself.
+fn refuse_cube(target: &Target) -> Result<()> {
+    let Target::File { path, .. } = target else {
+        return Ok(());
+    };
+    if !std::fs::metadata(path).is_ok_and(|about| about.is_file()) {
+        return Ok(());
+    }
+    let mut head = Vec::new();
+    let magic = crate::format::superblock::MAGIC;
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(magic.len() as u64).read_to_end(&mut head));
+    match read {
+        Ok(_) if head == magic => Err(Error::input("is a cube, and a cut does not replace it")
+            .hint("name another file, or remove the cube first")
+            .at(path)),
+        _ => Ok(()),
+    }
 }
 
 /// The format asked for, or the one that the output's name says; text for a
@@ -256,7 +279,7 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
     });
     Ok(Profiles {
         axis: AXIS_NAMES[axis].to_string(),
-        positions: (0..span.len).map(|k| span.at(k) + 1).collect(),
+        positions: span,
         at: places.collect(),
     })
 }

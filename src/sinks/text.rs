@@ -21,7 +21,7 @@ use super::output::{Output, Target};
 use super::{Format, Image, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
-use crate::region::{show_shape, volume};
+use crate::region::{Span, show_shape, volume};
 
 /// The most that columns side by side may hold in memory.
 pub const MAX_HELD_BYTES: u64 = 256 << 20;
@@ -34,8 +34,8 @@ const TEXT_BYTES: usize = 64 << 10;
 pub struct Profiles {
     /// The axis along which they run, such as `z`.
     pub axis: String,
-    /// Positions on that axis, as users count.
-    pub positions: Vec<u64>,
+    /// Positions on that axis, from 0.
+    pub positions: Span,
     /// Where each profile stands on the other axes, as users count.
     pub at: Vec<Vec<u64>>,
 }
@@ -55,14 +55,17 @@ impl Profiles {
         }
         Ok(Profiles {
             axis: "position".to_string(),
-            positions: (1..=len).collect(),
+            positions: Span::run(0, len),
             at: vec![Vec::new()],
         })
     }
 
     fn bytes(&self, dtype: DType) -> Result<u64> {
-        let lens = [self.positions.len(), self.at.len(), dtype.size()];
-        volume(&lens.map(|len| len as u64))
+        volume(&[
+            self.positions.len,
+            self.at.len() as u64,
+            dtype.size() as u64,
+        ])
     }
 
     /// Names of the columns after the first.
@@ -105,7 +108,7 @@ pub fn create(
         return Err(Error::unsupported(format!(
             "{} profiles of {} positions take {bytes} bytes, columns side by side hold {MAX_HELD_BYTES}",
             profiles.at.len(),
-            profiles.positions.len()
+            profiles.positions.len
         ))
         .hint("--format json, npy or fits streams them"));
     }
@@ -162,9 +165,10 @@ impl TextSink {
                 let axis = serde_json::Value::from(self.profiles.axis.as_str());
                 // Writing to a `String` cannot fail, here and below.
                 let _ = write!(self.text, "{{\"axis\":{axis},\"positions\":[");
-                for idx in 0..self.profiles.positions.len() {
-                    let comma = if idx == 0 { "" } else { "," };
-                    let _ = write!(self.text, "{comma}{}", self.profiles.positions[idx]);
+                for number in 0..self.profiles.positions.len {
+                    let comma = if number == 0 { "" } else { "," };
+                    let position = self.profiles.positions.at(number) + 1;
+                    let _ = write!(self.text, "{comma}{position}");
                     self.hand_on(TEXT_BYTES)?;
                 }
                 self.text.push_str("],\"profiles\":[");
@@ -183,8 +187,9 @@ impl TextSink {
         Ok(())
     }
 
-    fn row(&mut self, separator: char, position: usize, samples: &[u8]) -> Result<()> {
-        let _ = write!(self.text, "{}", self.profiles.positions[position]);
+    fn row(&mut self, separator: char, number: usize, samples: &[u8]) -> Result<()> {
+        let position = self.profiles.positions.at(number as u64) + 1;
+        let _ = write!(self.text, "{position}");
         for sample in samples.chunks_exact(self.dtype.size()) {
             self.text.push(separator);
             let bits = self.dtype.bits_at(sample);
@@ -195,7 +200,7 @@ impl TextSink {
     }
 
     fn json_value(&mut self, sample: &[u8]) -> Result<()> {
-        let len = self.profiles.positions.len();
+        let len = usize::try_from(self.profiles.positions.len).unwrap_or(usize::MAX);
         if self.written.is_multiple_of(len) {
             self.json_open(self.written / len);
         } else {
@@ -241,7 +246,7 @@ impl Sink for TextSink {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.remaining.finish().at(self.output.name())?;
-        let len = self.profiles.positions.len();
+        let len = usize::try_from(self.profiles.positions.len).unwrap_or(usize::MAX);
         match self.layout {
             Layout::Json => {
                 if len == 0 {
@@ -282,7 +287,11 @@ mod tests {
         let path = folder.path().join("out");
         let profiles = Profiles {
             axis: "z".into(),
-            positions: vec![4, 3],
+            positions: Span {
+                start: 3,
+                step: -1,
+                len: 2,
+            },
             at: at.iter().map(|at| at.to_vec()).collect(),
         };
         let target = Target::from_path(&path, false);
@@ -337,7 +346,7 @@ mod tests {
             cards: Cards::default(),
         };
         let profiles = Profiles::of_image(&image, Format::Csv).unwrap();
-        assert_eq!(profiles.positions, [1, 2, 3, 4, 5]);
+        assert_eq!(profiles.positions, Span::run(0, 5));
         image.shape = vec![650, 500];
         let error = Profiles::of_image(&image, Format::Csv).unwrap_err();
         assert_eq!(
@@ -349,10 +358,10 @@ mod tests {
     #[test]
     fn no_positions_and_no_profiles_are_not_a_panic() {
         for format in [Format::Text, Format::Csv, Format::Json] {
-            for (positions, n_profiles) in [(vec![], 2), (vec![1], 0), (vec![], 1), (vec![], 0)] {
+            for (len, n_profiles) in [(0, 2), (1, 0), (0, 1), (0, 0)] {
                 let profiles = Profiles {
                     axis: "z".into(),
-                    positions,
+                    positions: Span::run(0, len),
                     at: vec![vec![1]; n_profiles],
                 };
                 let target = Target::from_path("/dev/null".as_ref(), false);

@@ -2,11 +2,11 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::RwLock;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 
 use super::map::Map;
 use super::{Bytes, Storage};
@@ -14,6 +14,10 @@ use crate::error::{Error, IoContext, Result};
 
 /// Reads shorter than this are copied; a map would cost more in page faults.
 const COPY_BELOW: u64 = 16 * 1024;
+
+/// Opening a FIFO waits for its other end without this; to files it means nothing.
+#[allow(clippy::cast_possible_wrap)]
+const DO_NOT_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
 
 /// A file as storage.
 pub struct FileStorage {
@@ -35,7 +39,11 @@ pub enum Busy {
 impl FileStorage {
     /// Opens a file for reading.
     pub fn open(path: &Path) -> Result<FileStorage> {
-        let file = File::open(path).doing("cannot open")?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(DO_NOT_WAIT)
+            .open(path)
+            .doing("cannot open")?;
         Self::new(file)
     }
 
@@ -44,6 +52,7 @@ impl FileStorage {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
+            .custom_flags(DO_NOT_WAIT)
             .open(path)
             .doing("cannot open for writing")?;
         let storage = Self::new(file)?;

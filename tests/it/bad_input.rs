@@ -428,7 +428,7 @@ fn a_flipped_byte_anywhere_in_a_cube_is_told_or_changes_one_sample() {
             }
             1 => {
                 assert!(
-                    run.err.starts_with("cube: bad.cube: "),
+                    run.err.contains("cube: bad.cube: "),
                     "byte {at}: {}",
                     run.err
                 );
@@ -536,4 +536,52 @@ fn wrong_usage_ends_with_status_2_and_touches_nothing() {
         let run = dir.ok(line);
         assert!(run.out().contains("cube") && run.err.is_empty(), "{line}");
     }
+}
+
+#[test]
+fn a_damaged_superblock_is_told_and_the_commit_before_is_read() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::of(&[2, 1], &[1i16, 2]));
+    dir.ok("append a.cube 1.fits");
+    dir.ok("append a.cube 1.fits");
+    let whole = dir.read("a.cube");
+    let newest = usize::from(dir.info("a.cube")["generation"] == 2);
+    assert_eq!(newest, 1);
+    for at in [100, 4096 + 100] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        dir.write("b.cube", &bytes);
+        let run = dir.cube("info b.cube");
+        assert_eq!(run.status, 0);
+        assert!(
+            run.err.contains("one of the two superblocks does not hold"),
+            "{}",
+            run.err
+        );
+    }
+}
+
+#[test]
+fn a_cut_does_not_replace_a_cube() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::of(&[2, 1], &[1i16, 2]));
+    dir.ok("append a.cube 1.fits");
+    let whole = dir.read("a.cube");
+    std::os::unix::fs::symlink(dir.path("a.cube"), dir.path("link.fits")).unwrap();
+    for line in [
+        "slice a.cube -o a.cube --format fits --overwrite",
+        "slice a.cube -o link.fits --overwrite",
+    ] {
+        dir.cube(line)
+            .fails(&["is a cube, and a cut does not replace it"]);
+    }
+    assert_eq!(dir.read("a.cube"), whole);
+}
+
+#[test]
+fn the_cubes_name_forgotten_is_hinted_at() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::of(&[2, 1], &[1i16, 2]));
+    dir.cube("append 1.fits 1.fits")
+        .fails(&["1.fits: is not a cube", "append CUBE FRAME"]);
 }

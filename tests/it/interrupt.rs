@@ -1,7 +1,7 @@
 //! `cube append` that is stopped, gone on with, or not alone.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::Child;
 use std::time::Duration;
@@ -135,31 +135,15 @@ fn waiting(dir: &Scratch) -> (Child, File) {
 }
 
 #[test]
-fn an_append_that_is_interrupted_while_it_plans_writes_nothing() {
-    let dir = Scratch::new();
-    dir.frame("1.fits", &Image::of(&[1, 1], &[5i16]));
-    let (child, mut names) = waiting(&dir);
-    signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(100));
-    names.write_all(b"1.fits\n").unwrap();
-    drop(names);
-    finish(child)
-        .ends(130)
-        .says(&["stopped before anything was written"]);
-    assert!(!dir.exists("a.cube"));
-}
-
-#[test]
-fn a_second_signal_ends_the_program_at_once() {
-    let dir = Scratch::new();
-    let (mut child, names) = waiting(&dir);
-    signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(child.try_wait().unwrap().is_none(), "it waits for its list");
-    signal(&child, "INT");
-    finish(child).ends(130);
-    drop(names);
-    assert!(!dir.exists("a.cube"));
+fn a_signal_ends_an_append_that_has_not_begun_to_write_at_once() {
+    for name in ["INT", "TERM", "HUP"] {
+        let dir = Scratch::new();
+        let (child, names) = waiting(&dir);
+        signal(&child, name);
+        finish(child).ends(130).says(&["cube: interrupted"]);
+        drop(names);
+        assert!(!dir.exists("a.cube"));
+    }
 }
 
 fn resumable() -> Scratch {
@@ -283,4 +267,22 @@ fn two_writers_that_wait_for_each_other_both_get_their_frames_in() {
             .chunks(2)
             .all(|two| two == ["300", "100"])
     );
+}
+
+#[test]
+fn resume_tells_files_of_one_name_size_and_time_by_their_samples() {
+    let dir = Scratch::new();
+    for (folder, value) in [("d1", 1i16), ("d2", 2)] {
+        fs::create_dir(dir.path(folder)).unwrap();
+        dir.frame(&format!("{folder}/e.fits"), &Image::of(&[1, 1], &[value]));
+        let file = File::options()
+            .write(true)
+            .open(dir.path(&format!("{folder}/e.fits")))
+            .unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+            .unwrap();
+    }
+    dir.ok("append a.cube d1/e.fits");
+    dir.ok("append a.cube --resume d1/e.fits d2/e.fits");
+    assert_eq!(dir.samples::<i16>("a.cube"), [1, 2]);
 }

@@ -406,3 +406,27 @@ fn an_axis_cannot_become_longer_than_a_file_can_count() {
         assert!(!dir.exists("new.cube"));
     }
 }
+
+#[test]
+fn an_origin_beyond_the_axes_shown_shows_them() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::of(&[1, 2], &[1i16, 2]));
+    dir.frame("2.fits", &Image::of(&[1, 2], &[3i16, 4]));
+    dir.ok("append a.cube 1.fits");
+    dir.ok("append a.cube --origin 1,1,1,3 2.fits");
+    assert_eq!(dir.info("a.cube")["shape"], serde_json::json!([1, 2, 2, 3]));
+    let text = dir.ok("slice a.cube --axis y --at 1,2,3").out;
+    assert_eq!(String::from_utf8(text).unwrap(), "# y\tvalue\n1\t3\n2\t4\n");
+}
+
+#[test]
+fn a_frame_that_fails_leaves_no_growth_behind() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::of(&[1, 2], &[1i16, 2]));
+    dir.frame("nan.fits", &Image::of(&[1, 3], &[1f32, f32::NAN, 2.0]));
+    dir.ok("append a.cube 1.fits");
+    let run = dir.cube("append a.cube --cast --skip-bad 1.fits nan.fits 1.fits");
+    assert_eq!(run.status, 3, "{}", run.err);
+    assert_eq!(dir.info("a.cube")["shape"], serde_json::json!([1, 2, 3]));
+    assert_eq!(dir.samples::<i16>("a.cube"), [1, 2, 1, 2, 1, 2]);
+}

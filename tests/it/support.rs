@@ -488,6 +488,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     let signal = match name {
         "INT" => rustix::process::Signal::INT,
+        "HUP" => rustix::process::Signal::HUP,
         "TERM" => rustix::process::Signal::TERM,
         "KILL" => rustix::process::Signal::KILL,
         "STOP" => rustix::process::Signal::STOP,
