@@ -277,7 +277,7 @@ fn resume_tells_files_of_one_name_size_and_time_by_their_samples() {
         dir.frame(&format!("{folder}/e.fits"), &Image::of(&[1, 1], &[value]));
         let file = File::options()
             .write(true)
-            .open(dir.path(&format!("{folder}/e.fits")))
+            .open(dir.path(format!("{folder}/e.fits")))
             .unwrap();
         file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
             .unwrap();
