@@ -102,6 +102,17 @@ pub fn parse_position(text: &str, axis: usize, len: u64) -> Result<u64> {
         })
 }
 
+/// Where to put something in on an axis of length `len`: before the position that
+/// is given, from 1 to `len + 1`, or from the end when negative.
+pub fn parse_gap(text: &str, axis: usize, len: u64) -> Result<u64> {
+    if text.trim().parse() == Ok(len + 1) {
+        return Ok(len);
+    }
+    parse_position(text, axis, len).map_err(|error| {
+        error.hint(format!("1 puts in before everything, {} after everything", len + 1))
+    })
+}
+
 /// One axis of a section: `*`, `-*`, `*:s`, `k`, `a:b` or `a:b:s`.
 ///
 /// `a:b` with `a > b` runs backwards, as in cfitsio and IRAF.

@@ -1,4 +1,4 @@
-//! `cube append`.
+//! `cube append` and `cube insert`: one code path, two verbs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,10 +31,39 @@ use crate::storage::file::Busy;
     cube append night.cube --hdu SCI --resume @list.txt\n  \
     cube append wide.cube --axis x strip.fits")]
 pub(super) struct AppendArgs {
+    #[command(flatten)]
+    intake: Intake,
+
+    /// Put the frames before everything on that axis
+    #[arg(long)]
+    before: bool,
+}
+
+/// Put frames in before a position of an axis
+///
+/// As append does it, but anywhere: what stands at --at and behind it moves up.
+/// It costs what is put in, however large the cube; nothing is copied.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube insert night.cube --at 5 forgotten.fits\n  \
+    cube insert night.cube --axis x --at 101 strip.fits\n  \
+    cube insert night.cube --at -1 other.cube")]
+pub(super) struct InsertArgs {
+    #[command(flatten)]
+    intake: Intake,
+
+    /// Before what stands at this position; negative counts from the end
+    #[arg(long, value_name = "POSITION", allow_hyphen_values = true)]
+    at: String,
+}
+
+/// What both verbs are told.
+#[derive(Debug, Args)]
+struct Intake {
     /// The cube
     cube: PathBuf,
 
-    /// FITS files; @LIST names a file that lists them, one on each line
+    /// FITS files or cubes; @LIST names a file that lists them, one on each line
     frames: Vec<OsString>,
 
     /// Read names from FILE, one on each line; - is standard input
@@ -48,10 +77,6 @@ pub(super) struct AppendArgs {
     /// The axis to join: x y z w v u t s, or 1 to 8
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
-
-    /// Put the frames before everything on that axis
-    #[arg(long)]
-    before: bool,
 
     /// Which HDU of each file: its number, NAME or NAME,VERSION [default: the first image]
     #[arg(long, value_name = "HDU", value_parser = |text: &str| parsed(HduChoice::parse(text)))]
@@ -129,7 +154,7 @@ fn parse_dtype(text: &str) -> std::result::Result<DType, String> {
     })
 }
 
-fn inputs(args: &AppendArgs) -> Result<Vec<Input>> {
+fn inputs(args: &Intake) -> Result<Vec<Input>> {
     if args.frames.iter().any(|name| name == "-") {
         return Err(
             Error::unsupported("`-`: frames cannot be read from standard input yet")
@@ -143,7 +168,16 @@ fn inputs(args: &AppendArgs) -> Result<Vec<Input>> {
     Ok(inputs)
 }
 
-pub(super) fn run(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {
+pub(super) fn run_append(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {
+    let place = if args.before { Place::Start } else { Place::End };
+    run(args.intake, "append", place, line, stop)
+}
+
+pub(super) fn run_insert(args: InsertArgs, line: String, stop: &Stop) -> Result<u8> {
+    run(args.intake, "insert", Place::At(args.at), line, stop)
+}
+
+fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop) -> Result<u8> {
     let inputs = inputs(&args)?;
     let bar = Bar::new(args.common.quiet);
     let options = Options {
@@ -156,15 +190,12 @@ pub(super) fn run(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {
             origin: args.origin.map_or_else(Vec::new, |list| list.0),
             tile: args.tile.map(|list| list.0),
         },
-        place: if args.before {
-            Place::Start
-        } else {
-            Place::End
-        },
+        place,
         skip_bad: args.skip_bad,
         resume: args.resume,
         busy: if args.wait { Busy::Wait } else { Busy::Fail },
         memory: args.memory.bytes(),
+        verb,
         line,
     };
     let report = append(&args.cube, &inputs, &options, &bar, stop)?;

@@ -3,6 +3,8 @@
 //! Results go to stdout, everything else to stderr; a closed pipe is not an error.
 
 mod append;
+mod arrange;
+mod history;
 mod info;
 mod progress;
 mod slice;
@@ -47,8 +49,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Append(append::AppendArgs),
+    Insert(append::InsertArgs),
     Slice(slice::SliceArgs),
     Info(info::InfoArgs),
+    Delete(arrange::DeleteArgs),
+    Move(arrange::MoveArgs),
+    Sort(arrange::SortArgs),
+    Log(history::LogArgs),
+    Undo(history::UndoArgs),
 }
 
 /// Options that every verb has.
@@ -128,9 +136,15 @@ where
     };
     let stop = watch_signals();
     let done = match cli.verb {
-        Verb::Append(args) => append::run(args, line, &stop),
+        Verb::Append(args) => append::run_append(args, line, &stop),
+        Verb::Insert(args) => append::run_insert(args, line, &stop),
         Verb::Slice(args) => slice::run(args, &stop),
         Verb::Info(args) => info::run(&args),
+        Verb::Delete(args) => arrange::run_delete(&args, line),
+        Verb::Move(args) => arrange::run_move(&args, line),
+        Verb::Sort(args) => arrange::run_sort(&args, line),
+        Verb::Log(args) => history::run_log(&args),
+        Verb::Undo(args) => history::run_undo(&args),
     };
     ExitCode::from(done.unwrap_or_else(|error| fail(&error)))
 }

@@ -11,7 +11,8 @@ use super::Coordinates;
 use super::commit::{Prepared, Writer};
 use super::index::{self, IndexReader};
 use super::pieces::{Pieces, Run};
-use super::records::Pending;
+use super::records::{Pending, Positions};
+use super::snapshot::Snapshot;
 use super::tables::Changes;
 use super::tiles::Geometry;
 use crate::error::{Error, Result};
@@ -214,6 +215,37 @@ impl Edit<'_> {
         self.pieces[axis] = self.pieces[axis].delete(start, len);
         self.changes[axis].splice(start, len, 0, 0);
         self.set_rank(axis + 1);
+    }
+
+    /// Puts slots that were handed out before in before `position` of an axis.
+    pub fn put_back(&mut self, axis: usize, position: u64, slot: u64, len: u64) {
+        self.pieces[axis] = self.pieces[axis].insert(position, slot, len);
+        self.changes[axis].splice(position, 0, slot, len);
+    }
+
+    /// The piece table of an axis now.
+    pub fn pieces(&self, axis: usize) -> &Pieces {
+        &self.pieces[axis]
+    }
+
+    /// Finds positions by slot, as the edit has made them.
+    pub fn positions(&self) -> Positions {
+        Positions::new(&self.pieces)
+    }
+
+    /// Says how many frames the cube still holds.
+    pub fn set_frames(&mut self, frames: u64) {
+        self.catalog.frames = frames;
+    }
+
+    /// Makes an earlier commit the state again: its pieces, its patches, its
+    /// history. What came after is no longer referred to, and its slots are
+    /// never handed out again.
+    pub fn revert(mut self, to: &Snapshot) -> Result<()> {
+        self.catalog = to.catalog.clone();
+        self.pieces = to.pieces.clone();
+        self.changes = std::array::from_fn(|axis| Changes::of(self.catalog.axes.get(axis)));
+        self.finish()
     }
 
     /// Puts the positions of an axis in another order.

@@ -5,7 +5,7 @@
 //! few times at most.
 
 use super::Coordinates;
-use super::pieces::BySlot;
+use super::pieces::{BySlot, Pieces};
 use super::snapshot::{Snapshot, read_checked};
 use crate::error::Result;
 use crate::format::catalog::{LedgerBlock, Piece};
@@ -91,6 +91,10 @@ fn read_lines(storage: &dyn Storage, block: &LedgerBlock) -> Result<Vec<u8>> {
 pub struct Positions([BySlot; MAX_RANK]);
 
 impl Positions {
+    pub(super) fn new(pieces: &[Pieces; MAX_RANK]) -> Positions {
+        Positions(std::array::from_fn(|axis| pieces[axis].by_slot()))
+    }
+
     /// Position of the frame's first sample that the cube still holds, and
     /// whether it holds all of them one after the other, in order; `None` when
     /// the frame was taken out.
@@ -123,7 +127,7 @@ impl Positions {
 impl Snapshot {
     /// Finds positions by slot on every axis.
     pub fn positions(&self) -> Positions {
-        Positions(std::array::from_fn(|axis| self.pieces[axis].by_slot()))
+        Positions::new(&self.pieces)
     }
 
     /// Calls `each` for every record, in order of arrival, also of frames that

@@ -1,4 +1,5 @@
-//! `cube append`: frames onto an axis, at its end or anywhere else.
+//! `cube append` and `cube insert`: frames onto an axis, at its end or anywhere
+//! else. Both are one code path; they differ in where on the axis.
 //!
 //! Everything is planned and checked before the first byte is written. Frames
 //! that go to the same tiles are written together; the state is committed now
@@ -18,7 +19,7 @@ use crate::engine::write::Part;
 use crate::error::{Context, Error, IoContext, Kind, Result, show_path};
 use crate::format::catalog::{Command, Piece};
 use crate::frames::list::Input;
-use crate::region::{AXIS_NAMES, MAX_RANK, show_shape, volume};
+use crate::region::{AXIS_NAMES, MAX_RANK, parse_gap, show_shape, volume};
 use crate::storage::file::{Busy, FileStorage};
 
 /// So long a command works before it commits what it has.
@@ -28,13 +29,16 @@ const COMMIT_EVERY: Duration = Duration::from_secs(30);
 const OPEN_FRAMES: usize = 256;
 
 /// Where frames go on the axis they join.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
     /// After everything.
     #[default]
     End,
     /// Before everything.
     Start,
+    /// Before what stands at this position, as typed: from 1, or from the end
+    /// when negative.
+    At(String),
 }
 
 /// What `append` is asked to do.
@@ -52,6 +56,8 @@ pub struct Options {
     pub busy: Busy,
     /// Bytes of memory to use.
     pub memory: u64,
+    /// What the history calls the command.
+    pub verb: &'static str,
     /// The command as typed, for the history.
     pub line: String,
 }
@@ -274,7 +280,7 @@ fn run(
     report: &mut Report,
 ) -> Result<()> {
     let mut edit = writer.edit(Command {
-        verb: "append".into(),
+        verb: options.verb.into(),
         line: options.line.clone(),
         time: now(),
         ..Command::default()
@@ -326,9 +332,12 @@ fn work(
         options,
         origin,
         progress,
-        position: match options.place {
+        position: match &options.place {
             Place::End => edit.len(plan.axis),
-            Place::Start => plan.behind_present(),
+            Place::Start => plan.behind_present(0),
+            Place::At(text) => {
+                plan.behind_present(parse_gap(text, plan.axis, edit.len(plan.axis))?)
+            }
         },
         written: (0, 0),
         bad: Vec::new(),

@@ -4,6 +4,8 @@
 //!
 //! * [`append`]: frames onto an axis; its planning is in [`plan`], and what it
 //!   leaves out when it is run again in [`resume`].
+//! * [`arrange`]: positions taken away, moved and sorted.
+//! * [`history`]: what was done, and how to undo it.
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
 
@@ -13,6 +15,9 @@
 )]
 
 pub mod append;
+pub mod arrange;
+mod cube_frame;
+pub mod history;
 pub mod info;
 pub mod plan;
 pub mod resume;

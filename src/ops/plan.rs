@@ -1,9 +1,10 @@
 //! What a command will do with its inputs, decided before the first byte is
 //! written: which frames there are, where each goes, what becomes of its samples.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::cube_frame::CubeFrame;
 use super::resume::{Present, Seen};
 use super::{Progress, Stop, count};
 use crate::dtype::DType;
@@ -138,7 +139,7 @@ pub fn plan(
         if stop.is_set() {
             return Err(Error::interrupted("stopped before anything was written"));
         }
-        let opened = frames::open(&input.path, &taking.hdu).at(&input.path);
+        let opened = open_source(&input.path, &taking.hdu);
         let planned = opened.and_then(|frame| {
             let facts = frame.facts().clone();
             let target = match &mut target {
@@ -187,17 +188,15 @@ pub fn plan(
 
 impl Plan {
     /// Where the axis goes on behind the frames of this command that an earlier
-    /// run put at its start.
-    pub fn behind_present(&self) -> u64 {
+    /// run put in from `start` on.
+    pub fn behind_present(&self, start: u64) -> u64 {
         let mut standing: Vec<&Present> = self.present.iter().collect();
         standing.retain(|present| present.axis == self.axis);
         standing.sort_unstable_by_key(|present| present.position);
-        standing
-            .iter()
-            .fold(0, |end, present| match present.position == end {
-                true => end + present.len,
-                false => end,
-            })
+        standing.iter().fold(start, |end, present| match present.position == end {
+            true => end + present.len,
+            false => end,
+        })
     }
 
     /// How many positions the frames take on the axis, and how long the other
@@ -417,6 +416,14 @@ pub fn nanoseconds(moment: Option<SystemTime>) -> Option<i128> {
     })
 }
 
+/// Opens a file as a frame; a cube is one, too.
+fn open_source(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
+    match CubeFrame::is_cube(path) {
+        true => Ok(Box::new(CubeFrame::open(path)?)),
+        false => frames::open(path, hdu).at(path),
+    }
+}
+
 /// A planned frame, open again for its samples.
 pub struct Opened {
     frame: Box<dyn Frame>,
@@ -431,7 +438,7 @@ impl Opened {
     /// # Errors
     /// When it is not what it was while the command planned.
     pub fn new(planned: &Planned, hdu: &HduChoice, to: DType) -> Result<Opened> {
-        let frame = frames::open(&planned.path, hdu).at(&planned.path)?;
+        let frame = open_source(&planned.path, hdu)?;
         if *frame.facts() != planned.facts {
             return Err(
                 Error::input("changed since the command began, so it was left out")

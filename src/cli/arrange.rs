@@ -1,0 +1,154 @@
+//! `cube delete`, `cube move` and `cube sort`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::progress::Bar;
+use super::{Common, DONE, parsed, say};
+use crate::error::{Result, show_path};
+use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
+use crate::ops::count;
+use crate::region::{AXIS_NAMES, parse_axis, show_shape};
+use crate::storage::file::Busy;
+
+/// Options that all three have.
+#[derive(Debug, Args)]
+struct Arranging {
+    /// The axis [default: the one that the frames joined]
+    #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
+    axis: Option<usize>,
+
+    /// Wait for another program that is writing to the cube
+    #[arg(long)]
+    wait: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Arranging {
+    fn options(&self, line: String) -> Options {
+        Options {
+            axis: self.axis,
+            busy: if self.wait { Busy::Wait } else { Busy::Fail },
+            line,
+        }
+    }
+
+    fn report(&self, cube: &std::path::Path, report: &Report, done: &str) {
+        if !self.common.quiet {
+            say(&format!(
+                "{}: {} of {} {done}; the cube is {}",
+                show_path(cube),
+                count(report.positions, "position"),
+                AXIS_NAMES[report.axis],
+                show_shape(&report.shape)
+            ));
+        }
+    }
+}
+
+/// Take positions of an axis away
+///
+/// Costs a few KiB, whatever their size; `cube undo` brings them back.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube delete night.cube --at 5,9:12\n  \
+    cube delete night.cube --axis x --at 1:16\n  \
+    cube delete night.cube --source frames/cloudy.fits")]
+pub(super) struct DeleteArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// Positions, such as 5,9:12,-1
+    #[arg(long, value_name = "POSITIONS", allow_hyphen_values = true)]
+    #[arg(required_unless_present = "source", conflicts_with = "source")]
+    at: Option<String>,
+
+    /// The frames that came from this file; may be repeated
+    #[arg(long, value_name = "NAME")]
+    source: Vec<PathBuf>,
+
+    #[command(flatten)]
+    arranging: Arranging,
+}
+
+pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
+    let named = |source: &str| args.source.iter().any(|name| name.to_string_lossy() == source);
+    let which = match &args.at {
+        Some(text) => Which::At(text),
+        None => Which::Frames(&|record, _| named(&record.source)),
+    };
+    let bar = Bar::new(args.arranging.common.quiet);
+    let report = delete(&args.cube, &which, &args.arranging.options(line), &bar)?;
+    let frames = match report.frames {
+        0 => "taken away".to_string(),
+        frames => format!("taken away, with {}", count(frames, "frame")),
+    };
+    args.arranging.report(&args.cube, &report, &frames);
+    Ok(DONE)
+}
+
+/// Move positions of an axis to another place
+///
+/// The first of them then stands at --to. Samples stay where they are in the file.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube move night.cube --from 9 --to 1\n  \
+    cube move night.cube --axis x --from 1:16 --to -1")]
+pub(super) struct MoveArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// A position or a run of them, such as 9 or 9:12
+    #[arg(long, value_name = "POSITIONS", allow_hyphen_values = true)]
+    from: String,
+
+    /// Where the first of them goes
+    #[arg(long, value_name = "POSITION", allow_hyphen_values = true)]
+    to: String,
+
+    #[command(flatten)]
+    arranging: Arranging,
+}
+
+pub(super) fn run_move(args: &MoveArgs, line: String) -> Result<u8> {
+    let bar = Bar::new(args.arranging.common.quiet);
+    let options = args.arranging.options(line);
+    let report = shift(&args.cube, &args.from, &args.to, &options, &bar)?;
+    args.arranging.report(&args.cube, &report, "moved");
+    Ok(DONE)
+}
+
+/// Put frames in the order of a header keyword
+///
+/// Numbers sort as numbers, texts (and so ISO dates) as texts; frames that are
+/// equal keep their order, and those without the keyword come last.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube sort night.cube --by DATE-OBS\n  \
+    cube sort night.cube --by AIRMASS --reverse")]
+pub(super) struct SortArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// The keyword
+    #[arg(long, value_name = "KEY")]
+    by: String,
+
+    /// The greatest first
+    #[arg(long)]
+    reverse: bool,
+
+    #[command(flatten)]
+    arranging: Arranging,
+}
+
+pub(super) fn run_sort(args: &SortArgs, line: String) -> Result<u8> {
+    let bar = Bar::new(args.arranging.common.quiet);
+    let options = args.arranging.options(line);
+    let report = sort(&args.cube, &args.by, args.reverse, &options, &bar)?;
+    args.arranging.report(&args.cube, &report, "changed place");
+    Ok(DONE)
+}

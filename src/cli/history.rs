@@ -1,0 +1,93 @@
+//! `cube log` and `cube undo`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::progress::Bar;
+use super::{Common, DONE, print, say};
+use crate::error::{Error, Result, show_path};
+use crate::ops::history::{log, undo};
+use crate::ops::{count, show_bytes};
+use crate::region::show_shape;
+use crate::storage::file::Busy;
+
+/// List the commands that made a cube what it is
+///
+/// The newest comes last; `cube undo` takes it back.
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run_log(args: &LogArgs) -> Result<u8> {
+    let mut entries = log(&args.cube, &Bar::new(false))?;
+    entries.reverse();
+    if args.json {
+        let text = serde_json::to_string(&entries)
+            .map_err(|error| Error::unsupported(format!("no JSON: {error}")))?;
+        print(&(text + "\n"))?;
+        return Ok(DONE);
+    }
+    let mut text = String::new();
+    for entry in entries {
+        let added = match entry.command.frames {
+            0 => String::new(),
+            frames => format!(
+                "+{} ({})",
+                count(frames, "frame"),
+                show_bytes(entry.command.bytes)
+            ),
+        };
+        let line = format!(
+            "{:>4}  {}  {:8} {:24} {:20} {}",
+            entry.generation,
+            entry.command.time,
+            entry.command.verb,
+            added,
+            show_shape(&entry.shape),
+            show_path(std::path::Path::new(&entry.command.line))
+        );
+        text += line.trim_end();
+        text.push('\n');
+    }
+    print(&text)?;
+    Ok(DONE)
+}
+
+/// Take the last command back
+///
+/// And again the one before, back to the first, or to the last `compact`. What it
+/// gives back is what was, bit for bit.
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// Wait for another program that is writing to the cube
+    #[arg(long)]
+    wait: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run_undo(args: &UndoArgs) -> Result<u8> {
+    let busy = if args.wait { Busy::Wait } else { Busy::Fail };
+    let undone = undo(&args.cube, busy, &Bar::new(args.common.quiet))?;
+    if !args.common.quiet {
+        say(&format!(
+            "{}: took back {} of {}; the cube is {}",
+            show_path(&args.cube),
+            undone.command.verb,
+            undone.command.time,
+            show_shape(&undone.shape)
+        ));
+    }
+    Ok(DONE)
+}

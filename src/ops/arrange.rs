@@ -1,0 +1,308 @@
+//! `cube delete`, `cube move` and `cube sort`: positions taken away, or read in
+//! another order. Samples stay where they are; a piece table changes.
+
+use std::cmp::Ordering;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Progress;
+use super::append::now;
+use crate::engine::commit::Writer;
+use crate::engine::edit::Edit;
+use crate::engine::pieces::Pieces;
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Context, Error, Result, show_path};
+use crate::format::catalog::{Command, Piece};
+use crate::format::ledger::{Record, cards_from_text};
+use crate::frames::cards::{Cards, Value};
+use crate::region::{AXIS_NAMES, Span, parse_positions, parse_span};
+use crate::storage::file::{Busy, FileStorage};
+
+/// What every one of these commands is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The axis; `None` is the one that the cube's frames joined.
+    pub axis: Option<usize>,
+    /// What to do when another writer is at work.
+    pub busy: Busy,
+    /// The command as typed, for the history.
+    pub line: String,
+}
+
+/// Which positions `delete` takes away.
+pub enum Which<'a> {
+    /// These, as typed: `5,9:12,-1`.
+    At(&'a str),
+    /// Those of the frames that this accepts, by record and header.
+    Frames(&'a dyn Fn(&Record, &Cards) -> bool),
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The axis.
+    pub axis: usize,
+    /// Positions that were taken away or moved.
+    pub positions: u64,
+    /// Frames of which nothing is left in the cube.
+    pub frames: u64,
+    /// Lengths of the axes now.
+    pub shape: Vec<u64>,
+}
+
+/// Opens a cube for one change, makes it, and commits it.
+fn change(
+    path: &Path,
+    verb: &str,
+    options: &Options,
+    progress: &dyn Progress,
+    make: &mut dyn FnMut(&Snapshot, &mut Edit<'_>, usize) -> Result<u64>,
+) -> Result<Report> {
+    let mut work = || -> Result<Report> {
+        let storage = FileStorage::open_locked(path, options.busy)?;
+        let mut writer = Writer::open(Arc::new(storage))?;
+        if let Some(notice) = writer.notice() {
+            progress.warn(&format!("{}: {notice}", show_path(path)));
+        }
+        let snapshot = writer.snapshot()?;
+        let axis = match options.axis {
+            Some(axis) if axis < snapshot.shape().len() => axis,
+            Some(axis) => {
+                return Err(Error::input(format!(
+                    "there is no axis {}: the cube has {}",
+                    AXIS_NAMES[axis],
+                    snapshot.shape().len()
+                )));
+            }
+            None => joined_axis(&snapshot)?,
+        };
+        let mut edit = writer.edit(Command {
+            verb: verb.into(),
+            line: options.line.clone(),
+            time: now(),
+            ..Command::default()
+        })?;
+        let positions = make(&snapshot, &mut edit, axis)?;
+        let frames = match verb {
+            "delete" => count_lost(&snapshot, &mut edit)?,
+            _ => 0,
+        };
+        let shape = edit.lens()[..edit.catalog().axes.len()].to_vec();
+        if positions > 0 {
+            edit.finish()?;
+        }
+        Ok(Report {
+            axis,
+            positions,
+            frames,
+            shape,
+        })
+    };
+    work().at(path)
+}
+
+/// The axis that the first frame joined: the one people mean.
+fn joined_axis(snapshot: &Snapshot) -> Result<usize> {
+    let mut reader = snapshot.record_reader();
+    let frame = snapshot.catalog().header_frame.unwrap_or(0);
+    Ok(reader.get(frame)?.map_or(2, |record| record.axis))
+}
+
+/// How many frames lost their last sample.
+fn count_lost(snapshot: &Snapshot, edit: &mut Edit<'_>) -> Result<u64> {
+    let after = edit.positions();
+    let mut held = 0;
+    snapshot.for_each_record(&mut |record| {
+        held += u64::from(after.of(&record).is_some());
+        Ok(())
+    })?;
+    let before = snapshot.catalog().frames;
+    edit.set_frames(held);
+    Ok(before.saturating_sub(held))
+}
+
+/// Takes positions of an axis away.
+///
+/// # Errors
+/// When a position is outside the cube, or no frame is meant.
+pub fn delete(
+    path: &Path,
+    which: &Which<'_>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    change(path, "delete", options, progress, &mut |snapshot, edit, axis| {
+        let mut doomed = match which {
+            Which::At(text) => parse_positions(text, axis, edit.len(axis))?
+                .iter()
+                .flat_map(|span| (0..span.len).map(|k| span.at(k)))
+                .collect(),
+            Which::Frames(accepts) => positions_of_frames(snapshot, axis, *accepts)?,
+        };
+        doomed.sort_unstable();
+        doomed.dedup();
+        // From the last on, so that the positions before hold.
+        for run in doomed.chunk_by(|a, b| a + 1 == *b).rev() {
+            edit.delete(axis, run[0], run.len() as u64);
+        }
+        Ok(doomed.len() as u64)
+    })
+}
+
+fn positions_of_frames(
+    snapshot: &Snapshot,
+    axis: usize,
+    accepts: &dyn Fn(&Record, &Cards) -> bool,
+) -> Result<Vec<u64>> {
+    let by_slot = snapshot.pieces(axis).by_slot();
+    let mut found = Vec::new();
+    snapshot.for_each_record(&mut |record| {
+        let cards = Cards::from_bytes(cards_from_text(&record.cards));
+        if record.axis == axis && accepts(&record, &cards) {
+            let slots = record.slots[axis].iter();
+            let slots = slots.flat_map(|&Piece(slot, len)| slot..slot + len);
+            found.extend(slots.filter_map(|slot| by_slot.position(slot)));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Moves the positions `from` so that the first of them stands at `to`.
+///
+/// # Errors
+/// When a position is outside the cube.
+pub fn shift(
+    path: &Path,
+    from: &str,
+    to: &str,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    change(path, "move", options, progress, &mut |_, edit, axis| {
+        let Span { start, step, len } = parse_span(from, axis, edit.len(axis))?;
+        if step.unsigned_abs() != 1 && len > 1 {
+            return Err(Error::input(format!("--from {from} steps over positions"))
+                .hint("move a run, such as 9:12"));
+        }
+        let first = start.min(start.wrapping_add_signed(step * (len as i64 - 1)));
+        let runs = edit.pieces(axis).runs(first, len);
+        // Where there are so many fewer, the last place is so much earlier.
+        let to = parse_span(to, axis, edit.len(axis) - len + 1)?.start;
+        if to == first {
+            return Ok(0);
+        }
+        edit.delete(axis, first, len);
+        for run in runs {
+            edit.put_back(axis, to + run.position, run.slot, run.len);
+        }
+        Ok(len)
+    })
+}
+
+/// How a frame sorts: by number, by text, or after all that can be compared.
+#[derive(Clone, Debug)]
+enum SortKey {
+    Number(f64),
+    Text(String),
+    Missing,
+}
+
+impl SortKey {
+    fn of(value: Option<Value>) -> SortKey {
+        match value {
+            None | Some(Value::Other(_)) => SortKey::Missing,
+            Some(Value::Logical(flag)) => SortKey::Number(f64::from(u8::from(flag))),
+            Some(Value::Text(text)) => SortKey::Text(text),
+            Some(value) => value.as_real().map_or(SortKey::Missing, SortKey::Number),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            SortKey::Number(_) => 0,
+            SortKey::Text(_) => 1,
+            SortKey::Missing => 2,
+        }
+    }
+
+    fn compare(&self, other: &SortKey) -> Ordering {
+        match (self, other) {
+            (SortKey::Number(a), SortKey::Number(b)) => a.total_cmp(b),
+            (SortKey::Text(a), SortKey::Text(b)) => a.cmp(b),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+}
+
+/// Puts the frames of an axis in the order of a header keyword. Frames that are
+/// equal stay as they are; those without the keyword come last.
+///
+/// # Errors
+/// When no frame has the keyword.
+pub fn sort(
+    path: &Path,
+    by: &str,
+    reverse: bool,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    change(path, "sort", options, progress, &mut |snapshot, edit, axis| {
+        // Runs of slots in today's order, each with the key of its frame.
+        let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
+        snapshot.for_each_record(&mut |record| {
+            if record.axis == axis {
+                let key = SortKey::of(Cards::from_bytes(cards_from_text(&record.cards)).get(by));
+                let runs = record.slots[axis].iter();
+                owners.extend(runs.map(|&Piece(slot, len)| (slot, len, key.clone())));
+            }
+            Ok(())
+        })?;
+        owners.sort_unstable_by_key(|&(slot, _, _)| slot);
+        let missing = owners.iter().filter(|(.., key)| matches!(key, SortKey::Missing)).count();
+        if missing == owners.len() {
+            return Err(Error::input(format!("no frame has the keyword {by}"))
+                .hint("cube info --frames --cards shows what they have"));
+        }
+        if missing > 0 {
+            progress.warn(&format!("{missing} frames have no {by}; they come last"));
+        }
+        let mut units = units(edit.pieces(axis), &owners);
+        let before: Vec<Piece> = units.iter().map(|&(piece, _)| piece).collect();
+        units.sort_by(|(_, a), (_, b)| match (a, b) {
+            // Turned around or not, what cannot be compared comes last.
+            (SortKey::Missing, _) | (_, SortKey::Missing) => a.compare(b),
+            _ if reverse => b.compare(a),
+            _ => a.compare(b),
+        });
+        let moved = before.iter().zip(&units).filter(|(before, (after, _))| before != &after);
+        let moved = moved.map(|(before, _)| before.1).sum();
+        let sorted: Vec<Piece> = units.into_iter().map(|(piece, _)| piece).collect();
+        if moved > 0 {
+            edit.set_pieces(axis, Pieces::new(&sorted));
+        }
+        Ok(moved)
+    })
+}
+
+/// Cuts pieces where another frame begins; slots of no frame have no key.
+fn units(pieces: &Pieces, owners: &[(u64, u64, SortKey)]) -> Vec<(Piece, SortKey)> {
+    let mut units = Vec::new();
+    for &Piece(slot, len) in pieces.as_slice() {
+        let (mut at, end) = (slot, slot + len);
+        while at < end {
+            let next = owners.partition_point(|&(first, _, _)| first <= at);
+            let owner = next.checked_sub(1).map(|owner| &owners[owner]);
+            let owner = owner.filter(|(first, len, _)| at - first < *len);
+            let stop = match owner {
+                Some((first, len, _)) => first + len,
+                None => owners.get(next).map_or(end, |&(first, _, _)| first),
+            };
+            let stop = stop.min(end);
+            let key = owner.map_or(SortKey::Missing, |(.., key)| key.clone());
+            units.push((Piece(at, stop - at), key));
+            at = stop;
+        }
+    }
+    units
+}

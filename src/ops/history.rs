@@ -1,0 +1,103 @@
+//! `cube log` and `cube undo`: what was done to a cube, and how to take it back.
+//!
+//! Every command leaves a catalog that names the one before, and nothing a
+//! catalog refers to is ever overwritten: undoing is making an old one current.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Progress, open};
+use crate::engine::commit::Writer;
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Context, Error, Result};
+use crate::format::catalog::Command;
+use crate::storage::file::{Busy, FileStorage};
+
+/// One command of a cube's history.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// The commit it left.
+    pub generation: u64,
+    /// What it was.
+    #[serde(flatten)]
+    pub command: Command,
+    /// Lengths of the axes after it.
+    pub shape: Vec<u64>,
+    /// Frames in the cube after it.
+    pub total: u64,
+}
+
+impl Entry {
+    fn of(snapshot: &Snapshot) -> Entry {
+        Entry {
+            generation: snapshot.catalog().generation,
+            command: snapshot.catalog().command.clone(),
+            shape: snapshot.shape(),
+            total: snapshot.catalog().frames,
+        }
+    }
+}
+
+/// The commands that made a cube what it is, the newest first.
+///
+/// # Errors
+/// When a catalog is damaged.
+pub fn log(path: &Path, progress: &dyn Progress) -> Result<Vec<Entry>> {
+    let (_, snapshot) = open(path, progress)?;
+    let mut entries = Vec::new();
+    let mut next = Some(snapshot);
+    while let Some(snapshot) = next {
+        // Commits go back in time, so a catalog that does not lies.
+        let entry = Entry::of(&snapshot);
+        next = snapshot.previous().at(path)?;
+        let later = next.as_ref().map(|before| before.catalog().generation);
+        if later.is_some_and(|later| later >= entry.generation) {
+            return Err(Error::damaged(format!(
+                "generation {} names generation {} as the one before",
+                entry.generation,
+                later.unwrap_or(0)
+            ))
+            .at(path));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// What `undo` did.
+#[derive(Clone, Debug)]
+pub struct Undone {
+    /// The command that was taken back.
+    pub command: Command,
+    /// Lengths of the axes now.
+    pub shape: Vec<u64>,
+}
+
+/// Takes the last command back.
+///
+/// # Errors
+/// When there is none, or the cube cannot be written.
+pub fn undo(path: &Path, busy: Busy, progress: &dyn Progress) -> Result<Undone> {
+    let storage = FileStorage::open_locked(path, busy).at(path)?;
+    let mut writer = Writer::open(Arc::new(storage)).at(path)?;
+    if let Some(notice) = writer.notice() {
+        progress.warn(&format!("{}: {notice}", crate::error::show_path(path)));
+    }
+    let mut work = || -> Result<Undone> {
+        let now = writer.snapshot()?;
+        let command = now.catalog().command.clone();
+        let Some(before) = now.previous()? else {
+            let what = format!("there is nothing to undo: the history begins with {}", command.verb);
+            return Err(Error::input(what));
+        };
+        let edit = writer.edit(command.clone())?;
+        edit.revert(&before)?;
+        Ok(Undone {
+            command,
+            shape: before.shape(),
+        })
+    };
+    work().at(path)
+}
