@@ -109,7 +109,10 @@ pub fn parse_gap(text: &str, axis: usize, len: u64) -> Result<u64> {
         return Ok(len);
     }
     parse_position(text, axis, len).map_err(|error| {
-        error.hint(format!("1 puts in before everything, {} after everything", len + 1))
+        error.hint(format!(
+            "1 puts in before everything, {} after everything",
+            len + 1
+        ))
     })
 }
 

@@ -169,7 +169,11 @@ fn inputs(args: &Intake) -> Result<Vec<Input>> {
 }
 
 pub(super) fn run_append(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {
-    let place = if args.before { Place::Start } else { Place::End };
+    let place = if args.before {
+        Place::Start
+    } else {
+        Place::End
+    };
     run(args.intake, "append", place, line, stop)
 }
 

@@ -75,7 +75,11 @@ pub(super) struct DeleteArgs {
 }
 
 pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
-    let named = |source: &str| args.source.iter().any(|name| name.to_string_lossy() == source);
+    let named = |source: &str| {
+        args.source
+            .iter()
+            .any(|name| name.to_string_lossy() == source)
+    };
     let which = match &args.at {
         Some(text) => Which::At(text),
         None => Which::Frames(&|record, _| named(&record.source)),

@@ -176,7 +176,7 @@ fn command(
     let dyn_storage: Arc<dyn Storage> = storage.clone();
     let mut after = before.clone();
     let full = !before.lens.contains(&0);
-    let kind = random.below(10);
+    let kind = random.below(11);
     let run = || -> Result<()> {
         let mut writer = Writer::open(dyn_storage)?;
         let snapshot = writer.snapshot()?;
@@ -248,7 +248,33 @@ fn command(
                 };
                 edit.record(record, bytes.len() as u64)?;
             }
-        } else if kind < 8 {
+        } else if kind == 6 {
+            // Positions moved to another place, as runs of slots.
+            let axis = random.below(rank);
+            let from = random.below(after.lens[axis]);
+            let len = 1 + random.below((after.lens[axis] - from).min(3));
+            let to = random.below(after.lens[axis] - len + 1);
+            let runs = snapshot.pieces(axis).runs(from as u64, len as u64);
+            edit.delete(axis, from as u64, len as u64);
+            for run in runs {
+                edit.put_back(axis, to as u64 + run.position, run.slot, run.len);
+            }
+            let mut order: Vec<usize> = (0..after.lens[axis]).collect();
+            let moved: Vec<usize> = order.drain(from..from + len).collect();
+            order.splice(to..to, moved);
+            let old = after.clone();
+            after = Naive::build(after.lens, |c| {
+                let mut source = *c;
+                source[axis] = order[c[axis]];
+                old.get(&source)
+            });
+        } else if kind == 7 && random.below(2) == 0 {
+            // The command before is taken back.
+            if let Some(before) = snapshot.previous()? {
+                after = read_all(&before);
+                return edit.revert(&before);
+            }
+        } else if kind < 9 {
             let axis = random.below(rank);
             let at = random.below(after.lens[axis]);
             let len = 1 + random.below((after.lens[axis] - at).min(3));

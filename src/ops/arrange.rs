@@ -131,22 +131,28 @@ pub fn delete(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    change(path, "delete", options, progress, &mut |snapshot, edit, axis| {
-        let mut doomed = match which {
-            Which::At(text) => parse_positions(text, axis, edit.len(axis))?
-                .iter()
-                .flat_map(|span| (0..span.len).map(|k| span.at(k)))
-                .collect(),
-            Which::Frames(accepts) => positions_of_frames(snapshot, axis, *accepts)?,
-        };
-        doomed.sort_unstable();
-        doomed.dedup();
-        // From the last on, so that the positions before hold.
-        for run in doomed.chunk_by(|a, b| a + 1 == *b).rev() {
-            edit.delete(axis, run[0], run.len() as u64);
-        }
-        Ok(doomed.len() as u64)
-    })
+    change(
+        path,
+        "delete",
+        options,
+        progress,
+        &mut |snapshot, edit, axis| {
+            let mut doomed = match which {
+                Which::At(text) => parse_positions(text, axis, edit.len(axis))?
+                    .iter()
+                    .flat_map(|span| (0..span.len).map(|k| span.at(k)))
+                    .collect(),
+                Which::Frames(accepts) => positions_of_frames(snapshot, axis, *accepts)?,
+            };
+            doomed.sort_unstable();
+            doomed.dedup();
+            // From the last on, so that the positions before hold.
+            for run in doomed.chunk_by(|a, b| a + 1 == *b).rev() {
+                edit.delete(axis, run[0], run.len() as u64);
+            }
+            Ok(doomed.len() as u64)
+        },
+    )
 }
 
 fn positions_of_frames(
@@ -247,42 +253,55 @@ pub fn sort(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    change(path, "sort", options, progress, &mut |snapshot, edit, axis| {
-        // Runs of slots in today's order, each with the key of its frame.
-        let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
-        snapshot.for_each_record(&mut |record| {
-            if record.axis == axis {
-                let key = SortKey::of(Cards::from_bytes(cards_from_text(&record.cards)).get(by));
-                let runs = record.slots[axis].iter();
-                owners.extend(runs.map(|&Piece(slot, len)| (slot, len, key.clone())));
+    change(
+        path,
+        "sort",
+        options,
+        progress,
+        &mut |snapshot, edit, axis| {
+            // Runs of slots in today's order, each with the key of its frame.
+            let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
+            snapshot.for_each_record(&mut |record| {
+                if record.axis == axis {
+                    let key =
+                        SortKey::of(Cards::from_bytes(cards_from_text(&record.cards)).get(by));
+                    let runs = record.slots[axis].iter();
+                    owners.extend(runs.map(|&Piece(slot, len)| (slot, len, key.clone())));
+                }
+                Ok(())
+            })?;
+            owners.sort_unstable_by_key(|&(slot, _, _)| slot);
+            let missing = owners
+                .iter()
+                .filter(|(.., key)| matches!(key, SortKey::Missing))
+                .count();
+            if missing == owners.len() {
+                return Err(Error::input(format!("no frame has the keyword {by}"))
+                    .hint("cube info --frames --cards shows what they have"));
             }
-            Ok(())
-        })?;
-        owners.sort_unstable_by_key(|&(slot, _, _)| slot);
-        let missing = owners.iter().filter(|(.., key)| matches!(key, SortKey::Missing)).count();
-        if missing == owners.len() {
-            return Err(Error::input(format!("no frame has the keyword {by}"))
-                .hint("cube info --frames --cards shows what they have"));
-        }
-        if missing > 0 {
-            progress.warn(&format!("{missing} frames have no {by}; they come last"));
-        }
-        let mut units = units(edit.pieces(axis), &owners);
-        let before: Vec<Piece> = units.iter().map(|&(piece, _)| piece).collect();
-        units.sort_by(|(_, a), (_, b)| match (a, b) {
-            // Turned around or not, what cannot be compared comes last.
-            (SortKey::Missing, _) | (_, SortKey::Missing) => a.compare(b),
-            _ if reverse => b.compare(a),
-            _ => a.compare(b),
-        });
-        let moved = before.iter().zip(&units).filter(|(before, (after, _))| before != &after);
-        let moved = moved.map(|(before, _)| before.1).sum();
-        let sorted: Vec<Piece> = units.into_iter().map(|(piece, _)| piece).collect();
-        if moved > 0 {
-            edit.set_pieces(axis, Pieces::new(&sorted));
-        }
-        Ok(moved)
-    })
+            if missing > 0 {
+                progress.warn(&format!("{missing} frames have no {by}; they come last"));
+            }
+            let mut units = units(edit.pieces(axis), &owners);
+            let before: Vec<Piece> = units.iter().map(|&(piece, _)| piece).collect();
+            units.sort_by(|(_, a), (_, b)| match (a, b) {
+                // Turned around or not, what cannot be compared comes last.
+                (SortKey::Missing, _) | (_, SortKey::Missing) => a.compare(b),
+                _ if reverse => b.compare(a),
+                _ => a.compare(b),
+            });
+            let moved = before
+                .iter()
+                .zip(&units)
+                .filter(|(before, (after, _))| before != &after);
+            let moved = moved.map(|(before, _)| before.1).sum();
+            let sorted: Vec<Piece> = units.into_iter().map(|(piece, _)| piece).collect();
+            if moved > 0 {
+                edit.set_pieces(axis, Pieces::new(&sorted));
+            }
+            Ok(moved)
+        },
+    )
 }
 
 /// Cuts pieces where another frame begins; slots of no frame have no key.

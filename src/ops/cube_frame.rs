@@ -31,7 +31,11 @@ impl CubeFrame {
         // A FIFO is left to the reader of frames, which refuses it unread.
         let is_file = std::fs::metadata(path).is_ok_and(|about| about.is_file());
         let mut head = Vec::new();
-        let mut read = |path| File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut head);
+        let mut read = |path| {
+            File::open(path)?
+                .take(MAGIC.len() as u64)
+                .read_to_end(&mut head)
+        };
         is_file && read(path).is_ok() && head == MAGIC
     }
 

@@ -89,7 +89,10 @@ pub fn undo(path: &Path, busy: Busy, progress: &dyn Progress) -> Result<Undone> 
         let now = writer.snapshot()?;
         let command = now.catalog().command.clone();
         let Some(before) = now.previous()? else {
-            let what = format!("there is nothing to undo: the history begins with {}", command.verb);
+            let what = format!(
+                "there is nothing to undo: the history begins with {}",
+                command.verb
+            );
             return Err(Error::input(what));
         };
         let edit = writer.edit(command.clone())?;

@@ -193,10 +193,12 @@ impl Plan {
         let mut standing: Vec<&Present> = self.present.iter().collect();
         standing.retain(|present| present.axis == self.axis);
         standing.sort_unstable_by_key(|present| present.position);
-        standing.iter().fold(start, |end, present| match present.position == end {
-            true => end + present.len,
-            false => end,
-        })
+        standing
+            .iter()
+            .fold(start, |end, present| match present.position == end {
+                true => end + present.len,
+                false => end,
+            })
     }
 
     /// How many positions the frames take on the axis, and how long the other

@@ -1,0 +1,249 @@
+//! Insert, delete, move, sort, log and undo, against a plain list of frames.
+
+use crate::support::{Image, Scratch};
+
+/// Frame `value`: 2 x 2 samples of that value, and keywords to sort by.
+fn frame(dir: &Scratch, value: i16) -> String {
+    let name = format!("{value}.fits");
+    if !dir.exists(&name) {
+        let date = format!("DATE-OBS= '2026-01-{:02}'", 28 - value % 28);
+        let image = Image::of(&[2, 2], &[value; 4])
+            .with_card(&format!("NUMBER  = {value}"))
+            .with_card(&date);
+        dir.frame(&name, &image);
+    }
+    name
+}
+
+/// The values of the frames of a cube, in order; every frame must be whole.
+fn values(dir: &Scratch, cube: &str) -> Vec<i16> {
+    let samples = dir.samples::<i16>(cube);
+    let frames = samples.chunks_exact(4);
+    let one = |frame: &[i16]| {
+        assert!(frame.iter().all(|value| *value == frame[0]), "{samples:?}");
+        frame[0]
+    };
+    frames.map(one).collect()
+}
+
+fn cube_of(dir: &Scratch, values: &[i16]) {
+    let names: Vec<String> = values.iter().map(|&value| frame(dir, value)).collect();
+    dir.ok(&format!("append a.cube --tile 2,2,2 {}", names.join(" ")));
+}
+
+#[test]
+fn frames_are_put_in_before_the_position_that_is_named() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2, 3]);
+    let nine = frame(&dir, 9);
+    for (at, expected) in [
+        ("1", [9, 1, 2, 3]),
+        ("3", [1, 2, 9, 3]),
+        ("4", [1, 2, 3, 9]),
+        ("-1", [1, 2, 9, 3]),
+        ("-3", [9, 1, 2, 3]),
+    ] {
+        dir.ok(&format!("insert a.cube --at {at} {nine}"));
+        assert_eq!(values(&dir, "a.cube"), expected, "--at {at}");
+        dir.ok("undo a.cube");
+        assert_eq!(values(&dir, "a.cube"), [1, 2, 3]);
+    }
+    for at in ["0", "5", "-4", "x", ""] {
+        dir.cube(&format!("insert a.cube {nine} --at={at}"))
+            .fails(&["position"]);
+    }
+    dir.cube(&format!("insert a.cube --at 6 {nine}")).fails(&[
+        "position 6 is outside the cube: z runs from 1 to 3",
+        "1 puts in before everything, 4 after",
+    ]);
+}
+
+#[test]
+fn columns_and_rows_are_put_in_the_middle_of_an_image() {
+    let dir = Scratch::new();
+    dir.frame("a.fits", &Image::of(&[3, 2], &[1i16, 2, 3, 4, 5, 6]));
+    dir.frame("x.fits", &Image::of(&[1, 2], &[7i16, 8]));
+    dir.frame("y.fits", &Image::of(&[3, 1], &[10i16, 11, 12]));
+    dir.ok("append a.cube --tile 2,2,2 a.fits");
+    dir.ok("insert a.cube --axis y --at 2 y.fits");
+    assert_eq!(dir.samples::<i16>("a.cube"), [1, 2, 3, 10, 11, 12, 4, 5, 6]);
+    dir.ok("delete a.cube --axis y --at 2");
+    dir.ok("insert a.cube --axis x --at 2 x.fits");
+    assert_eq!(dir.samples::<i16>("a.cube"), [1, 7, 2, 3, 4, 8, 5, 6]);
+}
+
+#[test]
+fn blocks_and_cubes_are_put_into_a_cube() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2]);
+    let three = frame(&dir, 3);
+    dir.ok(&format!("append b.cube {three} {three}"));
+    dir.ok("insert a.cube --at 2 b.cube");
+    assert_eq!(values(&dir, "a.cube"), [1, 3, 3, 2]);
+    dir.ok("insert a.cube --at 2 a.cube");
+    assert_eq!(values(&dir, "a.cube"), [1, 1, 3, 3, 2, 3, 3, 2]);
+    let rows = dir.ok("info a.cube --frames --json").out;
+    let rows: serde_json::Value = serde_json::from_slice(&rows).unwrap();
+    assert_eq!(rows[1]["source"], "a.cube");
+    assert_eq!(rows[1]["len"], 4);
+}
+
+#[test]
+fn positions_are_deleted_moved_and_brought_back() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2, 3, 4, 5, 6]);
+    dir.ok("delete a.cube --at 2,4:5");
+    assert_eq!(values(&dir, "a.cube"), [1, 3, 6]);
+    assert_eq!(dir.info("a.cube")["frames"], 3);
+    dir.ok("undo a.cube");
+    dir.ok("move a.cube --from 5:6 --to 1");
+    assert_eq!(values(&dir, "a.cube"), [5, 6, 1, 2, 3, 4]);
+    dir.ok("move a.cube --from 1 --to -1");
+    assert_eq!(values(&dir, "a.cube"), [6, 1, 2, 3, 4, 5]);
+    dir.ok("delete a.cube --source 3.fits");
+    assert_eq!(values(&dir, "a.cube"), [6, 1, 2, 4, 5]);
+    dir.ok("delete a.cube --at 1:-1");
+    assert_eq!(dir.info("a.cube")["shape"], serde_json::json!([2, 2, 0]));
+    for expected in [
+        vec![6, 1, 2, 4, 5],
+        vec![6, 1, 2, 3, 4, 5],
+        vec![5, 6, 1, 2, 3, 4],
+        vec![1, 2, 3, 4, 5, 6],
+    ] {
+        dir.ok("undo a.cube");
+        assert_eq!(values(&dir, "a.cube"), expected);
+    }
+    dir.ok("undo a.cube");
+    dir.cube("undo a.cube")
+        .fails(&["a.cube: there is nothing to undo: the history begins with create"]);
+}
+
+#[test]
+fn frames_are_sorted_by_a_keyword() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[10, 2, 7, 30]);
+    dir.frame("none.fits", &Image::of(&[2, 2], &[99i16; 4]));
+    dir.ok("insert a.cube --at 1 none.fits");
+    let run = dir.ok("sort a.cube --by NUMBER");
+    assert!(run.err.contains("1 frames have no NUMBER"), "{}", run.err);
+    assert_eq!(values(&dir, "a.cube"), [2, 7, 10, 30, 99]);
+    dir.ok("sort a.cube --by NUMBER --reverse");
+    assert_eq!(values(&dir, "a.cube"), [30, 10, 7, 2, 99]);
+    dir.ok("sort a.cube --by date-obs");
+    assert_eq!(values(&dir, "a.cube"), [10, 7, 30, 2, 99]);
+    dir.cube("sort a.cube --by NOKEY")
+        .fails(&["no frame has the keyword NOKEY"]);
+}
+
+#[test]
+fn the_log_lists_what_was_done() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2]);
+    dir.ok("delete a.cube --at 1");
+    let log = dir.ok("log a.cube --json").out;
+    let log: serde_json::Value = serde_json::from_slice(&log).unwrap();
+    let verbs: Vec<&str> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["verb"].as_str().unwrap())
+        .collect();
+    assert_eq!(verbs, ["create", "append", "delete"]);
+    assert_eq!(log[1]["frames"], 2);
+    assert_eq!(log[2]["shape"], serde_json::json!([2, 2, 1]));
+    let text = String::from_utf8(dir.ok("log a.cube").out).unwrap();
+    assert!(
+        text.lines()
+            .nth(2)
+            .unwrap()
+            .contains("cube delete a.cube --at 1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn edits_cost_what_they_change() {
+    let dir = Scratch::new();
+    let noise = Image::new(&[256, 256], |k| (k * 7919) as i16);
+    dir.frame("big.fits", &noise);
+    let list = "big.fits\n".repeat(64);
+    dir.write("list", list);
+    dir.ok("append a.cube @list");
+    let before = dir.info("a.cube")["file_bytes"].as_u64().unwrap();
+    for line in [
+        "delete a.cube --at 5,9:12",
+        "move a.cube --from 9 --to 1",
+        "undo a.cube",
+    ] {
+        dir.ok(line);
+    }
+    let after = dir.info("a.cube")["file_bytes"].as_u64().unwrap();
+    assert!(after - before <= 3 * 8192, "{} bytes", after - before);
+}
+
+/// Thirty commands at a time against a plain list.
+#[test]
+fn random_edits_agree_with_a_plain_list() {
+    for seed in 0..6u64 {
+        let dir = Scratch::new();
+        let mut state = seed * 7919 + 1;
+        let mut below = |n: usize| {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 33) as usize % n
+        };
+        let mut history: Vec<Vec<i16>> = vec![vec![1, 2, 3]];
+        cube_of(&dir, &history[0]);
+        for step in 0..30 {
+            let mut list = history.last().unwrap().clone();
+            let len = list.len();
+            match below(6) {
+                0..=2 => {
+                    let count = 1 + below(3);
+                    let new: Vec<i16> = (0..count).map(|_| below(100) as i16).collect();
+                    let at = below(len + 1);
+                    let names: Vec<String> = new.iter().map(|&value| frame(&dir, value)).collect();
+                    dir.ok(&format!(
+                        "insert a.cube --axis z --at {} {}",
+                        at + 1,
+                        names.join(" ")
+                    ));
+                    list.splice(at..at, new);
+                }
+                3 if len > 3 => {
+                    let at = below(len);
+                    let end = (at + 1 + below(2)).min(len);
+                    dir.ok(&format!("delete a.cube --axis z --at {}:{end}", at + 1));
+                    list.drain(at..end);
+                }
+                4 if len > 1 => {
+                    let (from, to) = (below(len), below(len));
+                    let before = dir.read("a.cube");
+                    dir.ok(&format!("move a.cube --from {} --to {}", from + 1, to + 1));
+                    if from == to {
+                        assert_eq!(dir.info("a.cube")["shape"][2], len);
+                        let after = dir.read("a.cube");
+                        assert_eq!(before.len(), after.len(), "nothing was committed");
+                        continue;
+                    }
+                    let value = list.remove(from);
+                    list.insert(to, value);
+                }
+                5 if history.len() > 1 => {
+                    dir.ok("undo a.cube");
+                    history.pop();
+                    assert_eq!(
+                        values(&dir, "a.cube"),
+                        *history.last().unwrap(),
+                        "{seed} {step}"
+                    );
+                    continue;
+                }
+                _ => continue,
+            }
+            assert_eq!(values(&dir, "a.cube"), list, "seed {seed} step {step}");
+            history.push(list);
+        }
+    }
+}
