@@ -16,6 +16,7 @@
 //! | `tiles` | the table behind a tile-compressed image, looked over |
 //! | `cfitsio` | that image, decompressed |
 //! | `list` | what the user named, as a list of inputs |
+//! | `measure` | mean, median and so on of the samples |
 //! | `wcs` | the coordinates of a header, fitted to a cut |
 
 pub mod cards;
@@ -27,6 +28,7 @@ mod gzip;
 pub mod hdu;
 pub mod list;
 pub mod magic;
+pub mod measure;
 pub mod source;
 pub mod tiles;
 pub mod wcs;
