@@ -16,6 +16,7 @@
 //! | `tiles` | the table behind a tile-compressed image, looked over |
 //! | `cfitsio` | that image, decompressed |
 //! | `list` | what the user named, as a list of inputs |
+//! | `filter` | conditions on cards and samples, as `--where` takes them |
 //! | `measure` | mean, median and so on of the samples |
 //! | `wcs` | the coordinates of a header, fitted to a cut |
 
@@ -23,6 +24,7 @@ pub mod cards;
 mod cfitsio;
 #[cfg(test)]
 mod corpus;
+pub mod filter;
 pub mod fits;
 mod gzip;
 pub mod hdu;
