@@ -1,5 +1,10 @@
 //! Measured values against those of a program too simple to be wrong.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "samples are cut out of random words"
+)]
+
 use super::*;
 use crate::frames::Facts;
 use crate::frames::cards::Cards;
@@ -183,7 +188,7 @@ fn long_frames_are_read_in_short_runs_and_few_passes() {
 fn the_two_in_the_middle_may_lie_far_apart() {
     let n = 2 * RUN as usize;
     for (low, high) in [(1.0, 1e9), (-1e300, 1e300), (-2.0, -1.0), (0.0, 0.5)] {
-        let half = |k: usize| if k % 2 == 0 { low } else { high };
+        let half = |k: usize| if k.is_multiple_of(2) { low } else { high };
         let values: Vec<f64> = (0..n).map(half).collect();
         assert_eq!(all(&mut doubles(&values)).median, Some((low + high) / 2.0));
         assert_eq!(all(&mut doubles(&values[1..])).median, Some(high));

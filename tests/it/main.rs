@@ -16,6 +16,7 @@
 
 mod append;
 mod bad_input;
+mod filter;
 mod info;
 mod interrupt;
 mod limits;
