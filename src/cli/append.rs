@@ -10,6 +10,7 @@ use super::{Common, DONE, Memory, PARTLY, fail, parsed, print_error, say};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
 use crate::frames::HduChoice;
+use crate::frames::filter::Filter;
 use crate::frames::list::{self, Input};
 use crate::ops::append::{Options, Place, append};
 use crate::ops::plan::Taking;
@@ -29,6 +30,7 @@ use crate::storage::file::Busy;
     cube append night.cube frames/*.fits\n  \
     find . -name '*.fits' -print0 | cube append night.cube -0 --files-from -\n  \
     cube append night.cube --hdu SCI --resume @list.txt\n  \
+    cube append r.cube --where \"FILTER == 'R' and EXPTIME >= 30 and nan == 0\" *.fits\n  \
     cube append wide.cube --axis x strip.fits")]
 pub(super) struct AppendArgs {
     #[command(flatten)]
@@ -81,6 +83,19 @@ struct Intake {
     /// Which HDU of each file: its number, NAME or NAME,VERSION [default: the first image]
     #[arg(long, value_name = "HDU", value_parser = |text: &str| parsed(HduChoice::parse(text)))]
     hdu: Option<HduChoice>,
+
+    /// Only frames that meet this condition, such as "EXPTIME >= 30"; repeated: meet all
+    ///
+    /// Compares header keywords (EXPTIME, DATE-OBS, ESO.DET.ID) and what is measured
+    /// from the samples (lower-case mean median std min max, and nan, the count of
+    /// NaN or BLANK ones) with numbers, quoted strings, T or F, by == != < <= > >=,
+    /// or by ~ with a shell pattern: OBJECT ~ 'M3*'. A keyword alone asks whether it
+    /// is there and not F. Joined by and, or, not and parentheses. A comparison with
+    /// a keyword that the frame lacks is false. Only the header of the HDU that is
+    /// taken counts.
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
+    #[arg(value_parser = |text: &str| parsed(Filter::parse(text)))]
+    filters: Vec<Filter>,
 
     /// Where a frame's first pixel goes on the other axes, x first, such as 101,51
     #[arg(long, value_name = "X,Y", value_parser = parse_origin)]
@@ -187,6 +202,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     let options = Options {
         taking: Taking {
             hdu: args.hdu.unwrap_or_default(),
+            filters: args.filters,
             axis: args.axis,
             dtype: args.dtype,
             cast: args.cast,
@@ -212,7 +228,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         say(&format!(
             "{name}: kept {} of {}; the cube is {}",
             count(report.frames, "frame"),
-            inputs.len(),
+            inputs.len() as u64 - report.left_out,
             show_shape(&report.shape)
         ));
         if error.kind() == Kind::Interrupted {
@@ -221,12 +237,12 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         return Ok(status);
     }
     if !args.common.quiet {
-        say(&format!(
-            "{name}: {} ({}); the cube is {}",
-            report.show(),
-            show_bytes(report.bytes),
-            show_shape(&report.shape)
-        ));
+        let cube = match report.shape.as_slice() {
+            [] => "no cube was made".to_string(),
+            shape => format!("the cube is {}", show_shape(shape)),
+        };
+        let bytes = show_bytes(report.bytes);
+        say(&format!("{name}: {} ({bytes}); {cube}", report.show()));
     }
     Ok(if report.bad.is_empty() { DONE } else { PARTLY })
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use super::progress::Bar;
 use super::{Common, DONE, parsed, say};
 use crate::error::{Result, show_path};
+use crate::frames::filter::Filter;
 use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
 use crate::ops::count;
 use crate::region::{AXIS_NAMES, parse_axis, show_shape};
@@ -56,33 +57,38 @@ impl Arranging {
 #[command(after_help = "Examples:\n  \
     cube delete night.cube --at 5,9:12\n  \
     cube delete night.cube --axis x --at 1:16\n  \
-    cube delete night.cube --source frames/cloudy.fits")]
+    cube delete night.cube --source frames/cloudy.fits\n  \
+    cube delete night.cube --where \"EXPTIME < 10 or OBJECT == 'flat'\"")]
 pub(super) struct DeleteArgs {
     /// The cube
     cube: PathBuf,
 
     /// Positions, such as 5,9:12,-1
     #[arg(long, value_name = "POSITIONS", allow_hyphen_values = true)]
-    #[arg(required_unless_present = "source", conflicts_with = "source")]
+    #[arg(required_unless_present_any = ["source", "filters"])]
+    #[arg(conflicts_with_all = ["source", "filters"])]
     at: Option<String>,
 
     /// The frames that came from this file; may be repeated
     #[arg(long, value_name = "NAME")]
     source: Vec<PathBuf>,
 
+    /// The frames whose header meets this condition; repeated, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(value_parser = |text: &str| parsed(Filter::parse(text)))]
+    filters: Vec<Filter>,
+
     #[command(flatten)]
     arranging: Arranging,
 }
 
 pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
-    let named = |source: &str| {
-        args.source
-            .iter()
-            .any(|name| name.to_string_lossy() == source)
-    };
     let which = match &args.at {
         Some(text) => Which::At(text),
-        None => Which::Frames(&|record, _| named(&record.source)),
+        None => Which::Frames {
+            sources: &args.source,
+            filters: &args.filters,
+        },
     };
     let bar = Bar::new(args.arranging.common.quiet);
     let report = delete(&args.cube, &which, &args.arranging.options(line), &bar)?;

@@ -187,7 +187,8 @@ fn parse_value(field: &[u8]) -> (Value, bool) {
     (value, false)
 }
 
-fn parse_number(text: &str) -> Option<Value> {
+/// Reads a number as a card holds it.
+pub(super) fn parse_number(text: &str) -> Option<Value> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;

@@ -16,17 +16,21 @@
 //! | `tiles` | the table behind a tile-compressed image, looked over |
 //! | `cfitsio` | that image, decompressed |
 //! | `list` | what the user named, as a list of inputs |
+//! | `filter` | conditions on cards and samples, as `--where` takes them |
+//! | `measure` | mean, median and so on of the samples |
 //! | `wcs` | the coordinates of a header, fitted to a cut |
 
 pub mod cards;
 mod cfitsio;
 #[cfg(test)]
 mod corpus;
+pub mod filter;
 pub mod fits;
 mod gzip;
 pub mod hdu;
 pub mod list;
 pub mod magic;
+pub mod measure;
 pub mod source;
 pub mod tiles;
 pub mod wcs;

@@ -71,6 +71,8 @@ pub struct Report {
     pub bytes: u64,
     /// Frames that were there already.
     pub present: u64,
+    /// Frames that did not meet the conditions.
+    pub left_out: u64,
     /// Inputs left out, with reasons.
     pub bad: Vec<Error>,
     /// Lengths of the cube's axes now.
@@ -125,9 +127,9 @@ pub fn append(
     if !plan.bad.is_empty() && (none_left || !options.skip_bad) {
         return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));
     }
-    check_origin(&options.taking, plan.axis)?;
     let mut report = Report {
         present: plan.present.len() as u64,
+        left_out: plan.left_out,
         bad: std::mem::take(&mut plan.bad),
         axis: plan.axis,
         ..Report::default()
@@ -136,6 +138,7 @@ pub fn append(
         report.shape = before.map(|before| before.shape()).unwrap_or_default();
         return Ok(report);
     }
+    check_origin(&options.taking, plan.axis)?;
     if let Some(before) = &before
         && before.catalog().blank != plan.blank
         && let Some(blank) = plan.blank
@@ -514,6 +517,9 @@ impl Report {
         let mut text = format!("{} added", count(self.frames, "frame"));
         if self.present > 0 {
             text += &format!(", {} there already", self.present);
+        }
+        if self.left_out > 0 {
+            text += &format!(", {} did not pass --where", self.left_out);
         }
         if !self.bad.is_empty() {
             text += &format!(", {} left out", self.bad.len());

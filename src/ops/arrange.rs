@@ -2,7 +2,7 @@
 //! another order. Samples stay where they are; a piece table changes.
 
 use std::cmp::Ordering;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Progress;
@@ -15,6 +15,8 @@ use crate::error::{Context, Error, Result, show_path};
 use crate::format::catalog::{Command, Piece};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
+use crate::frames::filter::Filter;
+use crate::frames::measure::Measured;
 use crate::region::{AXIS_NAMES, Span, parse_positions, parse_span};
 use crate::storage::file::{Busy, FileStorage};
 
@@ -33,8 +35,14 @@ pub struct Options {
 pub enum Which<'a> {
     /// These, as typed: `5,9:12,-1`.
     At(&'a str),
-    /// Those of the frames that this accepts, by record and header.
-    Frames(&'a dyn Fn(&Record, &Cards) -> bool),
+    /// Those of the frames that came from one of these files, if any are named,
+    /// and whose headers meet all conditions.
+    Frames {
+        /// Names of files, as they were given when the frames came in.
+        sources: &'a [PathBuf],
+        /// Conditions on keywords.
+        filters: &'a [Filter],
+    },
 }
 
 /// What was done.
@@ -142,7 +150,9 @@ pub fn delete(
                     .iter()
                     .flat_map(|span| (0..span.len).map(|k| span.at(k)))
                     .collect(),
-                Which::Frames(accepts) => positions_of_frames(snapshot, axis, *accepts)?,
+                Which::Frames { sources, filters } => {
+                    positions_of_frames(snapshot, axis, sources, filters)?
+                }
             };
             doomed.sort_unstable();
             doomed.dedup();
@@ -158,8 +168,22 @@ pub fn delete(
 fn positions_of_frames(
     snapshot: &Snapshot,
     axis: usize,
-    accepts: &dyn Fn(&Record, &Cards) -> bool,
+    sources: &[PathBuf],
+    filters: &[Filter],
 ) -> Result<Vec<u64>> {
+    if filters.iter().any(|filter| !filter.needs().is_empty()) {
+        return Err(
+            Error::unsupported("measured values cannot choose what to delete")
+                .hint("--where takes header keywords here; write them in capitals"),
+        );
+    }
+    let accepts = |record: &Record, cards: &Cards| {
+        let came_from = |name: &PathBuf| name.to_string_lossy() == record.source.as_str();
+        (sources.is_empty() || sources.iter().any(came_from))
+            && filters
+                .iter()
+                .all(|filter| filter.accepts(cards, &Measured::default()))
+    };
     let by_slot = snapshot.pieces(axis).by_slot();
     let mut found = Vec::new();
     snapshot.for_each_record(&mut |record| {

@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Catalog, MIN_RANK, check_tile};
 use crate::format::ledger::Record;
 use crate::frames::cards::Cards;
+use crate::frames::filter::{Filter, Gate};
 use crate::frames::list::Input;
 use crate::frames::{self, Facts, Frame, HduChoice};
 use crate::kernels::cast::{Rules, convert};
@@ -34,6 +35,8 @@ const LEAST_DEPTH: u64 = 8;
 pub struct Taking {
     /// Which HDU of each file.
     pub hdu: HduChoice,
+    /// Conditions that frames are to meet; others are left out.
+    pub filters: Vec<Filter>,
     /// The axis to grow; chosen from the frames when it is not given.
     pub axis: Option<usize>,
     /// Type of a new cube.
@@ -67,6 +70,8 @@ pub struct Plan {
     pub frames: Vec<Planned>,
     /// Inputs that cannot be used, each with its reason.
     pub bad: Vec<Error>,
+    /// How many frames did not meet the conditions.
+    pub left_out: u64,
     /// Where the frames stand that the cube has already.
     pub present: Vec<Present>,
     /// "No data" of the cube from now on.
@@ -125,12 +130,14 @@ pub fn plan(
         Some(cube) => Some(Seen::new(cube)?),
         None => None,
     };
+    let mut gate = Gate::new(&taking.filters);
     let mut axis = taking.axis;
     let mut target = cube.map(|cube| Target::of(cube.catalog()));
     let mut plan = Plan {
         axis: 0,
         frames: Vec::new(),
         bad: Vec::new(),
+        left_out: 0,
         present: Vec::new(),
         blank: None,
         new: None,
@@ -140,7 +147,13 @@ pub fn plan(
             return Err(Error::interrupted("stopped before anything was written"));
         }
         let opened = open_source(&input.path, &taking.hdu);
-        let planned = opened.and_then(|frame| {
+        let passed = opened.and_then(|frame| gate.pass(frame)).at(&input.path);
+        let Some(passed) = passed.transpose() else {
+            plan.left_out += 1;
+            progress.frames(1);
+            continue;
+        };
+        let planned = passed.and_then(|frame| {
             let facts = frame.facts().clone();
             let target = match &mut target {
                 Some(target) => target,
@@ -176,6 +189,9 @@ pub fn plan(
         progress.frames(1);
     }
     progress.end();
+    for complaint in gate.complaints() {
+        progress.warn(&format!("--where: {complaint}"));
+    }
     plan.axis = axis.unwrap_or(2);
     plan.blank = target.as_ref().and_then(|target| target.blank);
     if cube.is_none()

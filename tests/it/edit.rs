@@ -247,3 +247,20 @@ fn random_edits_agree_with_a_plain_list() {
         }
     }
 }
+
+#[test]
+fn frames_are_deleted_by_their_keywords() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 12, 3, 14]);
+    dir.cube_args(["delete", "a.cube", "--where", "NUMBER > 10"])
+        .ends(0);
+    assert_eq!(values(&dir, "a.cube"), [1, 3]);
+    let run = dir
+        .cube_args(["delete", "a.cube", "--where", "NUMBER > 10"])
+        .ends(0);
+    assert!(run.err.contains("0 positions of z"), "{}", run.err);
+    dir.cube_args(["delete", "a.cube", "--where", "mean > 1"])
+        .fails(&["measured values"]);
+    assert_eq!(dir.cube("delete a.cube").status, 2);
+    assert_eq!(values(&dir, "a.cube"), [1, 3]);
+}

@@ -17,6 +17,7 @@
 mod append;
 mod bad_input;
 mod edit;
+mod filter;
 mod golden;
 mod info;
 mod interrupt;
