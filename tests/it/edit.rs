@@ -8,8 +8,8 @@ fn frame(dir: &Scratch, value: i16) -> String {
     if !dir.exists(&name) {
         let date = format!("DATE-OBS= '2026-01-{:02}'", 28 - value % 28);
         let image = Image::of(&[2, 2], &[value; 4])
-            .with_card(&format!("NUMBER  = {value}"))
-            .with_card(&date);
+            .with_card(format!("NUMBER  = {value}"))
+            .with_card(date);
         dir.frame(&name, &image);
     }
     name
