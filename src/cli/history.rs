@@ -1,6 +1,6 @@
 //! `cube log` and `cube undo`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -51,13 +51,22 @@ pub(super) fn run_log(args: &LogArgs) -> Result<u8> {
             entry.command.verb,
             added,
             show_shape(&entry.shape),
-            show_path(std::path::Path::new(&entry.command.line))
+            shortened(&show_path(Path::new(&entry.command.line)))
         );
         text += line.trim_end();
         text.push('\n');
     }
     print(&text)?;
     Ok(DONE)
+}
+
+/// A command line as far as a table has room for it; --json has all of it.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 60;
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} ...", &line[..end]),
+        None => line.to_string(),
+    }
 }
 
 /// Take the last command back
