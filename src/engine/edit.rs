@@ -13,6 +13,7 @@ use super::index::{self, IndexReader};
 use super::pieces::{Pieces, Run};
 use super::records::Pending;
 use super::tiles::Geometry;
+use super::write::Job;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
 use crate::format::ledger::{self, Record};
@@ -39,6 +40,8 @@ pub struct Edit<'w> {
     pub(super) fresh: HashMap<Coordinates, u64>,
     pending: Pending,
     patches: Vec<TilePatches>,
+    /// Buffers of one batch of frames, for the next.
+    pub(super) spare: Vec<Job>,
 }
 
 /// Where the samples of a frame go.
@@ -80,6 +83,7 @@ impl Writer {
             fresh: HashMap::new(),
             pending: Pending::default(),
             patches: Vec::new(),
+            spare: Vec::new(),
         })
     }
 }

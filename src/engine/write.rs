@@ -89,7 +89,7 @@ impl RunningCheck {
 
 /// A buffer of tiles, and what of it goes where in the file.
 #[derive(Default)]
-struct Job {
+pub(super) struct Job {
     buffer: Vec<u8>,
     /// Ranges that get disk under them, in one piece.
     reserve: Vec<(u64, u64)>,
@@ -147,6 +147,8 @@ impl Edit<'_> {
             let stored = keeper
                 .join()
                 .unwrap_or_else(|_| Err(Error::unsupported("the writing thread panicked")));
+            // New memory is slow: the system clears each page when it is touched.
+            self.spare.extend(empty.try_iter());
             // What stopped the keeper also stopped the filling: its error is the cause.
             stored.and(filled)
         });
@@ -195,7 +197,7 @@ impl Edit<'_> {
                     continue;
                 }
                 let mut job = match made {
-                    0 | 1 => Job::default(),
+                    0 | 1 => self.spare.pop().unwrap_or_default(),
                     // The channel closes early only when storing failed.
                     _ => match empty.recv() {
                         Ok(job) => job,
