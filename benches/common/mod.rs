@@ -1,9 +1,10 @@
 //! What the benches share: rivals timed turn by turn, and frames to time them on.
 //!
 //! Single times mean little on a machine that does other things too. Rivals run
-//! in turn within every round, so that a slow minute is slow for all of them; the
-//! first round warms and is not counted; what is to be quoted are the ratios of
-//! medians and of minima to the first rival.
+//! in turn within every round, so that a slow minute is slow for all of them, and
+//! in another order each time, because what one leaves behind (dirty pages, freed
+//! memory) is paid by the next. The first round warms and is not counted. What is
+//! to be quoted are the ratios of medians and of minima to the first rival.
 //!
 //! `CUBE_BENCH_ROUNDS` sets the rounds, `CUBE_BENCH_DIR` the folder in which files
 //! are made (and removed); it should be on the disk that is to be measured.
@@ -44,9 +45,15 @@ impl<'a> Rival<'a> {
 /// Runs the rivals round by round and prints a table.
 pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) {
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); rivals.len()];
+    let mut order: Vec<usize> = (0..rivals.len()).collect();
+    let mut random = noise(1, 4 * (rounds + 1) * rivals.len()).into_iter();
     for round in 0..=rounds {
-        for turn in 0..rivals.len() {
-            let which = (round + turn) % rivals.len();
+        // Fisher and Yates; which noise decides does not matter.
+        for last in (1..order.len()).rev() {
+            let byte = random.nth(1).map_or(0, usize::from);
+            order.swap(last, byte % (last + 1));
+        }
+        for &which in &order {
             let seconds = (rivals[which].run)().as_secs_f64();
             if round > 0 {
                 times[which].push(seconds);
