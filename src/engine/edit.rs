@@ -15,6 +15,7 @@ use super::records::{Pending, Positions};
 use super::snapshot::Snapshot;
 use super::tables::Changes;
 use super::tiles::Geometry;
+use super::write::Job;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
 use crate::format::ledger::{self, Record};
@@ -43,6 +44,8 @@ pub struct Edit<'w> {
     pub(super) fresh: HashMap<Coordinates, u64>,
     pending: Pending,
     patches: Vec<TilePatches>,
+    /// Buffers of one batch of frames, for the next.
+    pub(super) spare: Vec<Job>,
 }
 
 /// Where the samples of a frame go.
@@ -85,6 +88,7 @@ impl Writer {
             fresh: HashMap::new(),
             pending: Pending::default(),
             patches: Vec::new(),
+            spare: Vec::new(),
         })
     }
 }
