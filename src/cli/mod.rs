@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr; a closed pipe is not an error.
 
 mod append;
+mod check;
 mod info;
 mod progress;
 mod slice;
@@ -49,6 +50,7 @@ enum Verb {
     Append(append::AppendArgs),
     Slice(slice::SliceArgs),
     Info(info::InfoArgs),
+    Check(check::CheckArgs),
 }
 
 /// Options that every verb has.
@@ -131,6 +133,7 @@ where
         Verb::Append(args) => append::run(args, line, &stop),
         Verb::Slice(args) => slice::run(args, &stop),
         Verb::Info(args) => info::run(&args),
+        Verb::Check(args) => check::run(&args, &stop),
     };
     ExitCode::from(done.unwrap_or_else(|error| fail(&error)))
 }

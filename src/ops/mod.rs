@@ -4,6 +4,7 @@
 //!
 //! * [`append`]: frames onto an axis; its planning is in [`plan`], and what it
 //!   leaves out when it is run again in [`resume`].
+//! * [`check`]: is a cube damaged?
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
 
@@ -13,6 +14,7 @@
 )]
 
 pub mod append;
+pub mod check;
 pub mod info;
 pub mod plan;
 pub mod resume;

@@ -16,6 +16,7 @@
 
 mod append;
 mod bad_input;
+mod check;
 mod golden;
 mod info;
 mod interrupt;
