@@ -4,6 +4,7 @@
 
 mod append;
 mod arrange;
+mod check;
 mod history;
 mod info;
 mod progress;
@@ -57,6 +58,7 @@ enum Verb {
     Sort(arrange::SortArgs),
     Log(history::LogArgs),
     Undo(history::UndoArgs),
+    Check(check::CheckArgs),
 }
 
 /// Options that every verb has.
@@ -145,6 +147,7 @@ where
         Verb::Sort(args) => arrange::run_sort(&args, line),
         Verb::Log(args) => history::run_log(&args),
         Verb::Undo(args) => history::run_undo(&args),
+        Verb::Check(args) => check::run(&args, &stop),
     };
     ExitCode::from(done.unwrap_or_else(|error| fail(&error)))
 }

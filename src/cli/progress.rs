@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::say;
+use crate::error::Result;
 use crate::ops::Progress;
 
 /// Draws a bar on stderr when that is a terminal.
@@ -29,6 +30,16 @@ impl Bar {
             by_bytes: Cell::new(false),
             draws: !quiet && stderr().is_terminal(),
             warns: !quiet,
+        }
+    }
+}
+
+impl Bar {
+    /// Text for stdout, which may be the same terminal.
+    pub(super) fn print(&self, text: &str) -> Result<()> {
+        match self.bar.borrow().as_ref() {
+            Some(bar) => bar.suspend(|| super::print(text)),
+            None => super::print(text),
         }
     }
 }

@@ -11,6 +11,8 @@
 //! * [`write`]: samples into tiles, a row of tiles at a time.
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
+//! * [`verify`]: does the structure hold?
+//! * [`reread`]: do the samples? Frames held against their checks.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -22,13 +24,17 @@ pub mod edit;
 pub mod index;
 pub mod pieces;
 pub mod records;
+pub mod reread;
 pub mod snapshot;
 mod tables;
 pub mod tiles;
+pub mod verify;
 pub mod write;
 
 #[cfg(test)]
 mod model_test;
+#[cfg(test)]
+mod verify_test;
 
 use crate::region::MAX_RANK;
 

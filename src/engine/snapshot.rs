@@ -164,6 +164,28 @@ impl Snapshot {
         })
     }
 
+    /// The same commit read through another storage of the same bytes, and
+    /// without the patches: as samples came in.
+    pub(super) fn unpatched(&self, storage: Arc<dyn Storage>) -> Snapshot {
+        let mut catalog = self.catalog.clone();
+        catalog.patches.clear();
+        Snapshot {
+            storage,
+            catalog,
+            extent: self.extent,
+            pieces: self.pieces.clone(),
+            geometry: self.geometry,
+            committed: self.committed,
+            patches: OnceLock::new(),
+            notice: None,
+        }
+    }
+
+    /// Bytes of the file that commits may refer to.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed
+    }
+
     /// Everything the commit says about itself.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog

@@ -82,6 +82,51 @@ impl<'a> PatchReader<'a> {
         })
     }
 
+    /// How many samples the set replaces.
+    pub fn len(&self) -> u64 {
+        self.patches as u64
+    }
+
+    /// Does it replace none?
+    pub fn is_empty(&self) -> bool {
+        self.patches == 0
+    }
+
+    /// Offsets of the tiles that it changes, in the order of the set.
+    pub fn tiles(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.tiles).map(|tile| self.tile_at(tile).0)
+    }
+
+    /// What is wrong with it, given how many samples a tile has.
+    pub fn fault(&self, tile_samples: u64) -> Option<String> {
+        let mut last: Option<(u64, usize)> = None;
+        for tile in 0..self.tiles {
+            let (at, before) = self.tile_at(tile);
+            let sorted = match last {
+                None => before == 0,
+                Some(last) => last.0 < at && last.1 <= before,
+            };
+            if !sorted {
+                return Some(format!("entry {tile} of its directory is out of order"));
+            }
+            last = Some((at, before));
+        }
+        for at in self.tiles() {
+            let mut least = 0;
+            for (element, _) in self.of_tile(at) {
+                let element = u64::from(element);
+                if element < least || tile_samples <= element {
+                    return Some(format!(
+                        "element {element} of the tile at byte {at}, which has {tile_samples}, \
+                         is out of order or outside it"
+                    ));
+                }
+                least = element + 1;
+            }
+        }
+        None
+    }
+
     fn tile_at(&self, tile: usize) -> (u64, usize) {
         let at = AT_DIRECTORY + tile * DIRECTORY_ENTRY;
         let number = |at| take_u64(self.bytes, at).unwrap_or(u64::MAX);

@@ -6,6 +6,7 @@
 //!   leaves out when it is run again in [`resume`].
 //! * [`arrange`]: positions taken away, moved and sorted.
 //! * [`history`]: what was done, and how to undo it.
+//! * [`check`]: is a cube damaged?
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
 
@@ -16,6 +17,7 @@
 
 pub mod append;
 pub mod arrange;
+pub mod check;
 mod cube_frame;
 pub mod history;
 pub mod info;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::RwLock;
 
-use rustix::fs::{FallocateFlags, OFlags};
+use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 
 use super::map::Map;
 use super::{Bytes, Storage};
@@ -166,6 +166,31 @@ impl Storage for FileStorage {
             return Err(ends());
         };
         map.view(start, end).map(Bytes::Mapped).ok_or_else(ends)
+    }
+
+    fn read_into(&self, at: u64, out: &mut [u8]) -> Result<()> {
+        match self.file.read_exact_at(out, at) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::damaged(format!(
+                    "the file ends at byte {}, but bytes {at} to {} are needed",
+                    self.len()?,
+                    at.saturating_add(out.len() as u64)
+                )))
+            }
+            Err(error) => Err(Error::io(format!("cannot read at byte {at}"), error)),
+        }
+    }
+
+    fn next_data(&self, at: u64) -> Result<u64> {
+        // Reading and writing is by offset, so that this moves the file's own
+        // offset matters to nobody.
+        match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
+            Ok(data) => Ok(data),
+            Err(rustix::io::Errno::NXIO) => self.len(),
+            // A file system that does not know its holes.
+            Err(_) => Ok(at),
+        }
     }
 
     fn write(&self, at: u64, data: &[u8]) -> Result<()> {

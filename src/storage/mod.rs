@@ -1,6 +1,7 @@
 //! Where the bytes are: one trait, so that tests can *be* the disk.
 //!
 //! * [`file`]: a file, locked by its one writer, written by offset.
+//! * [`copied`]: any storage, read without the map.
 //! * [`map`]: the only memory map, read-only.
 //! * [`memory`]: the twin in memory, stricter than a disk: it forgets what was
 //!   not synced when the power is cut.
@@ -8,6 +9,7 @@
 //! Writing is always by offset and never through a map, so a full disk is an
 //! error and not a signal, and no slice aliases bytes that are being written.
 
+pub mod copied;
 pub mod file;
 pub mod map;
 pub mod memory;
@@ -53,6 +55,21 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// When the storage ends before, or cannot be read.
     fn read(&self, at: u64, bytes: u64) -> Result<Bytes>;
+
+    /// Fills `out` with the bytes from `at`, without a map.
+    ///
+    /// # Errors
+    /// When the storage ends before, or cannot be read.
+    fn read_into(&self, at: u64, out: &mut [u8]) -> Result<()> {
+        out.copy_from_slice(&self.read(at, out.len() as u64)?);
+        Ok(())
+    }
+
+    /// The first byte from `at` on that may be other than zero; the length when
+    /// there is none.
+    fn next_data(&self, at: u64) -> Result<u64> {
+        Ok(at)
+    }
 
     /// Writes `data` at `at`, growing the storage when it ends before.
     fn write(&self, at: u64, data: &[u8]) -> Result<()>;

@@ -16,6 +16,7 @@
 
 mod append;
 mod bad_input;
+mod check;
 mod edit;
 mod filter;
 mod golden;

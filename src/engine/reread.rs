@@ -1,0 +1,262 @@
+//! Frames read again from their slots and held against the checks that were
+//! taken when they came in.
+//!
+//! A frame's slots are its own for ever, so it can be read also when its
+//! positions were moved or taken out; patches are left aside, for they came
+//! after the check.
+
+use std::sync::Arc;
+
+use super::Coordinates;
+use super::index::{IndexReader, show_tile};
+use super::pieces::{Pieces, Run};
+use super::snapshot::Snapshot;
+use super::tiles::cut_runs;
+use super::verify::{Fault, read_records, record_fault};
+use crate::error::{Error, Result};
+use crate::format::MAX_OFFSET;
+use crate::format::catalog::Piece;
+use crate::format::ledger::Record;
+use crate::region::{MAX_RANK, Span};
+use crate::storage::copied::Copied;
+
+/// Samples are read in parts of at most this many bytes.
+const MOST_AT_ONCE: u64 = 16 << 20;
+
+/// A fault names at most so many tiles, and so many ranges of bytes.
+const MOST_NAMED: usize = 1000;
+
+/// So many tiles of a damaged frame are looked up.
+const MOST_LOOKED_UP: u64 = 1 << 20;
+
+/// Reads frames by their slots.
+pub struct FrameReader {
+    /// The cube, its positions those of one frame.
+    view: Snapshot,
+    buffer: Vec<u8>,
+    at_once: u64,
+}
+
+impl FrameReader {
+    /// Reads frames of this commit's ledger with at most so many bytes of memory.
+    pub fn new(snapshot: &Snapshot, memory: u64) -> FrameReader {
+        let storage = Arc::new(Copied(snapshot.storage.clone()));
+        FrameReader {
+            view: snapshot.unpatched(storage),
+            buffer: Vec::new(),
+            at_once: (memory / 2).clamp(1, MOST_AT_ONCE),
+        }
+    }
+
+    /// Reads a frame; returns what is wrong with it. `progress` is told of bytes
+    /// as they are read, and says whether to go on.
+    ///
+    /// # Errors
+    /// When it is not to go on.
+    pub fn verify(
+        &mut self,
+        record: &Record,
+        progress: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<Option<Fault>> {
+        // What is impossible was told of by whoever looked at the ledger.
+        if record_fault(&[MAX_OFFSET; MAX_RANK], record).is_some() || record.samples().is_none() {
+            return Ok(None);
+        }
+        let mut shape: Coordinates = [1; MAX_RANK];
+        for axis in 0..MAX_RANK {
+            self.view.pieces[axis] = Pieces::new(&record.slots[axis]);
+            shape[axis] = self.view.pieces[axis].len();
+        }
+        let mut stopped = None;
+        let found = self.check(&shape, &mut |bytes| match progress(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                stopped = Some(error);
+                false
+            }
+        });
+        if let Some(stopped) = stopped {
+            return Err(stopped);
+        }
+        let what = match found {
+            Ok(found) if found == record.check => return Ok(None),
+            Ok(found) => format!(
+                "checksum of its samples is {found:08x}, expected {:08x}",
+                record.check
+            ),
+            Err(error) => format!("its samples cannot be read: {error}"),
+        };
+        Ok(Some(self.narrow(record, what)))
+    }
+
+    /// The check of a frame, whose pixels are the view's positions.
+    fn check(&mut self, shape: &Coordinates, more: &mut dyn FnMut(u64) -> bool) -> Result<u32> {
+        let mut check = 0;
+        let size = self.view.geometry.size;
+        let mut walk = Walk::new(shape, (self.at_once / size as u64).max(1));
+        while let Some(spans) = walk.next() {
+            let samples: u64 = spans.iter().map(|span| span.len).product();
+            self.buffer.resize(samples as usize * size, 0);
+            self.view.read(&spans, &mut self.buffer)?;
+            check = crc32c::crc32c_append(check, &self.buffer);
+            if !more(self.buffer.len() as u64) {
+                break;
+            }
+        }
+        Ok(check)
+    }
+
+    /// Says in which tiles the frame is: the data tell no more.
+    fn narrow(&self, record: &Record, what: String) -> Fault {
+        let geometry = &self.view.geometry;
+        let spread = |axis: usize| self.view.pieces[axis].len() / geometry.tile[axis];
+        if (0..MAX_RANK).any(|axis| spread(axis) > MOST_LOOKED_UP) {
+            return Fault {
+                what,
+                frame: Some(record.frame),
+                ..Fault::default()
+            };
+        }
+        let segments: [Vec<_>; MAX_RANK] = std::array::from_fn(|axis| {
+            let runs = record.slots[axis].iter();
+            let runs: Vec<Run> = runs
+                .map(|&Piece(slot, len)| Run {
+                    position: 0,
+                    slot,
+                    len,
+                })
+                .collect();
+            let mut segments = cut_runs(&runs, geometry.tile[axis]);
+            segments.sort_unstable_by_key(|segment| segment.tile);
+            // Of each tile the first and the last coordinate inside it.
+            let mut ends: Vec<(u64, u64, u64)> = Vec::new();
+            for segment in segments {
+                let last = segment.inner + segment.len - 1;
+                match ends.last_mut() {
+                    Some(end) if end.0 == segment.tile => {
+                        *end = (end.0, end.1.min(segment.inner), end.2.max(last));
+                    }
+                    _ => ends.push((segment.tile, segment.inner, last)),
+                }
+            }
+            ends
+        });
+        let mut fault = Fault {
+            frame: Some(record.frame),
+            ..Fault::default()
+        };
+        let mut index = IndexReader::new(self.view.storage.as_ref(), &self.view.catalog.index);
+        let mut counter = [0; MAX_RANK];
+        let (mut stored, mut void, mut lost) = (0u64, 0u64, Vec::new());
+        loop {
+            let ends: [(u64, u64, u64); MAX_RANK] =
+                std::array::from_fn(|axis| segments[axis][counter[axis]]);
+            let tile = ends.map(|end| end.0);
+            match index.tile(&tile) {
+                Ok(None) => void += 1,
+                Ok(Some(at)) => {
+                    stored += 1;
+                    let from = at + geometry.offset(&ends.map(|end| end.1)) as u64;
+                    let last = at + geometry.offset(&ends.map(|end| end.2)) as u64;
+                    let bytes = last - from + geometry.size as u64;
+                    if fault.tiles.len() < MOST_NAMED {
+                        fault.tiles.push((tile, at));
+                        match fault.bytes.last_mut() {
+                            Some(range) if range.0 + range.1 == from => range.1 += bytes,
+                            _ => fault.bytes.push((from, bytes)),
+                        }
+                    }
+                }
+                Err(_) => lost.push(tile),
+            }
+            let step = (0..MAX_RANK).find(|&axis| {
+                counter[axis] += 1;
+                let more = counter[axis] < segments[axis].len();
+                counter[axis] *= usize::from(more);
+                more
+            });
+            if step.is_none() || stored + void + lost.len() as u64 >= MOST_LOOKED_UP {
+                break;
+            }
+        }
+        fault.what = what;
+        if let Some(lost) = lost.first() {
+            fault.what += &format!("; the place of tile {} is lost", show_tile(lost));
+        } else if stored == 1 && void == 0 {
+            fault.what += "; the damage is in its tile";
+        } else if void == 0 {
+            fault.what += &format!("; at least one of its {stored} tiles is damaged");
+        } else {
+            fault.what += &format!(
+                "; at least one of its {stored} tiles is damaged, or one of the {void} that are void \
+                 has lost its index entry"
+            );
+        }
+        fault
+    }
+}
+
+/// Steps through a shape in its own order, in boxes of at most so many samples.
+struct Walk {
+    shape: Coordinates,
+    /// Axes before this one are whole in every box.
+    axis: usize,
+    run: u64,
+    at: Option<Coordinates>,
+}
+
+impl Walk {
+    fn new(shape: &Coordinates, most: u64) -> Walk {
+        let (mut axis, mut inner) = (0, 1u64);
+        while axis + 1 < MAX_RANK && inner.saturating_mul(shape[axis]) <= most {
+            inner *= shape[axis].max(1);
+            axis += 1;
+        }
+        Walk {
+            shape: *shape,
+            axis,
+            run: (most / inner).max(1),
+            at: (!shape.contains(&0)).then_some([0; MAX_RANK]),
+        }
+    }
+
+    fn next(&mut self) -> Option<[Span; MAX_RANK]> {
+        let at = self.at?;
+        let spans = std::array::from_fn(|axis| match axis.cmp(&self.axis) {
+            std::cmp::Ordering::Less => Span::run(0, self.shape[axis]),
+            std::cmp::Ordering::Equal => {
+                Span::run(at[axis], self.run.min(self.shape[axis] - at[axis]))
+            }
+            std::cmp::Ordering::Greater => Span::run(at[axis], 1),
+        });
+        let mut next = at;
+        self.at = (self.axis..MAX_RANK)
+            .find(|&axis| {
+                next[axis] += if axis == self.axis { self.run } else { 1 };
+                let more = next[axis] < self.shape[axis];
+                next[axis] *= u64::from(more);
+                more
+            })
+            .map(|_| next);
+        Some(spans)
+    }
+}
+
+impl Snapshot {
+    /// Calls `each` for every record that can be read, block by block; blocks
+    /// that cannot are passed over.
+    pub fn for_each_readable(
+        &self,
+        each: &mut dyn FnMut(Record) -> Result<(), Error>,
+    ) -> Result<()> {
+        for block in &self.catalog.ledger {
+            let Ok(records) = read_records(self.storage.as_ref(), block) else {
+                continue;
+            };
+            for record in records {
+                each(record)?;
+            }
+        }
+        Ok(())
+    }
+}
