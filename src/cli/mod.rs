@@ -5,6 +5,7 @@
 mod append;
 mod arrange;
 mod check;
+mod compact;
 mod history;
 mod info;
 mod progress;
@@ -59,6 +60,7 @@ enum Verb {
     Log(history::LogArgs),
     Undo(history::UndoArgs),
     Check(check::CheckArgs),
+    Compact(compact::CompactArgs),
 }
 
 /// Options that every verb has.
@@ -148,6 +150,7 @@ where
         Verb::Log(args) => history::run_log(&args),
         Verb::Undo(args) => history::run_undo(&args),
         Verb::Check(args) => check::run(&args, &stop),
+        Verb::Compact(args) => compact::run(&args, line, &stop),
     };
     ExitCode::from(done.unwrap_or_else(|error| fail(&error)))
 }

@@ -274,6 +274,30 @@ impl Edit<'_> {
         Ok(record.frame)
     }
 
+    /// Says whose header speaks for the cube.
+    pub fn set_header_frame(&mut self, frame: Option<u64>) {
+        self.catalog.header_frame = frame;
+    }
+
+    /// Lets the history begin here: undo cannot go behind this command.
+    pub fn forget_history(&mut self) {
+        self.catalog.previous = None;
+    }
+
+    /// Hands out slots that no position gets.
+    pub fn skip_slots(&mut self, more: &Coordinates) -> Result<()> {
+        self.reserve(more)?;
+        for (next, more) in self.next.iter_mut().zip(more) {
+            *next += more;
+        }
+        Ok(())
+    }
+
+    /// Tiles that memory holds until the next commit.
+    pub fn uncommitted_tiles(&self) -> usize {
+        self.fresh.len()
+    }
+
     /// Replaces samples from the next commit on. `tiles` is sorted by the tile's
     /// offset, each tile's patches by element.
     pub fn patch(&mut self, tiles: Vec<TilePatches>) {

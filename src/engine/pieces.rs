@@ -158,6 +158,28 @@ impl BySlot {
         (slot - first < len).then(|| position + (slot - first))
     }
 
+    /// The slots `slot..slot + len` as runs: the position of the first, `None`
+    /// when they are not on the axis, and how many.
+    pub fn runs(&self, slot: u64, len: u64) -> Vec<(Option<u64>, u64)> {
+        let mut runs = Vec::new();
+        let (mut slot, mut left) = (slot, len);
+        while left > 0 {
+            let next = self.0.partition_point(|&(first, _, _)| first <= slot);
+            let here = next.checked_sub(1).map(|piece| self.0[piece]);
+            let (position, most) = match here {
+                Some((first, len, position)) if slot - first < len => {
+                    (Some(position + (slot - first)), len - (slot - first))
+                }
+                _ => (None, self.0.get(next).map_or(left, |piece| piece.0 - slot)),
+            };
+            let len = most.min(left);
+            runs.push((position, len));
+            slot = slot.saturating_add(len);
+            left -= len;
+        }
+        runs
+    }
+
     /// Of the slots `slot..slot + len`, the first that is on the axis: how many
     /// come before it, and its position.
     pub fn first_in(&self, slot: u64, len: u64) -> Option<(u64, u64)> {

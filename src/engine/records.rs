@@ -124,6 +124,47 @@ impl Positions {
     }
 }
 
+impl Positions {
+    /// The frame as it is in a cube whose slots are the positions of this one.
+    /// Pixels that were taken out get slots from `beyond` on, which are no
+    /// position; says how many of them each axis needs. `None` when no pixel is
+    /// left.
+    pub fn renumber(
+        &self,
+        mut record: Record,
+        beyond: &Coordinates,
+    ) -> Option<(Record, Coordinates)> {
+        let mut lost = [0; MAX_RANK];
+        for axis in 0..MAX_RANK {
+            let mut slots: Vec<Piece> = Vec::new();
+            let mut left = false;
+            for &Piece(slot, len) in &record.slots[axis] {
+                for (position, len) in self.0[axis].runs(slot, len) {
+                    left |= position.is_some();
+                    let slot = position.unwrap_or_else(|| {
+                        let slot = beyond[axis].saturating_add(lost[axis]);
+                        lost[axis] = lost[axis].saturating_add(len);
+                        slot
+                    });
+                    match slots.last_mut() {
+                        Some(last) if last.0.checked_add(last.1) == Some(slot) => last.1 += len,
+                        _ => slots.push(Piece(slot, len)),
+                    }
+                }
+            }
+            if !left {
+                return None;
+            }
+            record.slots[axis] = slots;
+        }
+        if lost != [0; MAX_RANK] {
+            record.partial = true;
+            record.check = 0;
+        }
+        Some((record, lost))
+    }
+}
+
 impl Snapshot {
     /// Finds positions by slot on every axis.
     pub fn positions(&self) -> Positions {

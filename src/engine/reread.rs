@@ -38,11 +38,19 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Reads frames of this commit's ledger with at most so many bytes of memory.
+    /// Reads frames of this commit's ledger as they came in, with at most so many
+    /// bytes of memory.
     pub fn new(snapshot: &Snapshot, memory: u64) -> FrameReader {
+        let mut reader = FrameReader::patched(snapshot, memory);
+        reader.view.catalog.patches.clear();
+        reader
+    }
+
+    /// The same, patches put over.
+    pub fn patched(snapshot: &Snapshot, memory: u64) -> FrameReader {
         let storage = Arc::new(Copied(snapshot.storage.clone()));
         FrameReader {
-            view: snapshot.unpatched(storage),
+            view: snapshot.through(storage),
             buffer: Vec::new(),
             at_once: (memory / 2).clamp(1, MOST_AT_ONCE),
         }
@@ -58,17 +66,15 @@ impl FrameReader {
         record: &Record,
         progress: &dyn Fn(u64) -> Result<()>,
     ) -> Result<Option<Fault>> {
+        if record.partial {
+            return Ok(None);
+        }
         // What is impossible was told of by whoever looked at the ledger.
         if record_fault(&[MAX_OFFSET; MAX_RANK], record).is_some() || record.samples().is_none() {
             return Ok(None);
         }
-        let mut shape: Coordinates = [1; MAX_RANK];
-        for axis in 0..MAX_RANK {
-            self.view.pieces[axis] = Pieces::new(&record.slots[axis]);
-            shape[axis] = self.view.pieces[axis].len();
-        }
         let mut stopped = None;
-        let found = self.check(&shape, &mut |bytes| match progress(bytes) {
+        let found = self.check(record, &mut |bytes| match progress(bytes) {
             Ok(()) => true,
             Err(error) => {
                 stopped = Some(error);
@@ -89,11 +95,18 @@ impl FrameReader {
         Ok(Some(self.narrow(record, what)))
     }
 
-    /// The check of a frame, whose pixels are the view's positions.
-    fn check(&mut self, shape: &Coordinates, more: &mut dyn FnMut(u64) -> bool) -> Result<u32> {
+    /// The check of a frame's samples; `more` is told of bytes and says whether
+    /// to go on.
+    pub fn check(&mut self, record: &Record, more: &mut dyn FnMut(u64) -> bool) -> Result<u32> {
+        let mut shape: Coordinates = [1; MAX_RANK];
+        for axis in 0..MAX_RANK {
+            // Seen so, the cube's positions are the frame's pixels.
+            self.view.pieces[axis] = Pieces::new(&record.slots[axis]);
+            shape[axis] = self.view.pieces[axis].len();
+        }
         let mut check = 0;
         let size = self.view.geometry.size;
-        let mut walk = Walk::new(shape, (self.at_once / size as u64).max(1));
+        let mut walk = Walk::new(&shape, (self.at_once / size as u64).max(1));
         while let Some(spans) = walk.next() {
             let samples: u64 = spans.iter().map(|span| span.len).product();
             self.buffer.resize(samples as usize * size, 0);

@@ -164,14 +164,11 @@ impl Snapshot {
         })
     }
 
-    /// The same commit read through another storage of the same bytes, and
-    /// without the patches: as samples came in.
-    pub(super) fn unpatched(&self, storage: Arc<dyn Storage>) -> Snapshot {
-        let mut catalog = self.catalog.clone();
-        catalog.patches.clear();
+    /// The same commit read through another storage of the same bytes.
+    pub(super) fn through(&self, storage: Arc<dyn Storage>) -> Snapshot {
         Snapshot {
             storage,
-            catalog,
+            catalog: self.catalog.clone(),
             extent: self.extent,
             pieces: self.pieces.clone(),
             geometry: self.geometry,

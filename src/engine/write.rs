@@ -147,7 +147,8 @@ struct Target {
     tile: Coordinates,
     /// Where it is in the file, when it existed before.
     old: Option<u64>,
-    at: u64,
+    /// Where it is to be; `None` when it stays void.
+    at: Option<u64>,
 }
 
 impl Edit<'_> {
@@ -271,7 +272,7 @@ impl Edit<'_> {
         job.buffer.resize(chunk.len() * pitch, 0);
         job.reserve.clear();
         job.writes.clear();
-        let targets = self.find_targets(row, chunk)?;
+        let mut targets = self.find_targets(row, chunk)?;
         let layers = new_layers(cuts, row, &geometry);
         for (target, buffer) in targets.iter().zip(job.buffer.chunks_exact_mut(pitch)) {
             let range = self.stored_range(target, &layers);
@@ -302,11 +303,12 @@ impl Edit<'_> {
                 cut.failed = Some(error);
             }
         }
+        self.place_targets(&mut targets, &layers, &job.buffer)?;
         self.plan_writes(&targets, layers, job);
         Ok(())
     }
 
-    /// Where the tiles of a row are; those that are not yet get their place.
+    /// Where the tiles of a row are that exist already.
     fn find_targets(&mut self, row: &Coordinates, chunk: &[u64]) -> Result<Vec<Target>> {
         let mut tile = *row;
         let tiles: Vec<Coordinates> = chunk
@@ -317,19 +319,29 @@ impl Edit<'_> {
             })
             .collect();
         let found = self.find_tiles(&tiles)?;
-        let mut targets = Vec::with_capacity(tiles.len());
-        for (tile, old) in tiles.into_iter().zip(found) {
-            let at = match old {
-                Some(at) => at,
-                None => {
-                    let at = self.allocate(self.geometry.pitch())?;
-                    self.fresh.insert(tile, at);
-                    at
-                }
-            };
-            targets.push(Target { tile, old, at });
+        let targets = tiles.into_iter().zip(found);
+        let targets = targets.map(|(tile, old)| Target { tile, old, at: old });
+        Ok(targets.collect())
+    }
+
+    /// Gives new tiles their place; one that holds nothing but pad stays void.
+    fn place_targets(
+        &mut self,
+        targets: &mut [Target],
+        layers: &Option<Range<usize>>,
+        buffer: &[u8],
+    ) -> Result<()> {
+        let pitch = self.geometry.pitch();
+        let zero_is_pad = self.catalog.pad == self.catalog.mask;
+        for (target, buffer) in targets.iter_mut().zip(buffer.chunks_exact(pitch as usize)) {
+            let stored = &buffer[self.stored_range(target, layers)];
+            if target.at.is_none() && !(zero_is_pad && is_zero(stored)) {
+                let at = self.allocate(pitch)?;
+                self.fresh.insert(target.tile, at);
+                target.at = Some(at);
+            }
         }
-        Ok(targets)
+        Ok(())
     }
 
     /// Which bytes of a tile are stored: all, or the new layers alone.
@@ -346,18 +358,21 @@ impl Edit<'_> {
     fn plan_writes(&self, targets: &[Target], layers: Option<Range<usize>>, job: &mut Job) {
         let pitch = self.geometry.pitch();
         for (number, target) in targets.iter().enumerate() {
+            let Some(place) = target.at else {
+                continue;
+            };
             let mut range = self.stored_range(target, &layers);
             if range.len() == self.geometry.bytes {
                 // The gap up to the next tile is stored too, so that they join.
                 range.end = pitch as usize;
             } else if target.old.is_none() && self.geometry.bytes <= MOST_RESERVED * range.len() {
                 match job.reserve.last_mut() {
-                    Some((last, len)) if *last + *len == target.at => *len += pitch,
-                    _ => job.reserve.push((target.at, pitch)),
+                    Some((last, len)) if *last + *len == place => *len += pitch,
+                    _ => job.reserve.push((place, pitch)),
                 }
             }
             let base = number * pitch as usize;
-            let at = target.at + range.start as u64;
+            let at = place + range.start as u64;
             let range = base + range.start..base + range.end;
             match job.writes.last_mut() {
                 Some((last, bytes))
@@ -369,6 +384,13 @@ impl Edit<'_> {
             }
         }
     }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZERO: [u8; 4096] = [0; 4096];
+    bytes
+        .chunks(ZERO.len())
+        .all(|bytes| *bytes == ZERO[..bytes.len()])
 }
 
 /// The bytes of a tile of this row that lie in the slots being inserted, when

@@ -43,6 +43,10 @@ pub struct Record {
     pub slots: Vec<Vec<Piece>>,
     /// CRC-32C of its samples as the cube holds them: little-endian, x fastest.
     pub check: u32,
+    /// Some of its samples were taken out before the cube was compacted: the
+    /// check says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Header cards, 80 characters each.
     pub cards: String,
 }

@@ -133,7 +133,7 @@ pub fn check(
         let bytes = ledger_bytes(&snapshot)?;
         progress.begin("checking", report.frames, bytes);
         let done = deep(&snapshot, options, progress, stop, &mut |event| {
-            report.verified += 1;
+            report.verified += u64::from(!event.0.partial);
             match event {
                 (_, None) => Ok(()),
                 (record, Some(fault)) => tell(
@@ -162,7 +162,7 @@ fn ledger_bytes(snapshot: &Snapshot) -> Result<u64> {
 
 enum Event {
     Bytes(u64),
-    Frame(Record, Option<Fault>),
+    Frame(Box<Record>, Option<Fault>),
 }
 
 /// Verifies every frame that has a check, on as many threads as there are cores.
@@ -198,7 +198,7 @@ fn deep(
                     let Ok(fault) = reader.verify(&record, &more) else {
                         return;
                     };
-                    if tell.send(Event::Frame(record, fault)).is_err() {
+                    if tell.send(Event::Frame(Box::new(record), fault)).is_err() {
                         return;
                     }
                 }
@@ -217,7 +217,7 @@ fn deep(
                 Event::Bytes(bytes) => progress.bytes(bytes),
                 Event::Frame(record, fault) => {
                     progress.frames(1);
-                    each((record, fault))?;
+                    each((*record, fault))?;
                 }
             }
         }

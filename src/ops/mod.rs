@@ -7,6 +7,7 @@
 //! * [`arrange`]: positions taken away, moved and sorted.
 //! * [`history`]: what was done, and how to undo it.
 //! * [`check`]: is a cube damaged?
+//! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
 
@@ -18,6 +19,7 @@
 pub mod append;
 pub mod arrange;
 pub mod check;
+pub mod compact;
 mod cube_frame;
 pub mod history;
 pub mod info;

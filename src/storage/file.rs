@@ -49,15 +49,23 @@ impl FileStorage {
 
     /// Opens a file for writing and takes its lock.
     pub fn open_locked(path: &Path, busy: Busy) -> Result<FileStorage> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(DO_NOT_WAIT)
-            .open(path)
-            .doing("cannot open for writing")?;
-        let storage = Self::new(file)?;
-        storage.lock(busy)?;
-        Ok(storage)
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(DO_NOT_WAIT)
+                .open(path)
+                .doing("cannot open for writing")?;
+            let storage = Self::new(file)?;
+            storage.lock(busy)?;
+            // Whoever held the lock may have put another file in its place: what
+            // would be written to this one would be lost with it.
+            let ours = storage.file.metadata().doing("cannot examine")?;
+            let named = std::fs::metadata(path).doing("cannot examine")?;
+            if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
+                return Ok(storage);
+            }
+        }
     }
 
     /// Takes a file that is already open.

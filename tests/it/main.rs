@@ -17,6 +17,7 @@
 mod append;
 mod bad_input;
 mod check;
+mod compact;
 mod edit;
 mod filter;
 mod golden;

@@ -1,0 +1,65 @@
+//! `cube compact`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::progress::Bar;
+use super::{Common, DONE, Memory, say};
+use crate::error::Result;
+use crate::ops::compact::{Options, compact};
+use crate::ops::{Stop, count, show_bytes};
+use crate::storage::file::Busy;
+
+/// Rewrite a cube in reading order, without its history
+///
+/// Deleted frames and replaced samples are gone for good, and undo cannot go
+/// behind it. The new file is written beside the old one and takes its place when
+/// it is whole, so the disk needs room for both; readers keep what they opened.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cube compact night.cube")]
+pub(super) struct CompactArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// Wait for another program that is writing to the cube
+    #[arg(long)]
+    wait: bool,
+
+    #[command(flatten)]
+    memory: Memory,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
+    let options = Options {
+        busy: if args.wait { Busy::Wait } else { Busy::Fail },
+        memory: args.memory.bytes(),
+        line,
+    };
+    let report = compact(&args.cube, &options, &Bar::new(args.common.quiet), stop)?;
+    if !args.common.quiet {
+        let mut text = format!(
+            "{}, {} on disk, {} before",
+            count(report.frames, "frame"),
+            show_bytes(report.after),
+            show_bytes(report.before)
+        );
+        if report.dropped > 0 {
+            text += &format!(
+                "; {} deleted before are gone",
+                count(report.dropped, "frame")
+            );
+        }
+        if report.partial > 0 {
+            text += &format!(
+                "; {} lost pixels before and cannot be verified",
+                count(report.partial, "frame")
+            );
+        }
+        say(&text);
+    }
+    Ok(DONE)
+}
