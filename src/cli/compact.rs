@@ -43,20 +43,20 @@ pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
     if !args.common.quiet {
         let mut text = format!(
             "{}, {} on disk, {} before",
-            count(report.frames, "frame"),
+            count(report.rewritten.frames, "frame"),
             show_bytes(report.after),
             show_bytes(report.before)
         );
-        if report.dropped > 0 {
+        if report.rewritten.dropped > 0 {
             text += &format!(
                 "; {} deleted before are gone",
-                count(report.dropped, "frame")
+                count(report.rewritten.dropped, "frame")
             );
         }
-        if report.partial > 0 {
+        if report.rewritten.partial > 0 {
             text += &format!(
                 "; {} lost pixels before and cannot be verified",
-                count(report.partial, "frame")
+                count(report.rewritten.partial, "frame")
             );
         }
         say(&text);

@@ -13,6 +13,7 @@
 //! * [`records`]: the frames' records, block by block.
 //! * [`verify`]: does the structure hold?
 //! * [`reread`]: do the samples? Frames held against their checks.
+//! * [`rewrite`]: a commit written again, in the order it is read.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -25,6 +26,7 @@ pub mod index;
 pub mod pieces;
 pub mod records;
 pub mod reread;
+pub mod rewrite;
 pub mod snapshot;
 mod tables;
 pub mod tiles;

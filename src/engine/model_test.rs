@@ -1,10 +1,14 @@
-//! Random edit scripts, power cuts and failing writes against a naive array.
+//! Random edit scripts, power cuts and failing writes against a naive array. Now
+//! and then the cube is compacted, and every commit passes a deep check.
 
 use std::sync::Arc;
 
 use super::Coordinates;
 use super::commit::Writer;
+use super::reread::FrameReader;
+use super::rewrite::{Watch, rewrite};
 use super::snapshot::Snapshot;
+use super::verify::{Fault, structure};
 use super::write::{Part, Samples};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -165,6 +169,48 @@ fn random_spans(random: &mut Random, naive: &Naive) -> [Span; MAX_RANK] {
     })
 }
 
+/// The newest commit in a storage of its own, as `compact` leaves it.
+fn compacted(storage: &Arc<MemoryStorage>, fuse: Option<u64>) -> Result<Arc<MemoryStorage>> {
+    let snapshot = Snapshot::open(storage.clone())?;
+    let old = snapshot.catalog();
+    let rank = old.axes.len();
+    let catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
+    let new = Arc::new(MemoryStorage::default());
+    new.set_fuse(fuse);
+    let mut writer = Writer::create(new.clone(), [2; 16], &catalog)?;
+    let mut edit = writer.edit(Command::default())?;
+    let watch = Watch {
+        bytes: &|_| {},
+        go_on: &|| Ok(()),
+    };
+    // So little memory that it is committed in between.
+    let rewritten = rewrite(&snapshot, &mut edit, 4096, &watch)?;
+    assert_eq!(rewritten.damaged, Vec::<String>::new());
+    edit.finish()?;
+    new.set_fuse(None);
+    Ok(new)
+}
+
+/// What a deep check finds.
+fn faults(storage: &Arc<MemoryStorage>) -> Vec<Fault> {
+    let storage: Arc<dyn Storage> = storage.clone();
+    let mut faults = Vec::new();
+    let tell = &mut |fault| {
+        faults.push(fault);
+        Ok(())
+    };
+    let (snapshot, _) = structure(&storage, 1 << 20, tell).unwrap();
+    let snapshot = snapshot.unwrap();
+    let mut reader = FrameReader::new(&snapshot, 4096);
+    let each = &mut |record: Record| {
+        faults.extend(reader.verify(&record, &|_| Ok(()))?);
+        Ok(())
+    };
+    snapshot.for_each_readable(each).unwrap();
+    faults.retain(|fault| !fault.notice);
+    faults
+}
+
 /// What one command makes of the array, and whether it got through.
 fn command(
     random: &mut Random,
@@ -242,6 +288,8 @@ fn command(
                 let runs = slots.map(|runs| runs.iter().map(|run| Piece(run.slot, run.len)));
                 let record = Record {
                     slots: runs.map(Iterator::collect).collect(),
+                    shape: block.lens.iter().map(|&len| len as u64).collect(),
+                    dtype: dtype.name().into(),
                     axis: part.placement.axis,
                     check,
                     ..Record::default()
@@ -333,9 +381,21 @@ fn script(seed: u64, crashes: bool) -> usize {
     let mut cut_off = 0;
     for step in 0..3 + random.below(9) {
         let fuse = (crashes && random.below(2) == 0).then(|| random.below(60) as u64);
-        storage.set_fuse(fuse);
-        let (after, done) = command(&mut random, &storage, &state, pad, rank);
-        storage.set_fuse(None);
+        let (after, done) = if step > 0 && random.below(12) == 0 {
+            let done = compacted(&storage, fuse).map(|new| {
+                // Whoever reads the old file keeps what was opened.
+                for (old, want) in past.drain(..) {
+                    assert_eq!(&read_all(&old), &want, "seed {seed} step {step}");
+                }
+                storage = new;
+            });
+            (state.clone(), done)
+        } else {
+            storage.set_fuse(fuse);
+            let made = command(&mut random, &storage, &state, pad, rank);
+            storage.set_fuse(None);
+            made
+        };
         cut_off += usize::from(done.is_err());
         assert!(
             fuse.is_some() || done.is_ok(),
@@ -359,6 +419,8 @@ fn script(seed: u64, crashes: bool) -> usize {
             ),
         }
         state = found;
+        let faults = faults(&storage);
+        assert!(faults.is_empty(), "seed {seed} step {step}: {faults:?}");
         for _ in 0..3 {
             let spans = random_spans(&mut random, &state);
             let want = Naive::build(spans.map(|span| span.len as usize), |c| {
