@@ -11,6 +11,7 @@
 //! * [`write`]: samples into tiles, a row of tiles at a time.
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
+//! * [`usage`]: what a commit uses of its file.
 //! * [`verify`]: does the structure hold?
 //! * [`reread`]: do the samples? Frames held against their checks.
 //! * [`rewrite`]: a commit written again, in the order it is read.
@@ -30,6 +31,7 @@ pub mod rewrite;
 pub mod snapshot;
 mod tables;
 pub mod tiles;
+pub mod usage;
 pub mod verify;
 pub mod write;
 

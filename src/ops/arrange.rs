@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Progress;
 use super::append::now;
+use super::{Progress, count};
 use crate::engine::commit::Writer;
 use crate::engine::edit::Edit;
 use crate::engine::pieces::Pieces;
@@ -304,7 +304,10 @@ pub fn sort(
                     .hint("cube info --frames --cards shows what they have"));
             }
             if missing > 0 {
-                progress.warn(&format!("{missing} frames have no {by}; they come last"));
+                progress.warn(&format!(
+                    "{} no {by}: last in order",
+                    count(missing as u64, "frame") + if missing == 1 { " has" } else { " have" }
+                ));
             }
             let mut units = units(edit.pieces(axis), &owners);
             let before: Vec<Piece> = units.iter().map(|&(piece, _)| piece).collect();

@@ -15,7 +15,6 @@ use super::{Progress, Stop, count, show_bytes};
 use crate::engine::commit::Writer;
 use crate::engine::rewrite::{Rewritten, Watch, rewrite};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::verify;
 use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::catalog::{Catalog, Command};
 use crate::storage::Storage;
@@ -164,8 +163,8 @@ fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
         .fold(1u64, |tiles, (len, tile)| {
             tiles.saturating_mul(len.div_ceil(*tile))
         });
-    // Void costs nothing; how many tiles there are, the index knows.
-    let tiles = tiles.min(verify::count_tiles(snapshot)?);
+    // Void costs nothing, nor does what was deleted.
+    let tiles = tiles.min(snapshot.usage()?.tiles);
     let needed = tiles.saturating_mul(tile_bytes.next_multiple_of(crate::format::PAGE));
     let disk = rustix::fs::statvfs(folder)
         .map_err(std::io::Error::from)

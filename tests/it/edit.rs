@@ -125,7 +125,7 @@ fn frames_are_sorted_by_a_keyword() {
     dir.frame("none.fits", &Image::of(&[2, 2], &[99i16; 4]));
     dir.ok("insert a.cube --at 1 none.fits");
     let run = dir.ok("sort a.cube --by NUMBER");
-    assert!(run.err.contains("1 frames have no NUMBER"), "{}", run.err);
+    assert!(run.err.contains("1 frame has no NUMBER"), "{}", run.err);
     assert_eq!(values(&dir, "a.cube"), [2, 7, 10, 30, 99]);
     dir.ok("sort a.cube --by NUMBER --reverse");
     assert_eq!(values(&dir, "a.cube"), [30, 10, 7, 2, 99]);

@@ -59,16 +59,28 @@ class Cube:
         self.size = int(catalog["dtype"].lstrip("uintfloa")) // 8
         self.pad, self.mask = int(catalog["pad"], 16), int(catalog["mask"], 16)
         need(self.mask in (0, self.pad), "mask")
-        self.pieces = [axis["pieces"] for axis in catalog["axes"]]
-        self.rank = len(self.pieces)
-        self.pieces += [[[0, 1]]] * (8 - self.rank)
-        self.slots = [[s + k for s, n in axis for k in range(n)] for axis in self.pieces]
+        self.slots = [self.axis(axis) for axis in catalog["axes"]]
+        self.rank = len(self.slots)
+        self.slots += [[0]] * (8 - self.rank)
         self.shape = [len(axis) for axis in self.slots]
         self.patches = {}
         for one in catalog["patches"]:
             self.read_patches(self.extent(one), one["samples"])
         self.records = [record for block in catalog["ledger"] for record in self.block(block)]
         need(len(self.records) == catalog["next_frame"], "frames")
+
+    def axis(self, axis):
+        """Slots of the positions of an axis, in order."""
+        pieces = axis["pieces"]
+        if "table" in axis:
+            numbers = struct.iter_unpack("<2Q", self.extent(axis["table"]))
+            pieces = list(numbers)
+            need(len(pieces) == axis["table"]["pieces"], "pieces")
+        slots = [s + k for s, n in pieces for k in range(n)]
+        for position, removed, slot, length in axis.get("splices", []):
+            slots[position : position + removed] = range(slot, slot + length)
+        need(len(set(slots)) == len(slots) and all(s < axis["slots"] for s in slots), "slots")
+        return slots
 
     def extent(self, where):
         end = where["at"] + where["bytes"]

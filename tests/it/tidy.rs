@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use cube::dtype::DType;
 use cube::engine::pieces::Pieces;
-use cube::format::catalog::{Axis, Catalog, IndexBox, LedgerBlock, MIN_RANK, PatchSet, Piece};
+use cube::format::catalog::{
+    Axis, Catalog, IndexBox, LedgerBlock, MIN_RANK, PatchSet, Piece, PieceTable, Splice,
+};
 use cube::format::entry::{self, ENTRY_BYTES, Entry};
 use cube::format::ledger::{MAX_UNPACKED, Record};
 use cube::format::superblock::{SUPERBLOCK_BYTES, Superblock};
@@ -291,6 +293,9 @@ fn every_key_of_the_catalog_and_of_records_is_in_the_specification() {
         extent,
     });
     catalog.patches.push(PatchSet { samples: 1, extent });
+    // Keys that are left out when there is nothing to say count, too.
+    catalog.axes[0].table = Some(PieceTable { pieces: 1, extent });
+    catalog.axes[0].splices.push(Splice(0, 0, 0, 1));
     hold_keys("Catalog", &serde_json::to_value(&catalog).unwrap());
     let record = Record {
         partial: true,
@@ -398,8 +403,8 @@ fn the_reader_of_the_specification_is_short() {
     let reader = text.split("\n## A reader\n").nth(1).unwrap();
     let code = reader.split("```").nth(1).unwrap();
     assert!(
-        code.trim().lines().count() <= 40,
-        "docs/format.md, A reader: at most 40 lines"
+        code.trim().lines().count() <= 44,
+        "docs/format.md, A reader: at most 44 lines"
     );
 }
 
