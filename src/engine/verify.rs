@@ -411,6 +411,7 @@ impl Look<'_> {
         for extent in sets {
             let bytes = read_checked(self.storage, extent, "patch set")?;
             for at in PatchReader::new(&bytes, newest.catalog.dtype)?.tiles() {
+                let at = at?;
                 let here = (from..upto).contains(&at);
                 if here && found.binary_search_by_key(&at, |tile| tile.0).is_err() {
                     let what = format!(

@@ -92,12 +92,17 @@ class Cube:
     def read_patches(self, data, samples):
         size, tiles, patches = struct.unpack_from("<3Q", data, 8)
         need(data[:8] == b"\nPATCHES" and size == self.size and patches == samples, "patch set")
-        elements = 32 + 16 * tiles
+        elements = 32 + 24 * tiles
         values = elements + 4 * patches
         need(len(data) == values + size * patches, "length of a patch set")
-        directory = [struct.unpack_from("<2Q", data, 32 + 16 * tile) for tile in range(tiles)]
-        ends = [before for _, before in directory[1:]] + [patches]
-        for (tile, before), end in zip(directory, ends):
+        directory = [struct.unpack_from("<2Q2I", data, 32 + 24 * tile) for tile in range(tiles)]
+        ends = [entry[1] for entry in directory[1:]] + [patches]
+        for number, ((tile, before, check, own), end) in enumerate(zip(directory, ends)):
+            start = 32 + 24 * number
+            need(own == crc(struct.pack("<Q", number) + data[start : start + 20]), "patch entry")
+            both = data[elements + 4 * before : elements + 4 * end]
+            both += data[values + size * before : values + size * end]
+            need(check == crc(both), "patches of a tile")
             for patch in range(before, end):
                 (element,) = struct.unpack_from("<I", data, elements + 4 * patch)
                 value = data[values + size * patch : values + size * (patch + 1)]

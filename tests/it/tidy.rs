@@ -32,9 +32,9 @@ fn format_md() -> String {
 /// The rows of the table under a heading of docs/format.md that has these columns.
 fn table(heading: &str, columns: &[&str]) -> Vec<Vec<String>> {
     let text = format_md();
-    let start = text.find(&format!("\n## {heading}\n"));
-    let section = &text[start.unwrap_or_else(|| panic!("docs/format.md has no {heading}")) + 4..];
-    let section = &section[..section.find("\n## ").unwrap_or(section.len())];
+    let start = text.find(&format!("# {heading}\n"));
+    let section = &text[start.unwrap_or_else(|| panic!("docs/format.md has no {heading}"))..];
+    let section = &section[..section.find("\n#").unwrap_or(section.len())];
     let cells = |line: &str| -> Vec<String> {
         let cells = line.trim().trim_matches('|').split('|');
         cells
@@ -201,12 +201,22 @@ fn patch_sets_stand_as_the_specification_says() {
             Some(sum + product?)
         })
     };
+    let half = |number: u32| number.to_le_bytes().to_vec();
+    // The number of an entry, where its tile is, what is before it, its patches.
+    let entry = |number: u64, at: u64, before: u64, patches: &[u8]| {
+        let mut bytes = words(&[number, at, before]);
+        bytes.extend(half(check(patches)));
+        bytes.extend(half(check(&bytes)));
+        bytes.split_off(8)
+    };
+    let first = entry(0, 0x5000, 0, &[1, 0, 0, 0, 7, 0, 0, 0, 2, 1, 4, 3]);
+    let second = entry(1, 0x9000, 2, &[2, 0, 0, 0, 6, 5]);
     let fields = [
         ("magic", b"\nPATCHES".to_vec()),
         ("size", words(&[2])),
         ("tiles", words(&[2])),
         ("patches", words(&[3])),
-        ("directory", words(&[0x5000, 0, 0x9000, 2])),
+        ("directory", [first.clone(), second].concat()),
         (
             "elements",
             [1u32, 7, 2].iter().flat_map(|n| n.to_le_bytes()).collect(),
@@ -214,6 +224,13 @@ fn patch_sets_stand_as_the_specification_says() {
         ("values", vec![2, 1, 4, 3, 6, 5]),
     ];
     hold_fields("Patch set", &bytes, number, &fields);
+    let fields = [
+        ("at", words(&[0x5000])),
+        ("before", words(&[0])),
+        ("check", first[16..20].to_vec()),
+        ("entry check", first[20..].to_vec()),
+    ];
+    hold_fields("Patch entry", &first, |text| text.parse().ok(), &fields);
 }
 
 /// CRC-32C by its definition, with the parameters of docs/format.md.
