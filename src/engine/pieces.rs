@@ -179,17 +179,6 @@ impl BySlot {
         }
         runs
     }
-
-    /// Of the slots `slot..slot + len`, the first that is on the axis: how many
-    /// come before it, and its position.
-    pub fn first_in(&self, slot: u64, len: u64) -> Option<(u64, u64)> {
-        if let Some(position) = self.position(slot) {
-            return Some((0, position));
-        }
-        let next = self.0.partition_point(|&(first, _, _)| first < slot);
-        let &(first, _, position) = self.0.get(next)?;
-        (first - slot < len).then_some((first - slot, position))
-    }
 }
 
 #[cfg(test)]
