@@ -55,12 +55,17 @@ fn main() {
     make_strip(&strip, 1);
     let mut acts = Vec::new();
     for frames_in_cube in SIZES.map(|times| times * least) {
-        let path = folder.path().join(format!("{frames_in_cube}.cube"));
-        let all = frames.iter().cycle().take(frames_in_cube);
-        time(cube(&["append", "--quiet"]).arg(&path).args(all));
+        // Strips make a cube wider and frames make it deeper: each has its own.
+        let [deeper, wider] = ["deeper", "wider"].map(|name| {
+            let path = folder.path().join(format!("{name}-{frames_in_cube}.cube"));
+            let all = frames.iter().cycle().take(frames_in_cube);
+            time(cube(&["append", "--quiet"]).arg(&path).args(all));
+            path
+        });
         let block = folder.path().join(format!("block-{frames_in_cube}.fits"));
         make_strip(&block, frames_in_cube);
-        acts.extend(acts_on(&path, frames_in_cube, &frames[0], &strip, &block));
+        acts.extend(frames_into(&deeper, frames_in_cube, &frames[0]));
+        acts.extend(strips_into(&wider, frames_in_cube, &strip, &block));
     }
     let rounds = rounds(9);
     measure(&mut acts, rounds);
@@ -78,43 +83,39 @@ fn make_strip(path: &Path, depth: usize) {
     make_image(path, &image, &noise(7, STRIP * SIDE * depth * 2));
 }
 
-/// What is done to one cube. It gets larger by it, but not by much.
-fn acts_on(path: &Path, frames: usize, frame: &Path, strip: &Path, block: &Path) -> Vec<Act> {
-    let middle = (frames / 2).to_string();
-    let insert = |axis: &str, at: &str, what: &Path| {
-        let mut command = cube(&["insert", "--quiet", "--axis", axis, "--at", at]);
-        command.arg(path).arg(what);
-        command
-    };
-    let column = (SIDE / 2).to_string();
-    let act = |name, bytes, mut command: Command| Act {
+/// `cube insert` before a position. The cube gets larger by it, but not by much.
+fn insert(path: &Path, axis: &str, at: usize, what: &Path) -> Box<dyn FnMut() -> Cost> {
+    let mut command = cube(&["insert", "--quiet", "--axis", axis, "--at"]);
+    command.arg(at.to_string()).arg(path).arg(what);
+    Box::new(move || cost(&mut command))
+}
+
+fn frames_into(path: &Path, frames: usize, frame: &Path) -> [Act; 3] {
+    let act = |name, run| Act {
         name,
         frames,
-        bytes,
-        run: Box::new(move || cost(&mut command)),
+        bytes: SIDE * SIDE * 2,
+        run,
         costs: Vec::new(),
     };
-    let (image, column_bytes) = (SIDE * SIDE * 2, STRIP * SIDE * 2);
-    vec![
-        act("frame, middle of z", image, insert("z", &middle, frame)),
-        act("frame, before all", image, insert("z", "1", frame)),
-        act(
-            "strip, middle of x",
-            column_bytes,
-            insert("x", &column, strip),
-        ),
-        act(
-            "strip through all frames",
-            column_bytes * frames,
-            insert("x", &column, block),
-        ),
-        Act {
-            name: "cp of the cube, sync",
-            frames,
-            bytes: image,
-            run: copying(path.to_path_buf()),
-            costs: Vec::new(),
-        },
+    [
+        act("frame, middle of z", insert(path, "z", frames / 2, frame)),
+        act("frame, before all", insert(path, "z", 1, frame)),
+        act("cp of the cube, sync", copying(path.to_path_buf())),
+    ]
+}
+
+fn strips_into(path: &Path, frames: usize, strip: &Path, block: &Path) -> [Act; 2] {
+    let act = |name, depth: usize, what| Act {
+        name,
+        frames,
+        bytes: STRIP * SIDE * 2 * depth,
+        run: insert(path, "x", SIDE / 2, what),
+        costs: Vec::new(),
+    };
+    [
+        act("strip, middle of x", 1, strip),
+        act("strip through all frames", frames, block),
     ]
 }
 

@@ -64,7 +64,7 @@ pub fn compact(
         .at(path)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     check_room(&snapshot, folder).at(path)?;
-    let commands = history(&snapshot);
+    let commands = snapshot.commands_before();
     progress.warn(&format!(
         "{}: {} of history end here; undo cannot go behind it",
         show_path(path),
@@ -133,23 +133,6 @@ pub fn compact(
     };
     make().at(path)?;
     Ok(report)
-}
-
-/// How many commands undo could go back through.
-fn history(snapshot: &Snapshot) -> u64 {
-    let mut commands = 0;
-    let mut before = snapshot.previous();
-    let mut generation = snapshot.catalog().generation;
-    // What cannot be read any more is lost already.
-    while let Ok(Some(commit)) = before {
-        if commit.catalog().generation >= generation {
-            break;
-        }
-        commands += 1;
-        generation = commit.catalog().generation;
-        before = commit.previous();
-    }
-    commands
 }
 
 /// Refuses when the disk cannot hold what is in the cube.
