@@ -11,6 +11,8 @@
 //! * [`write`]: samples into tiles, a row of tiles at a time.
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
+//! * [`lines`]: lines along an axis, a column of tiles at a time.
+//! * `coverage`: which samples a frame brought.
 //! * [`verify`]: does the structure hold?
 //! * [`reread`]: do the samples? Frames held against their checks.
 
@@ -20,8 +22,10 @@
 )]
 
 pub mod commit;
+mod coverage;
 pub mod edit;
 pub mod index;
+pub mod lines;
 pub mod pieces;
 pub mod records;
 pub mod reread;
@@ -31,6 +35,8 @@ pub mod tiles;
 pub mod verify;
 pub mod write;
 
+#[cfg(test)]
+mod lines_test;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! and no element stands twice, so that a reader finds a tile's patches with
 //! one search.
 
+use std::ops::Range;
+
 use super::{take_u32, take_u64};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -134,8 +136,8 @@ impl<'a> PatchReader<'a> {
         (number(at), before.min(self.patches))
     }
 
-    /// The patches of the tile at this offset.
-    pub fn of_tile(&self, at: u64) -> impl Iterator<Item = Patch> + '_ {
+    /// Which of its patches, by number, are those of the tile at this offset.
+    fn range_of(&self, at: u64) -> Range<usize> {
         let (mut lo, mut hi) = (0, self.tiles);
         while lo < hi {
             let middle = lo.midpoint(hi);
@@ -152,9 +154,19 @@ impl<'a> PatchReader<'a> {
             true => self.patches,
             false => 0,
         };
+        start..end.max(start)
+    }
+
+    /// How many patches the tile at this offset has.
+    pub fn count(&self, at: u64) -> usize {
+        self.range_of(at).len()
+    }
+
+    /// The patches of the tile at this offset.
+    pub fn of_tile(&self, at: u64) -> impl Iterator<Item = Patch> + '_ {
         let elements = AT_DIRECTORY + self.tiles * DIRECTORY_ENTRY;
         let values = elements + 4 * self.patches;
-        (start..end.max(start)).filter_map(move |patch| {
+        self.range_of(at).filter_map(move |patch| {
             let element = take_u32(self.bytes, elements + 4 * patch)?;
             let value = self.bytes.get(values + patch * self.dtype.size()..)?;
             Some((element, self.dtype.bits_at(value)))
@@ -177,6 +189,7 @@ mod tests {
         let reader = PatchReader::new(&bytes, DType::U16).unwrap();
         for (at, patches) in &tiles {
             assert_eq!(&reader.of_tile(*at).collect::<Vec<_>>(), patches);
+            assert_eq!(reader.count(*at), patches.len());
         }
         assert_eq!(reader.of_tile(0).count() + reader.of_tile(5000).count(), 0);
         assert_eq!(reader.of_tile(u64::MAX).count(), 0);

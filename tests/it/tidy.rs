@@ -291,6 +291,7 @@ fn every_key_of_the_catalog_and_of_records_is_in_the_specification() {
         extent,
     });
     catalog.patches.push(PatchSet { samples: 1, extent });
+    catalog.command.samples = 1;
     hold_keys("Catalog", &serde_json::to_value(&catalog).unwrap());
     let record = Record {
         partial: true,
