@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     /// The definition, one sample at a time, with the library's own idea of types.
-    fn naive<L: Lane>(stored: &Stored, tile: &[u8], at: usize) -> f64 {
+    fn naive(stored: &Stored, tile: &[u8], at: usize) -> f64 {
         let size = stored.dtype.size();
         let bits = stored.dtype.bits_at(&tile[at * size..]) ^ stored.mask;
         #[allow(clippy::cast_possible_truncation)]
@@ -195,8 +195,8 @@ mod tests {
             .map(|k| (k.wrapping_mul(2_654_435_761) >> 21).to_le_bytes()[0])
             .collect();
         let mut offsets = [0; LANES];
-        for (lane, offset) in offsets.iter_mut().enumerate() {
-            *offset = (lane * lane % 37) as u32;
+        for (lane, offset) in (0u32..).zip(&mut offsets) {
+            *offset = lane * lane % 37;
         }
         let places = [Place::Run(3), Place::Each(offsets), Place::Run(16)];
         for mask in [0, 0x8f12_34ab_7fc0_8000 & dtype.mask()] {
@@ -220,7 +220,7 @@ mod tests {
                                 Place::Each(offsets) => offsets[lane] as usize,
                             };
                             let layer = first.wrapping_add_signed(step * k as isize);
-                            let expected = naive::<L>(&stored, &tile, layer + offset);
+                            let expected = naive(&stored, &tile, layer + offset);
                             let found = out[block * pitch + row + k][lane].wide();
                             assert!(
                                 found == expected || (found.is_nan() && expected.is_nan()),
