@@ -36,9 +36,10 @@ pub(super) fn run_log(args: &LogArgs) -> Result<u8> {
     }
     let mut text = String::new();
     for entry in entries {
-        let added = match entry.command.frames {
-            0 => String::new(),
-            frames => format!(
+        let added = match (entry.command.frames, entry.command.samples) {
+            (0, 0) => String::new(),
+            (0, samples) => count(samples, "sample"),
+            (frames, _) => format!(
                 "+{} ({})",
                 count(frames, "frame"),
                 show_bytes(entry.command.bytes)

@@ -5,6 +5,7 @@
 mod append;
 mod arrange;
 mod check;
+mod clean;
 mod compact;
 mod history;
 mod info;
@@ -58,6 +59,7 @@ enum Verb {
     Insert(append::InsertArgs),
     Slice(slice::SliceArgs),
     Info(info::InfoArgs),
+    Clean(Box<clean::CleanArgs>),
     Delete(arrange::DeleteArgs),
     Move(arrange::MoveArgs),
     Sort(arrange::SortArgs),
@@ -90,6 +92,21 @@ impl Memory {
             let quarter = machine_memory().map(|bytes| bytes / 4);
             quarter.unwrap_or(MOST).min(MOST)
         })
+    }
+}
+
+/// Options of verbs that compute.
+#[derive(Debug, Args)]
+struct Jobs {
+    /// Threads to use [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+impl Jobs {
+    fn count(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.jobs.map_or_else(all, usize::from)
     }
 }
 
@@ -148,6 +165,7 @@ where
         Verb::Insert(args) => append::run_insert(args, line, &stop),
         Verb::Slice(args) => slice::run(args, &stop),
         Verb::Info(args) => info::run(&args),
+        Verb::Clean(args) => clean::run(&args, line, &stop),
         Verb::Delete(args) => arrange::run_delete(&args, line),
         Verb::Move(args) => arrange::run_move(&args, line),
         Verb::Sort(args) => arrange::run_sort(&args, line),

@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub(super) extent: Extent,
     pub(super) pieces: [Pieces; MAX_RANK],
     pub(super) geometry: Geometry,
-    committed: u64,
+    pub(super) committed: u64,
     patches: OnceLock<Vec<Bytes>>,
     notice: Option<String>,
 }

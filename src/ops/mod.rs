@@ -7,6 +7,8 @@
 //! * [`arrange`]: positions taken away, moved and sorted.
 //! * [`history`]: what was done, and how to undo it.
 //! * [`check`]: is a cube damaged?
+//! * [`clean`]: outliers along an axis, replaced; `crew` shares the work between
+//!   threads, `lanes` the memory.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
@@ -19,13 +21,17 @@
 pub mod append;
 pub mod arrange;
 pub mod check;
+pub mod clean;
 pub mod compact;
+mod crew;
 mod cube_frame;
 pub mod history;
 pub mod info;
+mod lanes;
 pub mod plan;
 pub mod resume;
 pub mod slice;
+mod spill;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -43,9 +43,9 @@ pub struct Options {
 }
 
 /// One cut: a span on each axis, and which axes the output has.
-struct Request {
-    spans: Vec<Span>,
-    kept: Vec<usize>,
+pub(super) struct Request {
+    pub(super) spans: Vec<Span>,
+    pub(super) kept: Vec<usize>,
 }
 
 /// Cuts through a cube.
@@ -113,7 +113,7 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
 }
 
 /// A cube is not replaced by a cut, least of all by one through itself.
-fn refuse_cube(target: &Target) -> Result<()> {
+pub(super) fn refuse_cube(target: &Target) -> Result<()> {
     let Target::File { path, .. } = target else {
         return Ok(());
     };
@@ -287,7 +287,7 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
 /// The header of a cut: that of the frame its first sample came with, its
 /// coordinates fitted to the cut. Also that frame's record, when the cut is the
 /// frame and nothing else.
-fn header(
+pub(super) fn header(
     snapshot: &Snapshot,
     request: &Request,
     progress: &dyn Progress,

@@ -126,6 +126,14 @@ impl FileStorage {
         Ok(about.blocks().saturating_mul(512))
     }
 
+    fn ends(&self, at: u64, bytes: u64) -> Error {
+        let len = self.len().unwrap_or(0);
+        Error::damaged(format!(
+            "the file ends at byte {len}, but bytes {at} to {} are needed",
+            at.saturating_add(bytes)
+        ))
+    }
+
     fn mapped(&self, end: u64) -> Result<Option<Map>> {
         let Ok(needed) = usize::try_from(end) else {
             return Ok(None);
@@ -153,14 +161,7 @@ impl Storage for FileStorage {
     }
 
     fn read(&self, at: u64, bytes: u64) -> Result<Bytes> {
-        let ends = || {
-            let len = self.len().unwrap_or(0);
-            Error::damaged(format!(
-                "the file ends at byte {len}, but bytes {at} to {} are needed",
-                at.saturating_add(bytes)
-            ))
-        };
-        let end = at.checked_add(bytes).ok_or_else(ends)?;
+        let ends = || self.ends(at, bytes);
         if bytes < COPY_BELOW {
             let mut copy = vec![0; usize::try_from(bytes).map_err(|_| ends())?];
             return match self.file.read_exact_at(&mut copy, at) {
@@ -169,6 +170,12 @@ impl Storage for FileStorage {
                 Err(error) => Err(Error::io(format!("cannot read at byte {at}"), error)),
             };
         }
+        self.borrow(at, bytes)
+    }
+
+    fn borrow(&self, at: u64, bytes: u64) -> Result<Bytes> {
+        let ends = || self.ends(at, bytes);
+        let end = at.checked_add(bytes).ok_or_else(ends)?;
         let map = self.mapped(end)?.ok_or_else(ends)?;
         let (Ok(start), Ok(end)) = (usize::try_from(at), usize::try_from(end)) else {
             return Err(ends());

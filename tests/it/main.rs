@@ -17,6 +17,7 @@
 mod append;
 mod bad_input;
 mod check;
+mod clean;
 mod compact;
 mod edit;
 mod filter;
