@@ -15,6 +15,12 @@ use crate::error::{Error, IoContext, Result};
 /// Reads shorter than this are copied; a map would cost more in page faults.
 const COPY_BELOW: u64 = 16 * 1024;
 
+/// Most bytes given to the system in one write. The page cache takes memory for
+/// a write in one piece; beyond this pieces get so large that a virtual machine
+/// may have given them back to its host, and clearing them again takes longer
+/// than the write (`docs/decisions/002`).
+const WRITE_BYTES: usize = 128 << 10;
+
 /// Opening a FIFO waits for its other end without this; to files it means nothing.
 #[allow(clippy::cast_possible_wrap)]
 const DO_NOT_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
@@ -209,9 +215,13 @@ impl Storage for FileStorage {
     }
 
     fn write(&self, at: u64, data: &[u8]) -> Result<()> {
-        self.file
-            .write_all_at(data, at)
-            .map_err(|error| Error::io(format!("cannot write at byte {at}"), error))
+        let mut at = at;
+        for piece in data.chunks(WRITE_BYTES) {
+            let done = self.file.write_all_at(piece, at);
+            done.map_err(|error| Error::io(format!("cannot write at byte {at}"), error))?;
+            at += piece.len() as u64;
+        }
+        Ok(())
     }
 
     fn extend(&self, bytes: u64) -> Result<()> {
