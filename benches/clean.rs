@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::{Rival, compare, cube, folder, is_wanted, rounds, setting, time};
 use cube::dtype::DType;
-use cube::engine::lines::Lines;
+use cube::engine::lines::{Lines, Void};
 use cube::engine::snapshot::Snapshot;
 use cube::frames::cards::Cards;
 use cube::kernels::gather::{Lane, is_wide};
@@ -132,7 +132,7 @@ fn gather_as<L: Lane>(snapshot: &Snapshot) {
         .iter()
         .map(|&len| Span::run(0, len))
         .collect();
-    let lines = Lines::new(snapshot, 2, &spans, false).unwrap();
+    let lines = Lines::new(snapshot, 2, &spans, Void::Plain).unwrap();
     let mut out = Vec::new();
     for number in 0..lines.columns() {
         lines.ask_ahead(number + 1).unwrap();

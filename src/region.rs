@@ -39,6 +39,14 @@ impl Span {
         self.start
             .wrapping_add_signed(self.step.wrapping_mul(k as i64))
     }
+
+    /// Which of its positions this one is, if it is one.
+    pub fn number_of(&self, position: u64) -> Option<u64> {
+        let ahead = i128::from(position) - i128::from(self.start);
+        let step = i128::from(self.step);
+        let number = u64::try_from(ahead / step).ok()?;
+        (ahead % step == 0 && number < self.len).then_some(number)
+    }
 }
 
 /// The number of samples in a box of this shape.
@@ -231,6 +239,10 @@ mod tests {
             let span = parse_span(text, 0, 10).unwrap();
             assert_eq!(span, Span { start, step, len }, "{text}");
             assert!(span.at(span.len - 1) < 10);
+            for position in 0..12 {
+                let found = (0..len).find(|&k| span.at(k) == position);
+                assert_eq!(span.number_of(position), found, "{text}");
+            }
         }
     }
 

@@ -130,28 +130,46 @@ pub(super) struct CleanArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum CenterName {
+pub(super) enum CenterName {
     Median,
     Mean,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum SpreadName {
+pub(super) enum SpreadName {
     Std,
     Mad,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Rounds(Option<u32>);
+impl From<CenterName> for Center {
+    fn from(name: CenterName) -> Center {
+        match name {
+            CenterName::Median => Center::Median,
+            CenterName::Mean => Center::Mean,
+        }
+    }
+}
 
-fn parse_sigma(text: &str) -> std::result::Result<f64, String> {
+impl From<SpreadName> for Spread {
+    fn from(name: SpreadName) -> Spread {
+        match name {
+            SpreadName::Std => Spread::Std,
+            SpreadName::Mad => Spread::Mad,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rounds(pub(super) Option<u32>);
+
+pub(super) fn parse_sigma(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(sigma) if sigma > 0.0 => Ok(sigma),
         _ => Err("give a number above 0".into()),
     }
 }
 
-fn parse_rounds(text: &str) -> std::result::Result<Rounds, String> {
+pub(super) fn parse_rounds(text: &str) -> std::result::Result<Rounds, String> {
     match text.parse::<u32>() {
         _ if text == "all" => Ok(Rounds(None)),
         Ok(rounds @ 1..) => Ok(Rounds(Some(rounds))),
@@ -188,14 +206,8 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
         lower: args.lower.unwrap_or(args.sigma),
         upper: args.upper.unwrap_or(args.sigma),
         rounds: args.maxiters.0,
-        center: match args.center {
-            CenterName::Median => Center::Median,
-            CenterName::Mean => Center::Mean,
-        },
-        spread: match args.spread {
-            SpreadName::Std => Spread::Std,
-            SpreadName::Mad => Spread::Mad,
-        },
+        center: args.center.into(),
+        spread: args.spread.into(),
         fill: args.fill.clone(),
         section: args.section.clone(),
         min_kept: args.min_kept,

@@ -6,6 +6,7 @@ mod append;
 mod arrange;
 mod check;
 mod clean;
+mod combine;
 mod compact;
 mod history;
 mod info;
@@ -60,6 +61,7 @@ enum Verb {
     Slice(slice::SliceArgs),
     Info(info::InfoArgs),
     Clean(Box<clean::CleanArgs>),
+    Combine(Box<combine::CombineArgs>),
     Delete(arrange::DeleteArgs),
     Move(arrange::MoveArgs),
     Sort(arrange::SortArgs),
@@ -166,6 +168,7 @@ where
         Verb::Slice(args) => slice::run(args, &stop),
         Verb::Info(args) => info::run(&args),
         Verb::Clean(args) => clean::run(&args, line, &stop),
+        Verb::Combine(args) => combine::run(&args, line, &stop),
         Verb::Delete(args) => arrange::run_delete(&args, line),
         Verb::Move(args) => arrange::run_move(&args, line),
         Verb::Sort(args) => arrange::run_sort(&args, line),

@@ -32,6 +32,17 @@ const MOST_ROWS: u64 = 1 << 27;
 /// What a patch costs while its column is worked on.
 pub const PATCH_BYTES: u64 = 16;
 
+/// How void is told from data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Void {
+    /// By its value, or by the frames' records where that is a possible one.
+    Plain,
+    /// By the records: NaN and BLANK of a frame are told from void.
+    ByFrames,
+    /// There is none: the caller has seen that the records cover all.
+    None,
+}
+
 /// The lines of a region of a cube.
 pub struct Lines<'s> {
     snapshot: &'s Snapshot,
@@ -117,13 +128,16 @@ pub struct Column {
 
 impl<'s> Lines<'s> {
     /// The lines along `axis` in a region, one span per axis, none of them
-    /// empty. With `by_frames`, or where void reads as a possible value, it is
-    /// known by the frames' records which samples are data.
+    /// empty.
+    ///
+    /// # Errors
+    /// When the region is not in the cube, or the index, patches or records are
+    /// damaged.
     pub fn new(
         snapshot: &'s Snapshot,
         axis: usize,
         spans: &[Span],
-        by_frames: bool,
+        void: Void,
     ) -> Result<Lines<'s>> {
         let mut region = [Span::run(0, 1); MAX_RANK];
         region[..spans.len()].copy_from_slice(spans);
@@ -151,8 +165,8 @@ impl<'s> Lines<'s> {
             .and_then(|blank| catalog.dtype.bits_of_int(blank));
         // Where void reads as what never counts, the value says all.
         let plain = catalog.dtype.is_nan(catalog.pad) || blank == Some(catalog.pad);
-        let keeps_void = by_frames || !plain;
-        let coverage = match keeps_void {
+        let keeps_void = void == Void::ByFrames || !plain;
+        let coverage = match keeps_void && void != Void::None {
             true => Coverage::of(snapshot, axis, &segments)?,
             false => None,
         };
@@ -185,6 +199,11 @@ impl<'s> Lines<'s> {
             },
             file: snapshot.storage.borrow(FIRST_FREE, committed)?,
         })
+    }
+
+    /// Is every sample that is not NaN data, by what was asked of void?
+    pub fn is_whole(&self) -> bool {
+        self.coverage.is_none()
     }
 
     /// The axis that they run along.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::lines::Lines;
+use super::lines::{Lines, Void};
 use super::snapshot::Snapshot;
 use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
@@ -128,8 +128,8 @@ fn lines_hold_the_samples_that_are_read_one_by_one() {
                         false => sections(len)[(kind + other) % 4],
                     })
                     .collect();
-                for by_frames in [false, true] {
-                    let lines = Lines::new(&snapshot, axis, &spans, by_frames).unwrap();
+                for void_by in [Void::Plain, Void::ByFrames] {
+                    let lines = Lines::new(&snapshot, axis, &spans, void_by).unwrap();
                     let found = match is_wide(catalog.dtype) {
                         true => from_lines::<f64>(&lines, 48),
                         false => from_lines::<f32>(&lines, 16),
@@ -158,7 +158,7 @@ fn lines_hold_the_samples_that_are_read_one_by_one() {
                                 runs.iter().any(holds)
                             })
                         });
-                        let told = by_frames || !value.is_nan();
+                        let told = void_by == Void::ByFrames || !value.is_nan();
                         assert!(
                             !told || !inside || is_data || at == 0,
                             "{name}: {position:?}"

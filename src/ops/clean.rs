@@ -22,7 +22,7 @@ use super::{Progress, Stop, open};
 use crate::dtype::DType;
 use crate::engine::commit::Writer;
 use crate::engine::edit::Edit;
-use crate::engine::lines::Lines;
+use crate::engine::lines::{Lines, Void};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result, show_path};
 use crate::format::catalog::{Command, Piece};
@@ -231,7 +231,11 @@ fn run(
         )?),
         None => None,
     };
-    let lines = Lines::new(snapshot, axis, &spans, options.fill_nan)?;
+    let void = match options.fill_nan {
+        true => Void::ByFrames,
+        false => Void::Plain,
+    };
+    let lines = Lines::new(snapshot, axis, &spans, void)?;
     let mut job = Job {
         snapshot,
         lines: &lines,
@@ -311,11 +315,8 @@ fn by_frame(
                 let Some(position) = by_slot.position(slot) else {
                     continue;
                 };
-                let ahead = i128::from(position) - i128::from(span.start);
-                let number = ahead / i128::from(span.step);
-                let inside = ahead % i128::from(span.step) == 0;
-                let number = usize::try_from(number).ok().filter(|_| inside);
-                if let Some(frame) = number.and_then(|number| frames.get_mut(number)) {
+                let number = span.number_of(position);
+                if let Some(frame) = number.and_then(|k| frames.get_mut(k as usize)) {
                     frame.source.get_or_insert_with(|| record.source.clone());
                 }
             }

@@ -9,6 +9,7 @@
 //! * [`check`]: is a cube damaged?
 //! * [`clean`]: outliers along an axis, replaced; `crew` shares the work between
 //!   threads, `lanes` the memory.
+//! * [`combine`]: an axis collapsed to a frame.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
@@ -22,6 +23,7 @@ pub mod append;
 pub mod arrange;
 pub mod check;
 pub mod clean;
+pub mod combine;
 pub mod compact;
 mod crew;
 mod cube_frame;

@@ -18,6 +18,7 @@ mod append;
 mod bad_input;
 mod check;
 mod clean;
+mod combine;
 mod compact;
 mod edit;
 mod filter;

@@ -1,0 +1,456 @@
+//! `cube combine`: an axis collapsed to a frame.
+//!
+//! Lines come together as for `clean`; what they become goes to the output in its
+//! order, a part of it at a time, as large as the memory allows.
+
+mod levels;
+mod work;
+
+use std::path::Path;
+
+use super::crew::share;
+use super::lanes::{Sample, Shares};
+use super::slice::{self, Request};
+use super::{Progress, Stop, clean, open};
+use crate::dtype::DType;
+use crate::engine::lines::{Lines, Void};
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Context, Error, Kind, Result, show_path};
+use crate::frames::cards::{Cards, Value};
+use crate::kernels::clip::{self, Rule};
+use crate::kernels::gather::is_wide;
+use crate::region::{AXIS_NAMES, Span, volume};
+use crate::sinks::{self, Format, Image, Sink, Target};
+use work::{Collapsed, Combiner, Plan};
+
+pub use crate::kernels::clip::{Center, Spread, Statistic};
+
+/// What is left out of every line first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reject {
+    /// Nothing.
+    None,
+    /// What sigma clipping rejects.
+    Sigma {
+        /// Spreads below the centre.
+        lower: f64,
+        /// Spreads above it.
+        upper: f64,
+        /// Rounds at most.
+        rounds: Option<u32>,
+        /// The centre.
+        center: Center,
+        /// The spread.
+        spread: Spread,
+    },
+    /// So many of the least and greatest samples of a line that has all.
+    MinMax {
+        /// Of the least.
+        low: u32,
+        /// Of the greatest.
+        high: u32,
+    },
+    /// Percentages of the least and greatest samples.
+    Percentile {
+        /// Of the least.
+        low: f64,
+        /// Of the greatest.
+        high: f64,
+    },
+}
+
+/// What frames are divided by, to have the level of the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Their median.
+    Median,
+    /// A header keyword, such as EXPTIME.
+    Keyword(String),
+}
+
+/// What `combine` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The axis that goes; `None` is the last.
+    pub axis: Option<usize>,
+    /// What a line becomes.
+    pub method: Statistic,
+    /// What is left out first.
+    pub reject: Reject,
+    /// Keyword of the frames' weights; for mean and sum.
+    pub weight: Option<String>,
+    /// Frames are scaled to the first.
+    pub scale: Option<Scale>,
+    /// Frames are shifted to the median of the first.
+    pub zero: bool,
+    /// Which part of the cube; `None`: all.
+    pub section: Option<String>,
+    /// Where the frame goes.
+    pub output: Target,
+    /// As what; `None` leaves it to the name.
+    pub format: Option<Format>,
+    /// Where the counts of samples go.
+    pub coverage: Option<Target>,
+    /// Where the standard errors of the mean go.
+    pub error: Option<Target>,
+    /// Bytes of memory to use.
+    pub memory: u64,
+    /// Threads at most.
+    pub jobs: usize,
+    /// The command as typed, for the header.
+    pub line: String,
+}
+
+/// What `combine` did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Positions that became one.
+    pub positions: u64,
+    /// Letter of their axis.
+    pub axis: &'static str,
+    /// Lengths of the output.
+    pub shape: Vec<u64>,
+    /// Samples that were rejected.
+    pub rejected: u64,
+}
+
+/// Collapses an axis.
+///
+/// # Errors
+/// When the options do not fit the cube, or something cannot be read or written;
+/// there is then no output.
+pub fn combine(
+    path: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
+    let (_, snapshot) = open(path, progress)?;
+    let (axis, spans) =
+        clean::region(&snapshot, options.axis, options.section.as_deref()).at(path)?;
+    if options.weight.is_some() && !matches!(options.method, Statistic::Mean | Statistic::Sum) {
+        return Err(Error::input("weights are for mean and sum")
+            .hint("--method mean --weight KEY gives a weighted mean"));
+    }
+    let out = Outputs::check(options)?;
+    stop.begin_work();
+    let lines = Lines::new(&snapshot, axis, &spans, Void::Plain).at(path)?;
+    let void = match lines.is_whole() {
+        true => Void::None,
+        false => Void::Plain,
+    };
+    drop(lines);
+    let job = Job {
+        snapshot: &snapshot,
+        axis,
+        spans: &spans,
+        void,
+        options,
+        progress,
+        stop,
+    };
+    let factors = levels::factors(&job).at(path)?;
+    let weights = match &options.weight {
+        Some(key) => Some(levels::keyword(&snapshot, axis, &spans[axis], key).at(path)?),
+        None => None,
+    };
+    let plan = Plan {
+        method: options.method,
+        reject: options.reject,
+        rule: rule_of(options.reject),
+        factors,
+        weights,
+        wants_error: options.error.is_some(),
+    };
+    let sinks = out.open(path, &job)?;
+    let rejected = match is_wide(snapshot.catalog().dtype) {
+        true => job.stream::<f64>(&plan, sinks),
+        false => job.stream::<f32>(&plan, sinks),
+    }
+    .at(path)?;
+    Ok(Report {
+        positions: spans[axis].len,
+        axis: AXIS_NAMES[axis],
+        shape: job.shape(),
+        rejected,
+    })
+}
+
+fn rule_of(reject: Reject) -> Option<Rule> {
+    match reject {
+        Reject::Sigma {
+            lower,
+            upper,
+            rounds,
+            center,
+            spread,
+        } => Some(Rule {
+            lower,
+            upper,
+            rounds,
+            center,
+            spread,
+            fill: clip::Fill::None,
+        }),
+        _ => None,
+    }
+}
+
+/// The outputs, each with its format.
+struct Outputs {
+    frame: (Target, Format),
+    coverage: Option<(Target, Format)>,
+    error: Option<(Target, Format)>,
+}
+
+/// The outputs that are being written: frame, counts, errors.
+struct Sinks {
+    dtype: DType,
+    frame: Box<dyn Sink>,
+    coverage: Option<Box<dyn Sink>>,
+    error: Option<Box<dyn Sink>>,
+}
+
+impl Outputs {
+    fn check(options: &Options) -> Result<Outputs> {
+        let one = |target: &Target, format: Option<Format>| -> Result<(Target, Format)> {
+            let format = match (format, target) {
+                (Some(format), _) => format,
+                (None, Target::File { path, .. }) => Format::from_path(path)?,
+                (None, Target::Stdout) => Format::Fits,
+            };
+            slice::refuse_cube(target)?;
+            sinks::check(target)?;
+            Ok((target.clone(), format))
+        };
+        let other = |target: &Option<Target>| -> Result<Option<(Target, Format)>> {
+            target.as_ref().map(|target| one(target, None)).transpose()
+        };
+        let all = [
+            Some(&options.output),
+            options.coverage.as_ref(),
+            options.error.as_ref(),
+        ];
+        let mut given = all.into_iter().flatten();
+        while let Some(target) = given.next() {
+            if given.clone().any(|other| other == target) {
+                return Err(Error::input("two outputs have one name"));
+            }
+        }
+        Ok(Outputs {
+            frame: one(&options.output, options.format)?,
+            coverage: other(&options.coverage)?,
+            error: other(&options.error)?,
+        })
+    }
+
+    fn open(self, path: &Path, job: &Job<'_>) -> Result<Sinks> {
+        let cards = job.cards(path)?;
+        let open = |(target, format): (Target, Format), dtype: DType, what: Option<&str>| {
+            let mut cards = cards.clone();
+            if let Some(what) = what {
+                cards.push_line("COMMENT", what);
+            }
+            let image = Image {
+                shape: job.shape(),
+                dtype,
+                blank: None,
+                cards,
+            };
+            sinks::create(&target, format, &image)
+        };
+        let dtype = match is_wide(job.snapshot.catalog().dtype) {
+            true => DType::F64,
+            false => DType::F32,
+        };
+        let counts = "How many samples each sample of the combined frame is made of.";
+        let errors = "Standard errors of the mean of the combined frame's samples.";
+        Ok(Sinks {
+            dtype,
+            frame: open(self.frame, dtype, None)?,
+            coverage: match self.coverage {
+                Some(output) => Some(open(output, DType::I32, Some(counts))?),
+                None => None,
+            },
+            error: match self.error {
+                Some(output) => Some(open(output, dtype, Some(errors))?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// What every part of the work needs to know.
+struct Job<'a> {
+    snapshot: &'a Snapshot,
+    axis: usize,
+    spans: &'a [Span],
+    void: Void,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    stop: &'a Stop,
+}
+
+impl Job<'_> {
+    /// Lengths of the output: those of the axes that stay.
+    fn shape(&self) -> Vec<u64> {
+        let spans = self.spans.iter().enumerate();
+        let kept = spans.filter(|&(axis, _)| axis != self.axis);
+        kept.map(|(_, span)| span.len).collect()
+    }
+
+    /// The header of the first frame, and what was done.
+    fn cards(&self, path: &Path) -> Result<Cards> {
+        let request = Request {
+            spans: self.spans.to_vec(),
+            kept: (0..self.spans.len())
+                .filter(|&axis| axis != self.axis)
+                .collect(),
+        };
+        let (mut cards, _) = slice::header(self.snapshot, &request, self.progress)?;
+        let positions = i128::from(self.spans[self.axis].len);
+        cards.set("NCOMBINE", &Value::Integer(positions));
+        cards.push_line("HISTORY", &show_path(Path::new(&self.options.line)));
+        let span = &self.spans[self.axis];
+        let what = format!(
+            "{} {} to {} of {} combined by cube {}",
+            AXIS_NAMES[self.axis],
+            span.start + 1,
+            span.at(span.len - 1) + 1,
+            show_path(path),
+            env!("CARGO_PKG_VERSION")
+        );
+        cards.push_line("HISTORY", &what);
+        Ok(cards)
+    }
+
+    fn interrupted(&self) -> Error {
+        Error::interrupted("interrupted").hint("no output was made")
+    }
+
+    /// Collapses part after part, in the order of the output; returns how many
+    /// samples were rejected.
+    fn stream<L: Sample>(&self, plan: &Plan, mut sinks: Sinks) -> Result<u64> {
+        let others: Vec<usize> = (0..self.spans.len())
+            .filter(|&axis| axis != self.axis)
+            .collect();
+        // Value, count, error of each line, and the bytes that are made of them.
+        let budget = (self.options.memory / 4 / 36).max(1);
+        // Whole axes up to `cut` fit the budget; `cut` goes in runs of `run`.
+        let (mut cut, mut inner) = (0, 1u64);
+        while cut + 1 < others.len() && inner * self.spans[others[cut]].len <= budget {
+            inner *= self.spans[others[cut]].len;
+            cut += 1;
+        }
+        let tile = self.snapshot.catalog().tile[others[cut]];
+        let run = match (budget / inner).max(1) {
+            // Runs that end at tile edges, where the axis is in order.
+            run if run > tile => run / tile * tile,
+            run => run,
+        };
+        let size = self.snapshot.catalog().dtype.size() as u64;
+        let lens: Vec<u64> = self.spans.iter().map(|span| span.len).collect();
+        self.progress
+            .begin("combining", 0, volume(&lens)?.saturating_mul(size));
+        let mut rejected = 0;
+        let mut part = self.spans.to_vec();
+        let mut outer = vec![0; others.len()];
+        loop {
+            for (number, &at) in outer.iter().enumerate().skip(cut + 1) {
+                part[others[number]] = Span::run(self.spans[others[number]].at(at), 1);
+            }
+            let span = self.spans[others[cut]];
+            let mut done = 0;
+            while done < span.len {
+                let len = run.min(span.len - done);
+                part[others[cut]] = Span {
+                    start: span.at(done),
+                    len,
+                    ..span
+                };
+                rejected += self.part::<L>(plan, &part, &mut sinks)?;
+                done += len;
+            }
+            let step = (cut + 1..outer.len()).find(|&number| {
+                outer[number] += 1;
+                let more = outer[number] < self.spans[others[number]].len;
+                outer[number] *= u64::from(more);
+                more
+            });
+            if step.is_none() {
+                break;
+            }
+        }
+        self.progress.end();
+        sinks.frame.finish()?;
+        for sink in [sinks.coverage, sinks.error].into_iter().flatten() {
+            sink.finish()?;
+        }
+        Ok(rejected)
+    }
+
+    /// Collapses the lines of a part and puts out what they became.
+    fn part<L: Sample>(&self, plan: &Plan, spans: &[Span], sinks: &mut Sinks) -> Result<u64> {
+        let lines = Lines::new(self.snapshot, self.axis, spans, self.void)?;
+        let size = match plan.factors.is_some() {
+            // A second buffer, of float64.
+            true => size_of::<L>() + size_of::<f64>(),
+            false => size_of::<L>(),
+        };
+        let shares = Shares::new(&lines, size, self.options.jobs, self.options.memory / 2)?;
+        let workers = (0..shares.jobs)
+            .map(|_| Combiner::<L>::new(&lines, plan, shares, self.stop))
+            .collect();
+        let total: u64 = lines.lens().iter().product::<u64>() / lines.len() as u64;
+        let nothing = Collapsed {
+            value: f64::NAN,
+            count: 0,
+            error: f64::NAN,
+        };
+        let mut collapsed = vec![nothing; total as usize];
+        let bytes = self.snapshot.catalog().dtype.size() as u64 * lines.len() as u64;
+        let units = lines.columns() * shares.parts;
+        let done = share(workers, units, &mut |found: Vec<(u64, Collapsed)>| {
+            self.progress.bytes(found.len() as u64 * bytes);
+            for (line, value) in found {
+                collapsed[line as usize] = value;
+            }
+            Ok(())
+        });
+        let workers = done.map_err(|error| match error.kind() {
+            Kind::Interrupted => self.interrupted(),
+            _ => error,
+        })?;
+        let mut out = Vec::new();
+        put(
+            &mut out,
+            sinks.dtype,
+            collapsed.iter().map(|line| line.value),
+        );
+        sinks.frame.write(&out)?;
+        if let Some(sink) = &mut sinks.coverage {
+            out.clear();
+            out.extend(collapsed.iter().flat_map(|line| line.count.to_le_bytes()));
+            sink.write(&out)?;
+        }
+        if let Some(sink) = &mut sinks.error {
+            put(
+                &mut out,
+                sinks.dtype,
+                collapsed.iter().map(|line| line.error),
+            );
+            sink.write(&out)?;
+        }
+        Ok(workers.iter().map(|worker| worker.rejected).sum())
+    }
+}
+
+/// Numbers as little-endian samples.
+fn put(out: &mut Vec<u8>, dtype: DType, numbers: impl Iterator<Item = f64>) {
+    out.clear();
+    match dtype {
+        #[allow(clippy::cast_possible_truncation, reason = "rounds on purpose")]
+        DType::F32 => out.extend(numbers.flat_map(|number| (number as f32).to_le_bytes())),
+        _ => out.extend(numbers.flat_map(f64::to_le_bytes)),
+    }
+}
