@@ -138,7 +138,7 @@ fn gather_as<L: Lane>(snapshot: &Snapshot) {
         lines.ask_ahead(number + 1).unwrap();
         let mut column = lines.column(number).unwrap();
         let all = 0..column.lines();
-        lines.load_patches(&mut column, &all);
+        lines.load_patches(&mut column, &all).unwrap();
         for from in all.step_by(GROUP) {
             let group = from..(from + GROUP).min(column.lines());
             lines.gather::<L>(&column, group, &mut out).unwrap();

@@ -117,10 +117,10 @@ pub fn parse_gap(text: &str, axis: usize, len: u64) -> Result<u64> {
         return Ok(len);
     }
     parse_position(text, axis, len).map_err(|error| {
-        error.hint(format!(
-            "1 puts in before everything, {} after everything",
-            len + 1
-        ))
+        error.hint(match len {
+            0 => "the cube is empty: 1 is the only place".to_string(),
+            _ => format!("1 is before everything, {} after everything", len + 1),
+        })
     })
 }
 
@@ -183,8 +183,16 @@ fn bad_span(text: &str, axis: usize) -> Error {
 /// length 1: a forgotten axis is an error, not a surprise.
 pub fn parse_section(text: &str, shape: &[u64]) -> Result<Vec<Span>> {
     let inner = text.trim();
-    let inner = inner.strip_prefix('[').unwrap_or(inner);
-    let inner = inner.strip_suffix(']').unwrap_or(inner);
+    let bare = inner
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'));
+    let inner = match bare {
+        Some(bare) => bare,
+        None if inner.contains(['[', ']']) => {
+            return Err(Error::input(format!("section `{text}` lacks a bracket")));
+        }
+        None => inner,
+    };
     let parts: Vec<&str> = inner.split(',').collect();
     if parts.len() > shape.len() || shape[parts.len()..].iter().any(|&len| len != 1) {
         return Err(Error::input(format!(

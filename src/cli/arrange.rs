@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::progress::Bar;
 use super::{Common, DONE, parsed, say};
@@ -54,6 +54,12 @@ impl Arranging {
 ///
 /// Costs a few KiB, whatever their size; `cube undo` brings them back.
 #[derive(Debug, Args)]
+#[command(group(
+    ArgGroup::new("which")
+        .args(["at", "source", "filters"])
+        .required(true)
+        .multiple(true)
+))]
 #[command(after_help = "Examples:\n  \
     cube delete night.cube --at 5,9:12\n  \
     cube delete night.cube --axis x --at 1:16\n  \
@@ -65,7 +71,6 @@ pub(super) struct DeleteArgs {
 
     /// Positions, such as 5,9:12,-1
     #[arg(long, value_name = "POSITIONS", allow_hyphen_values = true)]
-    #[arg(required_unless_present_any = ["source", "filters"])]
     #[arg(conflicts_with_all = ["source", "filters"])]
     at: Option<String>,
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::progress::Bar;
 use super::{Common, DONE, Memory, say};
-use crate::error::Result;
+use crate::error::{Result, show_path};
 use crate::ops::compact::{Options, compact};
 use crate::ops::{Stop, count, show_bytes};
 use crate::storage::file::Busy;
@@ -42,21 +42,22 @@ pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
     let report = compact(&args.cube, &options, &Bar::new(args.common.quiet), stop)?;
     if !args.common.quiet {
         let mut text = format!(
-            "{}, {} on disk, {} before",
-            count(report.frames, "frame"),
+            "{}: {}, {} on disk, {} before",
+            show_path(&args.cube),
+            count(report.rewritten.frames, "frame"),
             show_bytes(report.after),
             show_bytes(report.before)
         );
-        if report.dropped > 0 {
+        if report.rewritten.dropped > 0 {
             text += &format!(
                 "; {} deleted before are gone",
-                count(report.dropped, "frame")
+                count(report.rewritten.dropped, "frame")
             );
         }
-        if report.partial > 0 {
+        if report.rewritten.partial > 0 {
             text += &format!(
                 "; {} lost pixels before and cannot be verified",
-                count(report.partial, "frame")
+                count(report.rewritten.partial, "frame")
             );
         }
         say(&text);

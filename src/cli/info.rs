@@ -94,6 +94,7 @@ fn show(args: &InfoArgs, info: &Info) -> String {
                 show_bytes(info.disk_bytes)
             ),
         ),
+        ("dead", dead(info)),
         ("tile", show_shape(&info.tile)),
         ("pad", text(&info.pad)),
     ];
@@ -118,6 +119,19 @@ fn show(args: &InfoArgs, info: &Info) -> String {
         out += &format!("  {name:8} {value}\n");
     }
     out
+}
+
+/// What no position refers to any more.
+fn dead(info: &Info) -> String {
+    let Some(bytes) = info.dead_bytes else {
+        return "not counted, the index is large".into();
+    };
+    let share = 100 * bytes / info.disk_bytes.max(1);
+    let advice = match info.compacting_pays() {
+        true => ": cube compact gives it back, and ends undo",
+        false => "",
+    };
+    format!("{} ({share} %){advice}", show_bytes(bytes))
 }
 
 /// Calls `each` for every frame, and hands on what it writes.

@@ -16,6 +16,7 @@ mod slice;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -33,6 +34,9 @@ const USAGE: u8 = 2;
 const PARTLY: u8 = 3;
 /// Interrupted; what was committed is kept.
 const INTERRUPTED: u8 = 130;
+
+/// So long a command may take to stop before it says why.
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Assemble and edit image cubes on disk that are far larger than memory.
 #[derive(Debug, Parser)]
@@ -210,8 +214,9 @@ fn print(text: &str) -> Result<()> {
         .doing("cannot write to standard output")
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop between
-/// frames; one that is not at work yet, or is asked again, ends at once.
+/// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop when what
+/// it has at hand is whole; one that is not at work yet, or is asked again, ends
+/// at once.
 fn watch_signals() -> Stop {
     let stop = Stop::default();
     let watched = stop.clone();
@@ -222,9 +227,14 @@ fn watch_signals() -> Stop {
         std::thread::spawn(move || {
             for _ in signals.forever() {
                 if !watched.ask() {
-                    say("cube: interrupted");
+                    say("cube: interrupted; what was committed before is kept");
                     std::process::exit(i32::from(INTERRUPTED));
                 }
+                // Who is done sooner need not be told.
+                std::thread::spawn(|| {
+                    std::thread::sleep(PATIENCE);
+                    say("cube: finishing the frames at hand; interrupt again to end at once");
+                });
             }
         });
     }

@@ -384,22 +384,27 @@ impl<'s> Lines<'s> {
     }
 
     /// How many patches the tiles of a column have.
-    pub fn count_patches(&self, column: &Column) -> u64 {
-        let tiles = column.tiles.iter().flatten();
-        let counts = tiles.map(|&at| {
-            self.sets
-                .iter()
-                .map(|set| set.count(at) as u64)
-                .sum::<u64>()
-        });
-        counts.sum()
+    ///
+    /// # Errors
+    /// When a set of them is damaged.
+    pub fn count_patches(&self, column: &Column) -> Result<u64> {
+        let mut patches = 0u64;
+        for &at in column.tiles.iter().flatten() {
+            for set in &self.sets {
+                patches = patches.saturating_add(set.count(at)?);
+            }
+        }
+        Ok(patches)
     }
 
     /// Has the column the patches of these lines at hand, and no others.
-    pub fn load_patches(&self, column: &mut Column, lines: &std::ops::Range<usize>) {
+    ///
+    /// # Errors
+    /// When a set of them is damaged.
+    pub fn load_patches(&self, column: &mut Column, lines: &std::ops::Range<usize>) -> Result<()> {
         column.patches.clear();
         if self.sets.is_empty() {
-            return;
+            return Ok(());
         }
         let geometry = &self.snapshot.geometry;
         const NONE: u32 = u32::MAX;
@@ -422,7 +427,11 @@ impl<'s> Lines<'s> {
         let stride = (geometry.strides[self.axis] / geometry.size as isize) as usize;
         for (at, runs) in column.tiles.iter().zip(&by_tile) {
             let Some(at) = *at else { continue };
-            if self.sets.iter().all(|set| set.count(at) == 0) {
+            let mut patches = Vec::new();
+            for set in &self.sets {
+                patches.extend(set.of_tile(at)?);
+            }
+            if patches.is_empty() {
                 continue;
             }
             layers.fill(NONE);
@@ -436,7 +445,7 @@ impl<'s> Lines<'s> {
                     layers[layer / stride] = (run.first + k) as u32;
                 }
             }
-            for (element, bits) in self.sets.iter().flat_map(|set| set.of_tile(at)) {
+            for (element, bits) in patches {
                 let inner = geometry.inner(u64::from(element));
                 let row = layers[inner[self.axis] as usize];
                 let mut parts = self.across().map(|axis| shares[axis][inner[axis] as usize]);
@@ -451,6 +460,7 @@ impl<'s> Lines<'s> {
         }
         // Stable, so that of two patches of a sample the later set's comes last.
         column.patches.sort_by_key(|&(line, row, _)| (line, row));
+        Ok(())
     }
 
     /// Copies lines of a column out of the map: row `k` of the `b`-th block of 16

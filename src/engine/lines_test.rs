@@ -40,7 +40,7 @@ fn from_lines<L: Lane>(lines: &Lines<'_>, step: usize) -> Vec<(f64, bool, u64)> 
         let mut column = lines.column(number).unwrap();
         for from in (0..column.lines()).step_by(step) {
             let range = from..(from + step).min(column.lines());
-            lines.load_patches(&mut column, &range);
+            lines.load_patches(&mut column, &range).unwrap();
             lines.gather(&column, range.clone(), &mut out).unwrap();
             let rows = column.rows();
             for block in (0..range.len()).step_by(LANES) {

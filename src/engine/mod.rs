@@ -11,10 +11,12 @@
 //! * [`write`]: samples into tiles, a row of tiles at a time.
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
+//! * [`usage`]: what a commit uses of its file.
 //! * [`lines`]: lines along an axis, a column of tiles at a time.
 //! * `coverage`: which samples a frame brought.
 //! * [`verify`]: does the structure hold?
 //! * [`reread`]: do the samples? Frames held against their checks.
+//! * [`rewrite`]: a commit written again, in the order it is read.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -29,9 +31,11 @@ pub mod lines;
 pub mod pieces;
 pub mod records;
 pub mod reread;
+pub mod rewrite;
 pub mod snapshot;
 mod tables;
 pub mod tiles;
+pub mod usage;
 pub mod verify;
 pub mod write;
 

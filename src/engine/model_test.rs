@@ -1,10 +1,14 @@
-//! Random edit scripts, power cuts and failing writes against a naive array.
+//! Random edit scripts, power cuts and failing writes against a naive array. Now
+//! and then the cube is compacted, and every commit passes a deep check.
 
 use std::sync::Arc;
 
 use super::Coordinates;
 use super::commit::Writer;
+use super::reread::FrameReader;
+use super::rewrite::{Watch, rewrite};
 use super::snapshot::Snapshot;
+use super::verify::{Fault, structure};
 use super::write::{Part, Samples};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -165,6 +169,48 @@ fn random_spans(random: &mut Random, naive: &Naive) -> [Span; MAX_RANK] {
     })
 }
 
+/// The newest commit in a storage of its own, as `compact` leaves it.
+fn compacted(storage: &Arc<MemoryStorage>, fuse: Option<u64>) -> Result<Arc<MemoryStorage>> {
+    let snapshot = Snapshot::open(storage.clone())?;
+    let old = snapshot.catalog();
+    let rank = old.axes.len();
+    let catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
+    let new = Arc::new(MemoryStorage::default());
+    new.set_fuse(fuse);
+    let mut writer = Writer::create(new.clone(), [2; 16], &catalog)?;
+    let mut edit = writer.edit(Command::default())?;
+    let watch = Watch {
+        bytes: &|_| {},
+        go_on: &|| Ok(()),
+    };
+    // So little memory that it is committed in between.
+    let rewritten = rewrite(&snapshot, &mut edit, 4096, &watch)?;
+    assert_eq!(rewritten.damaged, Vec::<String>::new());
+    edit.finish()?;
+    new.set_fuse(None);
+    Ok(new)
+}
+
+/// What a deep check finds.
+fn faults(storage: &Arc<MemoryStorage>) -> Vec<Fault> {
+    let storage: Arc<dyn Storage> = storage.clone();
+    let mut faults = Vec::new();
+    let tell = &mut |fault| {
+        faults.push(fault);
+        Ok(())
+    };
+    let (snapshot, _) = structure(&storage, 1 << 20, tell).unwrap();
+    let snapshot = snapshot.unwrap();
+    let mut reader = FrameReader::new(&snapshot, 4096);
+    let each = &mut |record: Record| {
+        faults.extend(reader.verify(&record, &|_| Ok(()))?);
+        Ok(())
+    };
+    snapshot.for_each_readable(each).unwrap();
+    faults.retain(|fault| !fault.notice);
+    faults
+}
+
 /// What one command makes of the array, and whether it got through.
 fn command(
     random: &mut Random,
@@ -242,6 +288,8 @@ fn command(
                 let runs = slots.map(|runs| runs.iter().map(|run| Piece(run.slot, run.len)));
                 let record = Record {
                     slots: runs.map(Iterator::collect).collect(),
+                    shape: block.lens.iter().map(|&len| len as u64).collect(),
+                    dtype: dtype.name().into(),
                     axis: part.placement.axis,
                     check,
                     ..Record::default()
@@ -330,12 +378,32 @@ fn script(seed: u64, crashes: bool) -> usize {
     let mut state = Naive::empty(rank);
     // Every commit seen, to be read again at the end of each step.
     let mut past: Vec<(Snapshot, Naive)> = Vec::new();
+    // The state before, when the newest commit may be in the page cache alone: the
+    // command that made it failed, in its last sync.
+    let mut durable: Option<Naive> = None;
     let mut cut_off = 0;
     for step in 0..3 + random.below(9) {
         let fuse = (crashes && random.below(2) == 0).then(|| random.below(60) as u64);
-        storage.set_fuse(fuse);
-        let (after, done) = command(&mut random, &storage, &state, pad, rank);
-        storage.set_fuse(None);
+        let compacts = step > 0 && random.below(12) == 0;
+        // A writer stores the newest superblock again and syncs, first of all.
+        if !compacts && fuse.is_none_or(|operations| operations >= 2) {
+            durable = None;
+        }
+        let (after, done) = if compacts {
+            let done = compacted(&storage, fuse).map(|new| {
+                // Whoever reads the old file keeps what was opened.
+                for (old, want) in past.drain(..) {
+                    assert_eq!(&read_all(&old), &want, "seed {seed} step {step}");
+                }
+                storage = new;
+            });
+            (state.clone(), done)
+        } else {
+            storage.set_fuse(fuse);
+            let made = command(&mut random, &storage, &state, pad, rank);
+            storage.set_fuse(None);
+            made
+        };
         cut_off += usize::from(done.is_err());
         assert!(
             fuse.is_some() || done.is_ok(),
@@ -349,6 +417,11 @@ fn script(seed: u64, crashes: bool) -> usize {
         let snapshot = Snapshot::open(storage.clone())
             .unwrap_or_else(|error| panic!("seed {seed} step {step}: {error}"));
         let found = read_all(&snapshot);
+        if power_cut && found != state && durable.as_ref() == Some(&found) {
+            // Nobody was told that the commit was made, and it was not.
+            past.pop();
+            state = found.clone();
+        }
         let is_old = found == state;
         let is_new = found == after;
         match done.is_ok() {
@@ -358,7 +431,14 @@ fn script(seed: u64, crashes: bool) -> usize {
                 "seed {seed} step {step}: neither old nor new"
             ),
         }
+        durable = match done.is_ok() || power_cut {
+            true => None,
+            // A second failure may leave what the first had left.
+            false => durable.or(is_new.then_some(state)),
+        };
         state = found;
+        let faults = faults(&storage);
+        assert!(faults.is_empty(), "seed {seed} step {step}: {faults:?}");
         for _ in 0..3 {
             let spans = random_spans(&mut random, &state);
             let want = Naive::build(spans.map(|span| span.len as usize), |c| {

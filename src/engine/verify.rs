@@ -411,6 +411,7 @@ impl Look<'_> {
         for extent in sets {
             let bytes = read_checked(self.storage, extent, "patch set")?;
             for at in PatchReader::new(&bytes, newest.catalog.dtype)?.tiles() {
+                let at = at?;
                 let here = (from..upto).contains(&at);
                 if here && found.binary_search_by_key(&at, |tile| tile.0).is_err() {
                     let what = format!(
@@ -423,21 +424,6 @@ impl Look<'_> {
         }
         Ok(())
     }
-}
-
-/// How many tiles the index of a commit names.
-///
-/// # Errors
-/// When the index cannot be read; damaged entries are not counted.
-pub fn count_tiles(snapshot: &Snapshot) -> Result<u64> {
-    let mut tiles = 0;
-    for index in &snapshot.catalog.index {
-        each_entry(snapshot.storage.as_ref(), index, &mut |_, _, entry| {
-            tiles += u64::from(matches!(entry?, Entry::Tile(_)));
-            Ok(())
-        })?;
-    }
-    Ok(tiles)
 }
 
 /// The records of a block, read and checked.
@@ -484,11 +470,11 @@ fn tile_at(index: &IndexBox, mut number: u64) -> Coordinates {
 }
 
 /// Told where an entry stands, of which tile it is, and what it says.
-type Seen<'s> = &'s mut dyn FnMut(u64, &Coordinates, Result<Entry>) -> Result<()>;
+pub(super) type Seen<'s> = &'s mut dyn FnMut(u64, &Coordinates, Result<Entry>) -> Result<()>;
 
 /// Calls `seen` for every entry of a table that is not zero, and once for every
 /// piece that cannot be read.
-fn each_entry(storage: &dyn Storage, index: &IndexBox, seen: Seen<'_>) -> Result<()> {
+pub(super) fn each_entry(storage: &dyn Storage, index: &IndexBox, seen: Seen<'_>) -> Result<()> {
     const ZERO: [u8; BLOCK] = [0; BLOCK];
     let end = index.at.saturating_add(index.bytes().unwrap_or(0));
     let mut at = index.at;

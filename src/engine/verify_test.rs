@@ -9,7 +9,7 @@ use crate::region::Span;
 use crate::storage::Storage;
 use crate::storage::memory::MemoryStorage;
 
-const GOLDEN: [&str; 10] = [
+const GOLDEN: [&str; 11] = [
     "crashed",
     "deleted",
     "empty",
@@ -17,6 +17,7 @@ const GOLDEN: [&str; 10] = [
     "int16-blank",
     "ledger",
     "patches",
+    "piece-table",
     "pieces",
     "rank-4",
     "uint16",

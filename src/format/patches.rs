@@ -2,9 +2,11 @@
 //!
 //! Patches are sorted by the offset of their tile in the file, then by element,
 //! and no element stands twice, so that a reader finds a tile's patches with
-//! one search.
+//! one search. Every entry of the directory has a check of its own, and one of
+//! its tile's patches: what a reader does not need it need not read, however
+//! large the set is, and what it reads is checked.
 
-use std::ops::Range;
+use std::cmp::Ordering;
 
 use super::{take_u32, take_u64};
 use crate::dtype::DType;
@@ -18,8 +20,9 @@ const AT_TILES: usize = AT_SIZE + 8;
 const AT_PATCHES: usize = AT_TILES + 8;
 const AT_DIRECTORY: usize = AT_PATCHES + 8;
 
-/// Bytes of one entry of the directory: offset of the tile, patches before its first.
-const DIRECTORY_ENTRY: usize = 16;
+/// Bytes of one entry of the directory: offset of the tile, patches before its
+/// first, check of its patches, check of the entry.
+const DIRECTORY_ENTRY: usize = 24;
 
 /// A replaced sample: its number in the tile (x fastest), and the new bits.
 pub type Patch = (u32, u64);
@@ -38,9 +41,22 @@ pub fn encode(dtype: DType, tiles: &[TilePatches]) -> Vec<u8> {
     out.extend((tiles.len() as u64).to_le_bytes());
     out.extend((patches as u64).to_le_bytes());
     let mut before = 0u64;
-    for (at, patches) in tiles {
-        out.extend(at.to_le_bytes());
-        out.extend(before.to_le_bytes());
+    let mut bytes = Vec::new();
+    for (number, (at, patches)) in (0u64..).zip(tiles) {
+        bytes.clear();
+        bytes.extend(
+            patches
+                .iter()
+                .flat_map(|(element, _)| element.to_le_bytes()),
+        );
+        let value = |&(_, bits): &Patch| bits.to_le_bytes().into_iter().take(dtype.size());
+        bytes.extend(patches.iter().flat_map(value));
+        let entry = Entry {
+            at: *at,
+            before,
+            check: crc32c::crc32c(&bytes),
+        };
+        out.extend(entry.encode(number));
         before += patches.len() as u64;
     }
     for (element, _) in tiles.iter().flat_map(|(_, patches)| patches) {
@@ -52,7 +68,41 @@ pub fn encode(dtype: DType, tiles: &[TilePatches]) -> Vec<u8> {
     out
 }
 
+/// One entry of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    /// Offset of the tile in the file.
+    at: u64,
+    /// Patches of the set before its first.
+    before: u64,
+    /// Check of its elements and values.
+    check: u32,
+}
+
+impl Entry {
+    fn encode(&self, number: u64) -> [u8; DIRECTORY_ENTRY] {
+        let mut bytes = [0; DIRECTORY_ENTRY];
+        bytes[..8].copy_from_slice(&self.at.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.before.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.check.to_le_bytes());
+        // The number is in it, so that entries in each other's place are found.
+        let check = crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), &bytes[..20]);
+        bytes[20..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
+        let entry = Entry {
+            at: take_u64(bytes, 0)?,
+            before: take_u64(bytes, 8)?,
+            check: take_u32(bytes, 16)?,
+        };
+        (entry.encode(number) == bytes.get(..DIRECTORY_ENTRY)?).then_some(entry)
+    }
+}
+
 /// A set whose header has been checked against its length.
+#[derive(Clone, Copy)]
 pub struct PatchReader<'a> {
     bytes: &'a [u8],
     dtype: DType,
@@ -95,88 +145,137 @@ impl<'a> PatchReader<'a> {
     }
 
     /// Offsets of the tiles that it changes, in the order of the set.
-    pub fn tiles(&self) -> impl Iterator<Item = u64> + '_ {
-        (0..self.tiles).map(|tile| self.tile_at(tile).0)
+    pub fn tiles(&self) -> impl Iterator<Item = Result<u64>> + '_ {
+        (0..self.tiles).map(|tile| Ok(self.entry(tile)?.at))
     }
 
     /// What is wrong with it, given how many samples a tile has.
     pub fn fault(&self, tile_samples: u64) -> Option<String> {
-        let mut last: Option<(u64, usize)> = None;
+        let mut next = (0, 0);
         for tile in 0..self.tiles {
-            let (at, before) = self.tile_at(tile);
-            let sorted = match last {
-                None => before == 0,
-                Some(last) => last.0 < at && last.1 <= before,
+            let found = self
+                .entry(tile)
+                .and_then(|entry| Ok((entry, self.patches_of(tile, &entry)?)));
+            let (entry, patches) = match found {
+                Ok(found) => found,
+                Err(error) => return Some(error.to_string()),
             };
-            if !sorted {
+            if entry.at < next.0 || entry.before != next.1 {
                 return Some(format!("entry {tile} of its directory is out of order"));
             }
-            last = Some((at, before));
-        }
-        for at in self.tiles() {
+            next = (entry.at + 1, entry.before);
             let mut least = 0;
-            for (element, _) in self.of_tile(at) {
+            for (element, _) in patches {
                 let element = u64::from(element);
                 if element < least || tile_samples <= element {
                     return Some(format!(
-                        "element {element} of the tile at byte {at}, which has {tile_samples}, \
-                         is out of order or outside it"
+                        "element {element} of the tile at byte {}, which has {tile_samples}, \
+                         is out of order or outside it",
+                        entry.at
                     ));
                 }
                 least = element + 1;
+                next.1 += 1;
             }
         }
-        None
+        (next.1 != self.len()).then(|| format!("{} patches, expected {}", next.1, self.len()))
     }
 
-    fn tile_at(&self, tile: usize) -> (u64, usize) {
+    fn entry(&self, tile: usize) -> Result<Entry> {
         let at = AT_DIRECTORY + tile * DIRECTORY_ENTRY;
-        let number = |at| take_u64(self.bytes, at).unwrap_or(u64::MAX);
-        let before = usize::try_from(number(at + 8)).unwrap_or(usize::MAX);
-        (number(at), before.min(self.patches))
+        let bytes = self.bytes.get(at..at + DIRECTORY_ENTRY);
+        bytes
+            .and_then(|bytes| Entry::decode(tile as u64, bytes))
+            .ok_or_else(|| Error::damaged(format!("entry {tile} of a patch set is damaged")))
     }
 
-    /// Which of its patches, by number, are those of the tile at this offset.
-    fn range_of(&self, at: u64) -> Range<usize> {
+    /// The entry of the tile at this offset, and its number.
+    fn find(&self, at: u64) -> Result<Option<(usize, Entry)>> {
         let (mut lo, mut hi) = (0, self.tiles);
         while lo < hi {
             let middle = lo.midpoint(hi);
-            if self.tile_at(middle).0 < at {
-                lo = middle + 1;
-            } else {
-                hi = middle;
+            let entry = self.entry(middle)?;
+            match entry.at.cmp(&at) {
+                Ordering::Less => lo = middle + 1,
+                Ordering::Equal => return Ok(Some((middle, entry))),
+                Ordering::Greater => hi = middle,
             }
         }
-        let found = lo < self.tiles && self.tile_at(lo).0 == at;
-        let start = if found { self.tile_at(lo).1 } else { 0 };
-        let end = match found {
-            true if lo + 1 < self.tiles => self.tile_at(lo + 1).1,
-            true => self.patches,
-            false => 0,
-        };
-        start..end.max(start)
+        Ok(None)
+    }
+
+    /// How many patches stand in the set before those of the next tile.
+    fn end_of(&self, tile: usize) -> Result<u64> {
+        match tile + 1 < self.tiles {
+            true => Ok(self.entry(tile + 1)?.before),
+            false => Ok(self.len()),
+        }
     }
 
     /// How many patches the tile at this offset has.
-    pub fn count(&self, at: u64) -> usize {
-        self.range_of(at).len()
+    ///
+    /// # Errors
+    /// When the entries that say so are damaged.
+    pub fn count(&self, at: u64) -> Result<u64> {
+        match self.find(at)? {
+            Some((tile, entry)) => Ok(self.end_of(tile)?.saturating_sub(entry.before)),
+            None => Ok(0),
+        }
     }
 
     /// The patches of the tile at this offset.
-    pub fn of_tile(&self, at: u64) -> impl Iterator<Item = Patch> + '_ {
-        let elements = AT_DIRECTORY + self.tiles * DIRECTORY_ENTRY;
-        let values = elements + 4 * self.patches;
-        self.range_of(at).filter_map(move |patch| {
-            let element = take_u32(self.bytes, elements + 4 * patch)?;
-            let value = self.bytes.get(values + patch * self.dtype.size()..)?;
-            Some((element, self.dtype.bits_at(value)))
-        })
+    ///
+    /// # Errors
+    /// When the entries that lead to them, or they themselves, are damaged.
+    pub fn of_tile(&self, at: u64) -> Result<impl Iterator<Item = Patch> + use<'a>> {
+        let patches = match self.find(at)? {
+            Some((tile, entry)) => Some(self.patches_of(tile, &entry)?),
+            None => None,
+        };
+        Ok(patches.into_iter().flatten())
+    }
+
+    fn patches_of(
+        &self,
+        tile: usize,
+        entry: &Entry,
+    ) -> Result<impl Iterator<Item = Patch> + use<'a>> {
+        let (size, dtype) = (self.dtype.size(), self.dtype);
+        let end = self.end_of(tile)?;
+        let lists = || {
+            let start = usize::try_from(entry.before).ok()?;
+            let end = usize::try_from(end)
+                .ok()
+                .filter(|&end| end <= self.patches)?;
+            let count = end.checked_sub(start)?;
+            let elements = AT_DIRECTORY + self.tiles * DIRECTORY_ENTRY;
+            let values = elements + 4 * self.patches + size * start;
+            let elements = self.bytes.get(elements + 4 * start..)?.get(..4 * count)?;
+            let values = self.bytes.get(values..)?.get(..size * count)?;
+            let check = crc32c::crc32c_append(crc32c::crc32c(elements), values);
+            (check == entry.check).then_some((elements, values))
+        };
+        let (elements, values) = lists().ok_or_else(|| {
+            Error::damaged(format!(
+                "patches of the tile at byte {} are damaged",
+                entry.at
+            ))
+        })?;
+        let elements = elements.as_chunks().0.iter();
+        let values = values.chunks_exact(size);
+        Ok(elements
+            .zip(values)
+            .map(move |(element, value)| (u32::from_le_bytes(*element), dtype.bits_at(value))))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn patches(reader: &PatchReader<'_>, at: u64) -> Vec<Patch> {
+        reader.of_tile(at).unwrap().collect()
+    }
 
     #[test]
     fn patches_are_found_by_tile() {
@@ -187,12 +286,15 @@ mod tests {
         ];
         let bytes = encode(DType::U16, &tiles);
         let reader = PatchReader::new(&bytes, DType::U16).unwrap();
-        for (at, patches) in &tiles {
-            assert_eq!(&reader.of_tile(*at).collect::<Vec<_>>(), patches);
-            assert_eq!(reader.count(*at), patches.len());
+        for (at, expected) in &tiles {
+            assert_eq!(&patches(&reader, *at), expected);
+            assert_eq!(reader.count(*at).unwrap(), expected.len() as u64);
         }
-        assert_eq!(reader.of_tile(0).count() + reader.of_tile(5000).count(), 0);
-        assert_eq!(reader.of_tile(u64::MAX).count(), 0);
+        for at in [0, 5000, u64::MAX] {
+            assert_eq!(patches(&reader, at), []);
+        }
+        assert_eq!(reader.fault(1 << 20), None);
+        assert!(reader.fault(131_071).is_some());
     }
 
     #[test]
@@ -207,14 +309,23 @@ mod tests {
         for len in 0..good.len() {
             assert!(PatchReader::new(&good[..len], DType::U16).is_err());
         }
-        let mut bad = good.clone();
-        bad[AT_DIRECTORY + 8..AT_DIRECTORY + 16].fill(0xff);
-        assert_eq!(
-            PatchReader::new(&bad, DType::U16)
-                .unwrap()
-                .of_tile(4096)
-                .count(),
-            0
-        );
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found_by_who_reads_it_and_by_a_full_look() {
+        let tiles: Vec<TilePatches> = (1..20).map(|n| (4096 * n, vec![(7, n), (9, n)])).collect();
+        let good = encode(DType::U16, &tiles);
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            let Ok(reader) = PatchReader::new(&bad, DType::U16) else {
+                continue;
+            };
+            assert!(reader.fault(10).is_some(), "byte {at}");
+            for (tile, expected) in &tiles {
+                let found = reader.of_tile(*tile).map(Iterator::collect::<Vec<_>>);
+                assert!(found.is_err() || found.unwrap() == *expected, "byte {at}");
+            }
+        }
     }
 }

@@ -60,7 +60,8 @@ struct Kept {
 impl Kept {
     /// Where a pixel of the input is in the output.
     fn pixel(&self, pixel: f64) -> f64 {
-        (pixel - self.first) / self.step + 1.0
+        // Not through 1, where digits would be lost.
+        pixel / self.step - (self.first / self.step - 1.0)
     }
 }
 
@@ -419,7 +420,12 @@ impl Cut<'_> {
             _ => {
                 if let Some((new, factor)) = self.moved(key) {
                     let old = self.header.numbers.get(&key).copied();
-                    out.push_renamed(entry, &new.name(), old.map(factor).map(Value::Real));
+                    let value = old.map(factor);
+                    match new == key && value == old {
+                        // What still holds stays as it was written.
+                        true => out.push_entry(entry),
+                        false => out.push_renamed(entry, &new.name(), value.map(Value::Real)),
+                    }
                 }
             }
         }

@@ -123,9 +123,15 @@ pub fn append(
         stop,
     )
     .at(path)?;
-    let none_left = plan.bad.len() == inputs.len();
-    if !plan.bad.is_empty() && (none_left || !options.skip_bad) {
+    if !plan.bad.is_empty() && !options.skip_bad {
         return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));
+    }
+    if plan.bad.len() == inputs.len() {
+        for error in &plan.bad {
+            progress.warn(&error.to_string());
+        }
+        let all = count(inputs.len() as u64, "input");
+        return Err(Error::input(format!("none of {all} can be used")).at(path));
     }
     let mut report = Report {
         present: plan.present.len() as u64,
@@ -138,16 +144,8 @@ pub fn append(
         report.shape = before.map(|before| before.shape()).unwrap_or_default();
         return Ok(report);
     }
-    check_origin(&options.taking, plan.axis)?;
-    if let Some(before) = &before
-        && before.catalog().blank != plan.blank
-        && let Some(blank) = plan.blank
-    {
-        progress.warn(&format!(
-            "{}: frames now say BLANK is {blank}; so it is for the whole cube",
-            show_path(path)
-        ));
-    }
+    check_origin(&options.taking, plan.axis).at(path)?;
+    warn_of_blank(path, &plan, progress);
     if let Some(before) = &before {
         warn_of_small_tiles(path, before, &plan, progress);
     }
@@ -195,6 +193,25 @@ fn warn_of_small_tiles(path: &Path, before: &Snapshot, plan: &Plan, progress: &d
              a new cube would have other tiles, and --tile sets them",
             show_path(path),
             show_shape(&tile[..before.shape().len()])
+        ));
+    }
+}
+
+/// A value that means "no data" means it everywhere in a cube.
+fn warn_of_blank(path: &Path, plan: &Plan, progress: &dyn Progress) {
+    let Some(blank) = plan.blank else {
+        return;
+    };
+    let name = show_path(path);
+    if plan.new_blank {
+        progress.warn(&format!(
+            "{name}: frames now say BLANK is {blank}; so it is for the whole cube"
+        ));
+    }
+    if plan.without_blank > 0 {
+        progress.warn(&format!(
+            "{name}: {} without BLANK: where a sample is {blank}, the cube has no data",
+            count(plan.without_blank, "frame")
         ));
     }
 }

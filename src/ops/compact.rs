@@ -12,21 +12,13 @@ use std::sync::Arc;
 
 use super::append::now;
 use super::{Progress, Stop, count, show_bytes};
-use crate::engine::Coordinates;
 use crate::engine::commit::Writer;
-use crate::engine::edit::Edit;
-use crate::engine::reread::FrameReader;
+use crate::engine::rewrite::{Rewritten, Watch, rewrite};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::verify;
-use crate::engine::write::{Part, Samples};
 use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::catalog::{Catalog, Command};
-use crate::region::{MAX_RANK, Span};
 use crate::storage::Storage;
 use crate::storage::file::{Busy, FileStorage};
-
-/// What a tile costs in memory until it is committed, about.
-const TILE_COST: u64 = 256;
 
 /// What `compact` is asked to do.
 #[derive(Clone, Debug)]
@@ -40,14 +32,10 @@ pub struct Options {
 }
 
 /// What `compact` did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Frames in the cube.
-    pub frames: u64,
-    /// Frames that lost pixels: their checks are gone.
-    pub partial: u64,
-    /// Frames of which no pixel was left.
-    pub dropped: u64,
+    /// What is in the new file.
+    pub rewritten: Rewritten,
     /// Disk that the file took before.
     pub before: u64,
     /// Disk that it takes now.
@@ -76,7 +64,7 @@ pub fn compact(
         .at(path)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     check_room(&snapshot, folder).at(path)?;
-    let commands = history(&snapshot);
+    let commands = snapshot.commands_before();
     progress.warn(&format!(
         "{}: {} of history end here; undo cannot go behind it",
         show_path(path),
@@ -110,21 +98,31 @@ pub fn compact(
             time: now(),
             ..Command::default()
         })?;
-        edit.forget_history();
         let shape = snapshot.shape();
         let size = snapshot.catalog().dtype.size() as u64;
         let bytes = shape
             .iter()
             .fold(size, |bytes, len| bytes.saturating_mul(*len));
         progress.begin("compacting", 0, bytes);
-        let done = samples(&mut edit, &snapshot, options, progress, stop)
-            .and_then(|()| records(&mut edit, &snapshot, options, progress, stop, &mut report));
+        let go_on = || match stop.is_set() {
+            true => Err(Error::interrupted("interrupted").hint("the cube is as it was")),
+            false => Ok(()),
+        };
+        let watch = Watch {
+            bytes: &|bytes| progress.bytes(bytes),
+            go_on: &go_on,
+        };
+        let done = rewrite(&snapshot, &mut edit, options.memory, &watch);
         progress.end();
-        done?;
-        edit.finish()?;
-        if stop.is_set() {
-            return Err(interrupted());
+        report.rewritten = done?;
+        for source in &report.rewritten.damaged {
+            progress.warn(&format!(
+                "{}: its samples are damaged, and stay so",
+                show_path(Path::new(source))
+            ));
         }
+        edit.finish()?;
+        go_on()?;
         report.after = new.disk_bytes()?;
         file.persist(&target)
             .map_err(|error| Error::io("cannot give the new file its name", error.error))?;
@@ -135,27 +133,6 @@ pub fn compact(
     };
     make().at(path)?;
     Ok(report)
-}
-
-fn interrupted() -> Error {
-    Error::interrupted("interrupted").hint("the cube is as it was")
-}
-
-/// How many commands undo could go back through.
-fn history(snapshot: &Snapshot) -> u64 {
-    let mut commands = 0;
-    let mut before = snapshot.previous();
-    let mut generation = snapshot.catalog().generation;
-    // What cannot be read any more is lost already.
-    while let Ok(Some(commit)) = before {
-        if commit.catalog().generation >= generation {
-            break;
-        }
-        commands += 1;
-        generation = commit.catalog().generation;
-        before = commit.previous();
-    }
-    commands
 }
 
 /// Refuses when the disk cannot hold what is in the cube.
@@ -169,8 +146,8 @@ fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
         .fold(1u64, |tiles, (len, tile)| {
             tiles.saturating_mul(len.div_ceil(*tile))
         });
-    // Void costs nothing; how many tiles there are, the index knows.
-    let tiles = tiles.min(verify::count_tiles(snapshot)?);
+    // Void costs nothing, nor does what was deleted.
+    let tiles = tiles.min(snapshot.usage()?.tiles);
     let needed = tiles.saturating_mul(tile_bytes.next_multiple_of(crate::format::PAGE));
     let disk = rustix::fs::statvfs(folder)
         .map_err(std::io::Error::from)
@@ -199,159 +176,4 @@ fn create(storage: Arc<FileStorage>, snapshot: &Snapshot) -> Result<Writer> {
         .map_err(std::io::Error::from)
         .doing("cannot make an identity")?;
     Writer::create(storage, id, &catalog)
-}
-
-/// Writes all samples, a layer of tiles along the last axis at a time.
-fn samples(
-    edit: &mut Edit<'_>,
-    snapshot: &Snapshot,
-    options: &Options,
-    progress: &dyn Progress,
-    stop: &Stop,
-) -> Result<()> {
-    let mut shape: Coordinates = [1; MAX_RANK];
-    shape[..snapshot.shape().len()].copy_from_slice(&snapshot.shape());
-    let axis = snapshot.shape().len() - 1;
-    // All slots at once, so that the index is one table.
-    let mut more = shape;
-    more[snapshot.shape().len()..].fill(0);
-    edit.reserve(&more)?;
-    if shape.contains(&0) {
-        edit.place(axis, 0, &[0; MAX_RANK], &shape)?;
-        return Ok(());
-    }
-    let most = (options.memory / 4 / TILE_COST) as usize;
-    let layer = snapshot.catalog().tile[axis];
-    let mut position = 0;
-    while position < shape[axis] {
-        let mut part = shape;
-        part[axis] = layer.min(shape[axis] - position);
-        let placement = edit.place(axis, position, &[0; MAX_RANK], &part)?;
-        let samples = Box::new(Old {
-            snapshot,
-            shape: part,
-            axis,
-            position,
-            stop,
-        });
-        let mut parts = [Part { placement, samples }];
-        let outcomes = edit.write(&mut parts, options.memory / 4, &|bytes| {
-            progress.bytes(bytes);
-        })?;
-        for outcome in outcomes {
-            outcome?;
-        }
-        position += part[axis];
-        if edit.uncommitted_tiles() > most {
-            edit.commit()?;
-        }
-    }
-    Ok(())
-}
-
-/// Samples of the old file, patches put over.
-struct Old<'a> {
-    snapshot: &'a Snapshot,
-    shape: Coordinates,
-    axis: usize,
-    /// Where on that axis the box begins.
-    position: u64,
-    stop: &'a Stop,
-}
-
-impl Samples for Old<'_> {
-    fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        if self.stop.is_set() {
-            return Err(interrupted());
-        }
-        let size = self.snapshot.catalog().dtype.size();
-        let (mut first, mut out) = (first, out);
-        while !out.is_empty() {
-            let left = (out.len() / size) as u64;
-            let mut rest = first;
-            let mut spans = self.shape.map(|len| {
-                let at = rest % len;
-                rest /= len;
-                Span::run(at, 1)
-            });
-            // Whole rows of one plane are read together.
-            let row = self.shape[0];
-            if spans[0].start == 0 && left >= row {
-                spans[0].len = row;
-                spans[1].len = (left / row).min(self.shape[1] - spans[1].start);
-            } else {
-                spans[0].len = left.min(row - spans[0].start);
-            }
-            let samples = spans[0].len * spans[1].len;
-            spans[self.axis].start += self.position;
-            let (now, later) = std::mem::take(&mut out).split_at_mut(samples as usize * size);
-            self.snapshot.read(&spans, now)?;
-            first += samples;
-            out = later;
-        }
-        Ok(())
-    }
-}
-
-/// Carries the frames' records over.
-fn records(
-    edit: &mut Edit<'_>,
-    snapshot: &Snapshot,
-    options: &Options,
-    progress: &dyn Progress,
-    stop: &Stop,
-    report: &mut Report,
-) -> Result<()> {
-    let positions = snapshot.positions();
-    let beyond: Coordinates = std::array::from_fn(|axis| snapshot.pieces(axis).len());
-    let old = snapshot.catalog();
-    // A check is of samples as they came in; from here on patches are among them.
-    let memory = options.memory / 4;
-    let mut patched = (!old.patches.is_empty()).then(|| {
-        let stored = FrameReader::new(snapshot, memory);
-        (FrameReader::patched(snapshot, memory), stored)
-    });
-    let mut skipped = [0; MAX_RANK];
-    let mut header = None;
-    snapshot.for_each_record(&mut |record| {
-        if stop.is_set() {
-            return Err(interrupted());
-        }
-        let (number, slots) = (record.frame, record.slots.clone());
-        let Some((mut record, lost)) = positions.renumber(record, &beyond) else {
-            report.dropped += 1;
-            return Ok(());
-        };
-        for (skipped, lost) in skipped.iter_mut().zip(lost) {
-            *skipped = lost.max(*skipped);
-        }
-        if let (Some((reader, stored)), false) = (&mut patched, record.partial) {
-            let mut before = record.clone();
-            before.slots = slots;
-            let check = reader.check(&before, &mut |_| !stop.is_set())?;
-            // A new check over damage would hide it.
-            let whole = check == record.check
-                || stored.check(&before, &mut |_| !stop.is_set())? == record.check;
-            match whole {
-                true => record.check = check,
-                false => progress.warn(&format!(
-                    "{}: its samples are damaged, and stay so",
-                    show_path(Path::new(&record.source))
-                )),
-            }
-        }
-        report.partial += u64::from(record.partial);
-        report.frames += 1;
-        let new = edit.record(record, 0)?;
-        if old.header_frame == Some(number) {
-            header = Some(new);
-        }
-        Ok(())
-    })?;
-    edit.skip_slots(&skipped)?;
-    if header.is_some() {
-        edit.set_header_frame(header);
-    }
-    edit.command().frames = 0;
-    Ok(())
 }

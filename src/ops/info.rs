@@ -17,6 +17,12 @@ use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
 use crate::storage::Storage;
 
+/// Indexes up to this size are looked through for dead tiles: milliseconds.
+const MOST_INDEX_BYTES: u64 = 32 << 20;
+
+/// Nobody minds so many dead bytes.
+const LITTLE: u64 = 1 << 20;
+
 /// What a cube holds. Its JSON form is stable: `docs/guide.md`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info {
@@ -46,8 +52,20 @@ pub struct Info {
     pub file_bytes: u64,
     /// Disk that the file takes.
     pub disk_bytes: u64,
+    /// Of these, about how many compacting would give back: deleted samples,
+    /// what was undone, old catalogs. `None` when the index is too large to be
+    /// looked through at once.
+    pub dead_bytes: Option<u64>,
     /// The command that made the newest commit.
     pub command: Command,
+}
+
+impl Info {
+    /// Would compacting give back much of the disk?
+    pub fn compacting_pays(&self) -> bool {
+        let dead = self.dead_bytes.unwrap_or(0);
+        dead > LITTLE && dead.saturating_mul(4) > self.disk_bytes
+    }
 }
 
 /// One axis of a cube.
@@ -68,6 +86,14 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
     let shape = snapshot.shape();
     let size = catalog.dtype.size() as u64;
     let axes = catalog.axes.iter().zip(&shape);
+    let disk_bytes = storage.disk_bytes().at(path)?;
+    let dead_bytes = match snapshot.index_bytes() <= MOST_INDEX_BYTES {
+        true => {
+            let usage = snapshot.usage().at(path)?;
+            Some(disk_bytes.saturating_sub(usage.compacted_bytes))
+        }
+        false => None,
+    };
     Ok(Info {
         format: FORMAT,
         generation: catalog.generation,
@@ -89,7 +115,8 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
             .iter()
             .fold(size, |bytes, &len| bytes.saturating_mul(len)),
         file_bytes: storage.len().at(path)?,
-        disk_bytes: storage.disk_bytes().at(path)?,
+        disk_bytes,
+        dead_bytes,
         command: catalog.command.clone(),
         shape,
     })

@@ -231,11 +231,12 @@ impl Storage for FileStorage {
     fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes) {
             Ok(()) => Ok(()),
-            // A file system that cannot reserve still stores: holes read as
-            // zero, and a full disk shows when they are written.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                self.extend(at.saturating_add(bytes))
-            }
+            // A file system that cannot reserve still stores, and so may one that
+            // has too little room for what is to come later: holes read as zero,
+            // and a full disk shows when they are written.
+            Err(
+                rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::NOSPC,
+            ) => self.extend(at.saturating_add(bytes)),
             Err(error) => Err(Error::io(
                 format!("cannot reserve {bytes} bytes on the disk"),
                 error.into(),

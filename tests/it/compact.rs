@@ -115,8 +115,8 @@ fn deleted_frames_are_gone_and_patches_are_in_the_samples() {
         line: "cube compact".into(),
     };
     let report = compact(&path, &options, &Quiet, &Stop::default()).unwrap();
-    assert_eq!((report.frames, report.dropped), (5, 1));
-    assert!(report.partial >= 1, "{report:?}");
+    assert_eq!((report.rewritten.frames, report.rewritten.dropped), (5, 1));
+    assert!(report.rewritten.partial >= 1, "{report:?}");
     assert!(report.after < report.before, "{report:?}");
     let new = open(&path);
     assert_eq!(read(&new), want);

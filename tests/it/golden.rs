@@ -228,11 +228,18 @@ impl Maker {
     }
 
     fn delete(&mut self, axis: usize, at: u64, len: u64) {
+        self.delete_all(axis, &[(at, len)]);
+    }
+
+    /// One command: runs of positions taken away, each as it is after the others.
+    fn delete_all(&mut self, axis: usize, runs: &[(u64, u64)]) {
         let (mut writer, command) = self.begin("delete");
         let mut edit = writer.edit(command).unwrap();
-        edit.delete(axis, at, len);
+        for &(at, len) in runs {
+            edit.delete(axis, at, len);
+            self.array = self.array.delete(axis, at, len);
+        }
         edit.finish().unwrap();
-        self.array = self.array.delete(axis, at, len);
     }
 
     /// Replaces the samples at these positions; those in void tiles stay.
@@ -331,7 +338,7 @@ const NAN32: u64 = 0x7fc0_0000;
 /// One golden cube: its name, and how it is made.
 type Golden = (&'static str, fn() -> Maker);
 
-const GOLDENS: [Golden; 9] = [
+const GOLDENS: [Golden; 10] = [
     ("empty", || {
         Maker::new(&Catalog::empty(DType::I64, 1 << 63, None, &[4, 4, 4], 3))
     }),
@@ -392,6 +399,16 @@ const GOLDENS: [Golden; 9] = [
         // The positions of the patched samples move.
         maker.insert(2, 0, &[&[9, 6]]);
         maker.patch(&[(&[1, 0, 1], NAN32), (&[2, 0, 1], 0xff80_0000)]);
+        maker
+    }),
+    ("piece-table", || {
+        // More pieces than a catalog lists, and changes since they were.
+        let mut maker = Maker::new(&Catalog::empty(DType::I16, 0x8000, None, &[2, 1, 64], 3));
+        maker.insert(2, 0, &[&[2, 1, 150]]);
+        let every_other: Vec<(u64, u64)> = (0..70).map(|n| (n + 1, 1)).collect();
+        maker.delete_all(2, &every_other);
+        maker.insert(2, 3, &[&[2, 1], &[1, 1]]);
+        maker.delete_all(2, &[(5, 2), (0, 1)]);
         maker
     }),
     ("rank-4", || {

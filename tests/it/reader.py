@@ -59,16 +59,28 @@ class Cube:
         self.size = int(catalog["dtype"].lstrip("uintfloa")) // 8
         self.pad, self.mask = int(catalog["pad"], 16), int(catalog["mask"], 16)
         need(self.mask in (0, self.pad), "mask")
-        self.pieces = [axis["pieces"] for axis in catalog["axes"]]
-        self.rank = len(self.pieces)
-        self.pieces += [[[0, 1]]] * (8 - self.rank)
-        self.slots = [[s + k for s, n in axis for k in range(n)] for axis in self.pieces]
+        self.slots = [self.axis(axis) for axis in catalog["axes"]]
+        self.rank = len(self.slots)
+        self.slots += [[0]] * (8 - self.rank)
         self.shape = [len(axis) for axis in self.slots]
         self.patches = {}
         for one in catalog["patches"]:
             self.read_patches(self.extent(one), one["samples"])
         self.records = [record for block in catalog["ledger"] for record in self.block(block)]
         need(len(self.records) == catalog["next_frame"], "frames")
+
+    def axis(self, axis):
+        """Slots of the positions of an axis, in order."""
+        pieces = axis["pieces"]
+        if "table" in axis:
+            numbers = struct.iter_unpack("<2Q", self.extent(axis["table"]))
+            pieces = list(numbers)
+            need(len(pieces) == axis["table"]["pieces"], "pieces")
+        slots = [s + k for s, n in pieces for k in range(n)]
+        for position, removed, slot, length in axis.get("splices", []):
+            slots[position : position + removed] = range(slot, slot + length)
+        need(len(set(slots)) == len(slots) and all(s < axis["slots"] for s in slots), "slots")
+        return slots
 
     def extent(self, where):
         end = where["at"] + where["bytes"]
@@ -80,12 +92,17 @@ class Cube:
     def read_patches(self, data, samples):
         size, tiles, patches = struct.unpack_from("<3Q", data, 8)
         need(data[:8] == b"\nPATCHES" and size == self.size and patches == samples, "patch set")
-        elements = 32 + 16 * tiles
+        elements = 32 + 24 * tiles
         values = elements + 4 * patches
         need(len(data) == values + size * patches, "length of a patch set")
-        directory = [struct.unpack_from("<2Q", data, 32 + 16 * tile) for tile in range(tiles)]
-        ends = [before for _, before in directory[1:]] + [patches]
-        for (tile, before), end in zip(directory, ends):
+        directory = [struct.unpack_from("<2Q2I", data, 32 + 24 * tile) for tile in range(tiles)]
+        ends = [entry[1] for entry in directory[1:]] + [patches]
+        for number, ((tile, before, check, own), end) in enumerate(zip(directory, ends)):
+            start = 32 + 24 * number
+            need(own == crc(struct.pack("<Q", number) + data[start : start + 20]), "patch entry")
+            both = data[elements + 4 * before : elements + 4 * end]
+            both += data[values + size * before : values + size * end]
+            need(check == crc(both), "patches of a tile")
             for patch in range(before, end):
                 (element,) = struct.unpack_from("<I", data, elements + 4 * patch)
                 value = data[values + size * patch : values + size * (patch + 1)]

@@ -156,7 +156,10 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         part: Range<usize>,
         send: &mut dyn FnMut(Found) -> bool,
     ) -> Result<bool> {
-        let patches = self.lines.count_patches(column) * PATCH_BYTES;
+        let patches = self
+            .lines
+            .count_patches(column)?
+            .saturating_mul(PATCH_BYTES);
         let passes = patches.div_ceil(self.held).max(1) as usize;
         let pass = part
             .len()
@@ -165,7 +168,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
             .max(LANES);
         for start in part.clone().step_by(pass) {
             let lines = start..(start + pass).min(part.end);
-            self.lines.load_patches(column, &lines);
+            self.lines.load_patches(column, &lines)?;
             for from in lines.clone().step_by(self.shares.group) {
                 if self.stop.is_set() {
                     return Err(Error::interrupted("interrupted"));
