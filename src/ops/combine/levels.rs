@@ -194,7 +194,7 @@ impl<L: Lane> Worker for Measurer<'_, L> {
         for number in 0..lines.columns() {
             let mut column = lines.column(number)?;
             let all = 0..column.lines();
-            lines.load_patches(&mut column, &all);
+            lines.load_patches(&mut column, &all)?;
             lines.gather(&column, all.clone(), &mut self.rows)?;
             let n = column.rows();
             for (block, line) in all.step_by(LANES).enumerate() {

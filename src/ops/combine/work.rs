@@ -258,13 +258,13 @@ impl<L: Sample> Worker for Combiner<'_, L> {
         if column.rows() == 0 || part.is_empty() {
             return Ok(());
         }
-        let patches = self.lines.count_patches(&column) * PATCH_BYTES;
+        let patches = self.lines.count_patches(&column)? * PATCH_BYTES;
         let passes = patches.div_ceil(HELD).max(1) as usize;
         let pass = part.len().div_ceil(passes).next_multiple_of(LANES);
         let lens = *self.lines.lens();
         for start in part.clone().step_by(pass) {
             let lines = start..(start + pass).min(part.end);
-            self.lines.load_patches(&mut column, &lines);
+            self.lines.load_patches(&mut column, &lines)?;
             for from in lines.clone().step_by(self.shares.group) {
                 if self.stop.is_set() {
                     return Err(Error::interrupted("interrupted"));
