@@ -44,7 +44,6 @@ pub struct Edit<'w> {
     /// Tiles allocated since the last commit, not yet in the index.
     pub(super) fresh: HashMap<Coordinates, u64>,
     pending: Pending,
-    patches: Vec<TilePatches>,
     /// Buffers of one batch of frames, for the next.
     pub(super) spare: Vec<Job>,
 }
@@ -88,7 +87,6 @@ impl Writer {
             kept: end,
             fresh: HashMap::new(),
             pending: Pending::default(),
-            patches: Vec::new(),
             spare: Vec::new(),
         })
     }
@@ -299,16 +297,11 @@ impl Edit<'_> {
         self.fresh.len()
     }
 
-    /// Replaces samples from the next commit on. `tiles` is sorted by the tile's
-    /// offset, each tile's patches by element.
-    pub fn patch(&mut self, tiles: Vec<TilePatches>) {
-        self.patches = tiles;
-    }
-
-    /// Stores a set of replaced samples now, past everything, so that memory
-    /// need not hold it until the next commit; nothing refers to it before.
-    /// `tiles` is as for [`Edit::patch`].
-    pub fn store_patches(&mut self, tiles: &[TilePatches]) -> Result<()> {
+    /// Replaces samples from the next commit on. They are stored as one set at
+    /// once, past everything, so that memory need not hold them; nothing refers to
+    /// the set before the commit. `tiles` is sorted by the tile's offset, each
+    /// tile's patches by element.
+    pub fn patch(&mut self, tiles: &[TilePatches]) -> Result<()> {
         let samples: u64 = tiles.iter().map(|(_, patches)| patches.len() as u64).sum();
         if samples == 0 {
             return Ok(());
@@ -361,13 +354,6 @@ impl Edit<'_> {
         let metadata_at = self.end;
         let mut metadata = Vec::new();
         self.pack_records(metadata_at, &mut metadata)?;
-        if !self.patches.is_empty() {
-            let tiles = std::mem::take(&mut self.patches);
-            let samples = tiles.iter().map(|(_, patches)| patches.len() as u64).sum();
-            let set = patches::encode(self.catalog.dtype, &tiles);
-            let extent = append(metadata_at, &mut metadata, &set);
-            self.catalog.patches.push(PatchSet { samples, extent });
-        }
         let entries = self.index_entries()?;
         for (axis, stored) in self.catalog.axes.iter_mut().enumerate() {
             self.changes[axis].save(&self.pieces[axis], stored, &mut |bytes| {

@@ -120,9 +120,7 @@ impl Positions {
         }
         Some((first, whole))
     }
-}
 
-impl Positions {
     /// The frame as it is in a cube whose slots are the positions of this one.
     /// Pixels that were taken out get slots from `beyond` on, which are no
     /// position; says how many of them each axis needs. `None` when no pixel is

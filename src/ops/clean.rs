@@ -416,7 +416,7 @@ impl Taker<'_, '_> {
             patches.sort_unstable();
         }
         self.cost = 0;
-        edit.store_patches(&set)
+        edit.patch(&set)
     }
 }
 

@@ -193,11 +193,7 @@ impl Storage for FileStorage {
         match self.file.read_exact_at(out, at) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Error::damaged(format!(
-                    "the file ends at byte {}, but bytes {at} to {} are needed",
-                    self.len()?,
-                    at.saturating_add(out.len() as u64)
-                )))
+                Err(self.ends(at, out.len() as u64))
             }
             Err(error) => Err(Error::io(format!("cannot read at byte {at}"), error)),
         }
