@@ -298,6 +298,42 @@ impl Snapshot {
         }
     }
 
+    /// Reads the samples of a box of positions from the linear index `first` on,
+    /// x fastest, until `out` is full. `region` has a run on each axis, and the
+    /// samples asked for lie inside it.
+    pub fn read_run(&self, region: &[Span], first: u64, out: &mut [u8]) -> Result<()> {
+        let size = self.geometry.size;
+        let (mut at, mut done) = (first, 0);
+        while done < out.len() {
+            let left = ((out.len() - done) / size) as u64;
+            // As many whole axes as fit from here on, then a run on the next.
+            let (mut rest, mut inner, mut whole) = (at, 1, true);
+            let mut taken = 0;
+            let spans: Vec<Span> = region
+                .iter()
+                .map(|axis| {
+                    let start = rest % axis.len;
+                    rest /= axis.len;
+                    let len = match whole {
+                        true => (left / inner).min(axis.len - start),
+                        false => 1,
+                    };
+                    if whole {
+                        taken = inner * len;
+                        whole = len == axis.len;
+                        inner = taken;
+                    }
+                    Span::run(axis.start + start, len)
+                })
+                .collect();
+            let bytes = taken as usize * size;
+            self.read(&spans, &mut out[done..done + bytes])?;
+            done += bytes;
+            at += taken;
+        }
+        Ok(())
+    }
+
     /// Copies one box out of each of some tiles.
     fn read_boxes(
         &self,
