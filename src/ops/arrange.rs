@@ -3,11 +3,9 @@
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::append::now;
-use super::{Progress, count};
-use crate::engine::commit::Writer;
+use super::{Progress, count, open_to_write};
 use crate::engine::edit::Edit;
 use crate::engine::pieces::Pieces;
 use crate::engine::snapshot::Snapshot;
@@ -18,7 +16,7 @@ use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::Filter;
 use crate::frames::measure::Measured;
 use crate::region::{AXIS_NAMES, Span, parse_positions, parse_span};
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::Busy;
 
 /// What every one of these commands is told.
 #[derive(Clone, Debug)]
@@ -67,11 +65,7 @@ fn change(
     make: &mut dyn FnMut(&Snapshot, &mut Edit<'_>, usize) -> Result<u64>,
 ) -> Result<Report> {
     let mut work = || -> Result<Report> {
-        let storage = FileStorage::open_locked(path, options.busy)?;
-        let mut writer = Writer::open(Arc::new(storage))?;
-        if let Some(notice) = writer.notice() {
-            progress.warn(&format!("{}: {notice}", show_path(path)));
-        }
+        let mut writer = open_to_write(path, options.busy, progress)?;
         let snapshot = writer.snapshot()?;
         let axis = match options.axis {
             Some(axis) if axis < snapshot.shape().len() => axis,

@@ -9,7 +9,6 @@ mod fill;
 mod work;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -18,20 +17,20 @@ use super::crew::share;
 use super::lanes::{Sample, Shares};
 use super::slice::{self, Request};
 use super::spill::{Sorted, Spill};
-use super::{Progress, Stop, open};
+use super::{Progress, Stop, open, open_to_write};
 use crate::dtype::DType;
-use crate::engine::commit::Writer;
 use crate::engine::edit::Edit;
 use crate::engine::lines::{Lines, Void};
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, Result, show_path};
+use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Command, Piece};
 use crate::format::patches::{Patch, TilePatches};
 use crate::kernels::clip::{self, Rule};
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Span, parse_section, show_shape};
+use crate::sinks::output::folder_of;
 use crate::sinks::{self, Format, Image, Sink, Target};
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::Busy;
 use work::{Cleaner, Found, Plan, Tally, Tile};
 
 pub use crate::kernels::clip::{Center, Spread};
@@ -130,11 +129,7 @@ pub fn clean(
         let (_, snapshot) = open(path, progress)?;
         return run(path, &snapshot, None, options, progress, stop).at(path);
     }
-    let storage = FileStorage::open_locked(path, options.busy).at(path)?;
-    let mut writer = Writer::open(Arc::new(storage)).at(path)?;
-    if let Some(notice) = writer.notice() {
-        progress.warn(&format!("{}: {notice}", show_path(path)));
-    }
+    let mut writer = open_to_write(path, options.busy, progress)?;
     let snapshot = writer.snapshot().at(path)?;
     let edit = writer.edit(Command {
         verb: "clean".into(),
@@ -236,6 +231,11 @@ fn run(
         false => Void::Plain,
     };
     let lines = Lines::new(snapshot, axis, &spans, void)?;
+    // A file without a name may be beside the mask, else beside the cube.
+    let beside = match &options.mask {
+        Some((Target::File { path, .. }, _)) => path,
+        _ => path,
+    };
     let mut job = Job {
         snapshot,
         lines: &lines,
@@ -248,7 +248,7 @@ fn run(
             patches: Vec::new(),
             cost: 0,
             most: options.memory / 8,
-            marks: Spill::new(options.memory / 8, folder_of(path, options)),
+            marks: Spill::new(options.memory / 8, folder_of(beside)),
         },
     };
     let tally = match is_wide(snapshot.catalog().dtype) {
@@ -276,18 +276,6 @@ fn run(
         samples_per_position: samples / lens[axis],
         frames,
     })
-}
-
-/// Where a file without a name may be: beside the mask, else beside the cube.
-fn folder_of<'a>(path: &'a Path, options: &'a Options) -> &'a Path {
-    let file = match &options.mask {
-        Some((Target::File { path, .. }, _)) => path,
-        _ => path,
-    };
-    match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
 }
 
 /// Counts by position, with the names of the frames that joined the axis there.
@@ -435,13 +423,7 @@ impl Mask {
         format: Option<Format>,
         progress: &dyn Progress,
     ) -> Result<Mask> {
-        let format = match (format, target) {
-            (Some(format), _) => format,
-            (None, Target::File { path, .. }) => Format::from_path(path)?,
-            (None, Target::Stdout) => Format::Fits,
-        };
-        slice::refuse_cube(target)?;
-        sinks::check(target)?;
+        let format = slice::check_image(target, format)?;
         let request = Request {
             spans: spans.to_vec(),
             kept: (0..spans.len()).collect(),

@@ -214,14 +214,7 @@ struct Sinks {
 impl Outputs {
     fn check(options: &Options) -> Result<Outputs> {
         let one = |target: &Target, format: Option<Format>| -> Result<(Target, Format)> {
-            let format = match (format, target) {
-                (Some(format), _) => format,
-                (None, Target::File { path, .. }) => Format::from_path(path)?,
-                (None, Target::Stdout) => Format::Fits,
-            };
-            slice::refuse_cube(target)?;
-            sinks::check(target)?;
-            Ok((target.clone(), format))
+            Ok((target.clone(), slice::check_image(target, format)?))
         };
         let other = |target: &Option<Target>| -> Result<Option<(Target, Format)>> {
             target.as_ref().map(|target| one(target, None)).transpose()

@@ -363,9 +363,7 @@ impl Target {
             None => blank.unwrap_or(self.pad),
             Some(_) => self.pad,
         };
-        let mut catalog = Catalog::empty(self.dtype, pad, self.blank, &tile, rank);
-        catalog.command.verb = "create".into();
-        Ok(catalog)
+        Ok(Catalog::empty(self.dtype, pad, self.blank, &tile, rank))
     }
 }
 

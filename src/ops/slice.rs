@@ -112,8 +112,20 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     sink.finish()
 }
 
+/// Makes sure that an image can go to a target; says as what.
+pub(super) fn check_image(target: &Target, format: Option<Format>) -> Result<Format> {
+    let format = match (format, target) {
+        (Some(format), _) => format,
+        (None, Target::File { path, .. }) => Format::from_path(path)?,
+        (None, Target::Stdout) => Format::Fits,
+    };
+    refuse_cube(target)?;
+    sinks::check(target)?;
+    Ok(format)
+}
+
 /// A cube is not replaced by a cut, least of all by one through itself.
-pub(super) fn refuse_cube(target: &Target) -> Result<()> {
+fn refuse_cube(target: &Target) -> Result<()> {
     let Target::File { path, .. } = target else {
         return Ok(());
     };
