@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use super::progress::Bar;
-use super::{Common, DONE, parsed, say};
+use super::{Common, DONE, Lock, parsed, say};
 use crate::error::{Result, show_path};
 use crate::frames::filter::Filter;
 use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
 use crate::ops::count;
 use crate::region::{AXIS_NAMES, parse_axis, show_shape};
-use crate::storage::file::Busy;
 
 /// Options that all three have.
 #[derive(Debug, Args)]
@@ -20,9 +19,8 @@ struct Arranging {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// Wait for another program that is writing to the cube
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    lock: Lock,
 
     #[command(flatten)]
     common: Common,
@@ -32,7 +30,7 @@ impl Arranging {
     fn options(&self, line: String) -> Options {
         Options {
             axis: self.axis,
-            busy: if self.wait { Busy::Wait } else { Busy::Fail },
+            busy: self.lock.busy(),
             line,
         }
     }

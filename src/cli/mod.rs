@@ -23,6 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Error, IoContext, Kind, Result};
 use crate::ops::Stop;
+use crate::storage::file::Busy;
 
 /// Everything went well.
 const DONE: u8 = 0;
@@ -77,6 +78,23 @@ struct Common {
     /// Say nothing but errors and results
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// Options of verbs that write to a cube.
+#[derive(Debug, Args)]
+struct Lock {
+    /// Wait for another program that is writing to the cube
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Lock {
+    fn busy(&self) -> Busy {
+        match self.wait {
+            true => Busy::Wait,
+            false => Busy::Fail,
+        }
+    }
 }
 
 /// Options of verbs that move samples.
