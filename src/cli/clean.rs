@@ -6,13 +6,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::progress::Bar;
-use super::{Common, DONE, Jobs, Memory, parsed, print, say};
+use super::{Common, DONE, Jobs, Lock, Memory, parsed, print, say};
 use crate::error::{Error, Result, show_path};
-use crate::ops::clean::{Center, Fill, FrameCount, Options, Report, Spread, clean};
+use crate::ops::clean::{Center, Fill, FrameCount, Options, Report, Rule, Spread, clean, clip};
 use crate::ops::{Stop, count};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
-use crate::storage::file::Busy;
 
 /// Replace outliers along an axis
 ///
@@ -37,30 +36,8 @@ pub(super) struct CleanArgs {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// Spreads from the centre at which samples are still kept
-    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma)]
-    sigma: f64,
-
-    /// The same below the centre; inf keeps all there [default: --sigma]
-    #[arg(long, value_name = "N", value_parser = parse_sigma)]
-    lower: Option<f64>,
-
-    /// The same above it [default: --sigma]
-    #[arg(long, value_name = "N", value_parser = parse_sigma)]
-    upper: Option<f64>,
-
-    /// Rounds at most, or all: until nothing changes
-    #[arg(long, value_name = "N|all", default_value = "5", value_parser = parse_rounds)]
-    maxiters: Rounds,
-
-    /// What deviations are measured from
-    #[arg(long, value_enum, default_value_t = CenterName::Median)]
-    center: CenterName,
-
-    /// What they are measured in: standard deviation, or 1.4826 times the median
-    /// absolute deviation
-    #[arg(long, value_enum, default_value_t = SpreadName::Std)]
-    spread: SpreadName,
+    #[command(flatten)]
+    clipping: Clipping,
 
     /// What takes the place of a rejected sample: median or mean of what was kept,
     /// interpolate, nan (BLANK where integers have it), or a value
@@ -115,9 +92,8 @@ pub(super) struct CleanArgs {
     #[arg(long)]
     json: bool,
 
-    /// Wait for another program that is writing to the cube
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    lock: Lock,
 
     #[command(flatten)]
     jobs: Jobs,
@@ -129,47 +105,77 @@ pub(super) struct CleanArgs {
     common: Common,
 }
 
+/// How lines are clipped, here and in `combine`.
+#[derive(Debug, Args)]
+pub(super) struct Clipping {
+    /// Spreads from the centre at which samples are still kept
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma)]
+    sigma: f64,
+
+    /// The same below the centre; inf keeps all there [default: --sigma]
+    #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    lower: Option<f64>,
+
+    /// The same above it [default: --sigma]
+    #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    upper: Option<f64>,
+
+    /// Rounds at most, or all: until nothing changes
+    #[arg(long, value_name = "N|all", default_value = "5", value_parser = parse_rounds)]
+    maxiters: Rounds,
+
+    /// What deviations are measured from
+    #[arg(long, value_enum, default_value_t = CenterName::Median)]
+    center: CenterName,
+
+    /// What they are measured in: standard deviation, or 1.4826 times the median
+    /// absolute deviation
+    #[arg(long, value_enum, default_value_t = SpreadName::Std)]
+    spread: SpreadName,
+}
+
+impl Clipping {
+    pub(super) fn rule(&self) -> Rule {
+        Rule {
+            lower: self.lower.unwrap_or(self.sigma),
+            upper: self.upper.unwrap_or(self.sigma),
+            rounds: self.maxiters.0,
+            center: match self.center {
+                CenterName::Median => Center::Median,
+                CenterName::Mean => Center::Mean,
+            },
+            spread: match self.spread {
+                SpreadName::Std => Spread::Std,
+                SpreadName::Mad => Spread::Mad,
+            },
+            fill: clip::Fill::None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum CenterName {
+enum CenterName {
     Median,
     Mean,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum SpreadName {
+enum SpreadName {
     Std,
     Mad,
 }
 
-impl From<CenterName> for Center {
-    fn from(name: CenterName) -> Center {
-        match name {
-            CenterName::Median => Center::Median,
-            CenterName::Mean => Center::Mean,
-        }
-    }
-}
-
-impl From<SpreadName> for Spread {
-    fn from(name: SpreadName) -> Spread {
-        match name {
-            SpreadName::Std => Spread::Std,
-            SpreadName::Mad => Spread::Mad,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rounds(pub(super) Option<u32>);
+struct Rounds(Option<u32>);
 
-pub(super) fn parse_sigma(text: &str) -> std::result::Result<f64, String> {
+fn parse_sigma(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(sigma) if sigma > 0.0 => Ok(sigma),
         _ => Err("give a number above 0".into()),
     }
 }
 
-pub(super) fn parse_rounds(text: &str) -> std::result::Result<Rounds, String> {
+fn parse_rounds(text: &str) -> std::result::Result<Rounds, String> {
     match text.parse::<u32>() {
         _ if text == "all" => Ok(Rounds(None)),
         Ok(rounds @ 1..) => Ok(Rounds(Some(rounds))),
@@ -203,11 +209,7 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
     });
     let options = Options {
         axis: args.axis,
-        lower: args.lower.unwrap_or(args.sigma),
-        upper: args.upper.unwrap_or(args.sigma),
-        rounds: args.maxiters.0,
-        center: args.center.into(),
-        spread: args.spread.into(),
+        rule: args.clipping.rule(),
         fill: args.fill.clone(),
         section: args.section.clone(),
         min_kept: args.min_kept,
@@ -216,7 +218,7 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
         dry_run: args.dry_run,
         mask,
         by_frame: args.report || args.json,
-        busy: if args.wait { Busy::Wait } else { Busy::Fail },
+        busy: args.lock.busy(),
         memory: args.memory.bytes(),
         jobs: args.jobs.count(),
         line,

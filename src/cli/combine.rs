@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::clean::{CenterName, Rounds, SpreadName, parse_rounds, parse_sigma};
+use super::clean::Clipping;
 use super::progress::Bar;
 use super::{Common, DONE, Jobs, Memory, parsed, say};
 use crate::error::Result;
@@ -45,8 +45,9 @@ pub(super) struct CombineArgs {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// What to leave out of each line first: what sigma clipping rejects, so many of
-    /// the least and greatest samples, or percentages of them
+    /// What to leave out of each line first: what sigma clipping rejects (--sigma to
+    /// --spread say how), so many of the least and greatest samples, or percentages
+    /// of them
     #[arg(long, value_enum)]
     reject: Option<RejectName>,
 
@@ -58,29 +59,8 @@ pub(super) struct CombineArgs {
     #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share)]
     high: Option<f64>,
 
-    /// With --reject sigma: spreads from the centre at which samples are kept
-    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma)]
-    sigma: f64,
-
-    /// The same below the centre [default: --sigma]
-    #[arg(long, value_name = "N", value_parser = parse_sigma)]
-    lower: Option<f64>,
-
-    /// The same above it [default: --sigma]
-    #[arg(long, value_name = "N", value_parser = parse_sigma)]
-    upper: Option<f64>,
-
-    /// Rounds at most, or all: until nothing changes
-    #[arg(long, value_name = "N|all", default_value = "5", value_parser = parse_rounds)]
-    maxiters: Rounds,
-
-    /// What deviations are measured from
-    #[arg(long, value_enum, default_value_t = CenterName::Median)]
-    center: CenterName,
-
-    /// What they are measured in
-    #[arg(long, value_enum, default_value_t = SpreadName::Std)]
-    spread: SpreadName,
+    #[command(flatten)]
+    clipping: Clipping,
 
     /// Weigh frames by this header keyword; for mean and sum
     #[arg(long, value_name = "KEY")]
@@ -166,13 +146,7 @@ impl CombineArgs {
             Some(RejectName::Sigma) if given != (None, None) => {
                 wrong("--low and --high are for --reject minmax and percentile")
             }
-            Some(RejectName::Sigma) => Ok(Reject::Sigma {
-                lower: self.lower.unwrap_or(self.sigma),
-                upper: self.upper.unwrap_or(self.sigma),
-                rounds: self.maxiters.0,
-                center: self.center.into(),
-                spread: self.spread.into(),
-            }),
+            Some(RejectName::Sigma) => Ok(Reject::Sigma(self.clipping.rule())),
             Some(RejectName::Minmax) => {
                 let whole = |share: Option<f64>| {
                     let share = share.unwrap_or(1.0);

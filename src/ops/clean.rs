@@ -25,7 +25,6 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Command, Piece};
 use crate::format::patches::{Patch, TilePatches};
-use crate::kernels::clip::{self, Rule};
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Span, parse_section, show_shape};
 use crate::sinks::output::folder_of;
@@ -33,7 +32,7 @@ use crate::sinks::{self, Format, Image, Sink, Target};
 use crate::storage::file::Busy;
 use work::{Cleaner, Found, Plan, Tally, Tile};
 
-pub use crate::kernels::clip::{Center, Spread};
+pub use crate::kernels::clip::{self, Center, Rule, Spread};
 pub use fill::Fill;
 
 /// What a tile of patches costs in memory, patches apart.
@@ -44,16 +43,8 @@ const TILE_COST: u64 = 64;
 pub struct Options {
     /// The axis that lines run along; `None` is the last.
     pub axis: Option<usize>,
-    /// Samples so many spreads below the centre are rejected; above 0.
-    pub lower: f64,
-    /// Samples so many spreads above it.
-    pub upper: f64,
-    /// Rounds at most; `None`: until nothing changes.
-    pub rounds: Option<u32>,
-    /// The centre.
-    pub center: Center,
-    /// The spread.
-    pub spread: Spread,
+    /// How lines are clipped. What is wanted of a line follows from `fill`.
+    pub rule: Rule,
     /// What takes the place of a rejected sample.
     pub fill: Fill,
     /// Which part of the cube, such as `[1:100,*,5:9]`; `None`: all.
@@ -200,16 +191,12 @@ fn run(
     let filler = fill::Filler::new(&options.fill, snapshot.catalog())?;
     let plan = Plan {
         rule: Rule {
-            lower: options.lower,
-            upper: options.upper,
-            rounds: options.rounds,
-            center: options.center,
-            spread: options.spread,
             fill: match options.fill {
                 Fill::Median => clip::Fill::Median,
                 Fill::Mean => clip::Fill::Mean,
                 _ => clip::Fill::None,
             },
+            ..options.rule
         },
         fill: options.fill.clone(),
         filler,

@@ -17,32 +17,21 @@ use crate::engine::lines::{Lines, Void};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Kind, Result, show_path};
 use crate::frames::cards::{Cards, Value};
-use crate::kernels::clip::{self, Rule};
+use crate::kernels::clip::Rule;
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Span, volume};
 use crate::sinks::{self, Format, Image, Sink, Target};
 use work::{Collapsed, Combiner, Plan};
 
-pub use crate::kernels::clip::{Center, Spread, Statistic};
+pub use crate::kernels::clip::Statistic;
 
 /// What is left out of every line first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reject {
     /// Nothing.
     None,
-    /// What sigma clipping rejects.
-    Sigma {
-        /// Spreads below the centre.
-        lower: f64,
-        /// Spreads above it.
-        upper: f64,
-        /// Rounds at most.
-        rounds: Option<u32>,
-        /// The centre.
-        center: Center,
-        /// The spread.
-        spread: Spread,
-    },
+    /// What sigma clipping rejects; nothing is wanted of the lines as they are clipped.
+    Sigma(Rule),
     /// So many of the least and greatest samples of a line that has all.
     MinMax {
         /// Of the least.
@@ -157,7 +146,6 @@ pub fn combine(
     let plan = Plan {
         method: options.method,
         reject: options.reject,
-        rule: rule_of(options.reject),
         factors,
         weights,
         wants_error: options.error.is_some(),
@@ -174,26 +162,6 @@ pub fn combine(
         shape: job.shape(),
         rejected,
     })
-}
-
-fn rule_of(reject: Reject) -> Option<Rule> {
-    match reject {
-        Reject::Sigma {
-            lower,
-            upper,
-            rounds,
-            center,
-            spread,
-        } => Some(Rule {
-            lower,
-            upper,
-            rounds,
-            center,
-            spread,
-            fill: clip::Fill::None,
-        }),
-        _ => None,
-    }
 }
 
 /// The outputs, each with its format.

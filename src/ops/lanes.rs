@@ -1,11 +1,13 @@
 //! Lines of either width, and how many of them the memory has room for.
 
-use crate::engine::lines::Lines;
+use std::ops::Range;
+
+use crate::engine::lines::{Column, Lines, PATCH_BYTES};
 use crate::error::{Error, Result};
 use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Statistic};
 use crate::kernels::gather::Lane;
 
-use super::show_bytes;
+use super::{Stop, show_bytes};
 
 /// Lines that are gathered together fill about this much, so that they stay near
 /// the processor.
@@ -72,6 +74,22 @@ impl Sample for f64 {
     }
 }
 
+/// Makes NaN of what no frame covers, a bit for every lane of a row.
+pub(super) fn leave_void_out<L: Lane>(rows: &mut [[L; LANES]], covered: &[u16]) {
+    for (row, covered) in rows.iter_mut().zip(covered) {
+        if *covered != u16::MAX {
+            for (lane, sample) in row.iter_mut().enumerate() {
+                if covered >> lane & 1 == 0 {
+                    *sample = L::NAN;
+                }
+            }
+        }
+    }
+}
+
+/// Gets a group of lines of a column and their samples; says whether to go on.
+pub(super) type Each<'e, L> = &'e mut dyn FnMut(&Column, Range<usize>, &mut [[L; LANES]]) -> bool;
+
 /// How the lines of a region are shared out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shares {
@@ -120,8 +138,62 @@ impl Shares {
         })
     }
 
+    /// Goes through the lines of a unit, a part of a column, group by group: `each`
+    /// gets their number and their samples, block after block, and says whether to
+    /// go on. At most about `held` bytes of patches are at hand. Returns the
+    /// column, unless `each` did not want to go on.
+    ///
+    /// # Errors
+    /// When the cube cannot be read, or the command was asked to stop.
+    pub(super) fn for_each_group<L: Lane>(
+        &self,
+        lines: &Lines<'_>,
+        unit: u64,
+        held: u64,
+        stop: &Stop,
+        rows: &mut Vec<[L; LANES]>,
+        each: Each<'_, L>,
+    ) -> Result<Option<Column>> {
+        let (number, part) = (unit / self.parts, unit % self.parts);
+        if unit < self.jobs as u64 {
+            lines.ask_ahead(number)?;
+        }
+        if part == 0 {
+            lines.ask_ahead(number + self.jobs as u64)?;
+        }
+        let mut column = lines.column(number)?;
+        let part = self.lines_of(column.lines(), part);
+        if column.rows() == 0 {
+            // All of it is void.
+            let more = each(&column, part, &mut []);
+            return Ok(more.then_some(column));
+        }
+        let patches = lines.count_patches(&column)?.saturating_mul(PATCH_BYTES);
+        let passes = patches.div_ceil(held).max(1) as usize;
+        let pass = part
+            .len()
+            .div_ceil(passes)
+            .next_multiple_of(LANES)
+            .max(LANES);
+        for start in part.clone().step_by(pass) {
+            let pass = start..(start + pass).min(part.end);
+            lines.load_patches(&mut column, &pass)?;
+            for from in pass.clone().step_by(self.group) {
+                if stop.is_set() {
+                    return Err(Error::interrupted("interrupted"));
+                }
+                let group = from..(from + self.group).min(pass.end);
+                lines.gather(&column, group.clone(), rows)?;
+                if !each(&column, group, rows) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(column))
+    }
+
     /// The lines of a column that are in one of its parts.
-    pub(super) fn lines_of(&self, lines: usize, part: u64) -> std::ops::Range<usize> {
+    fn lines_of(&self, lines: usize, part: u64) -> Range<usize> {
         let share = lines.div_ceil(self.parts as usize);
         // Rows of 64 neighbours are not parted where that leaves work for all.
         let step = match share >= LEAST_LINES as usize {

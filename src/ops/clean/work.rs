@@ -5,12 +5,12 @@ use std::ops::Range;
 use super::fill::{Fill, Filler, interpolate};
 use crate::engine::Coordinates;
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::patches::Patch;
 use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rule, Statistic};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares};
+use crate::ops::lanes::{Sample, Shares, leave_void_out};
 use crate::region::MAX_RANK;
 
 /// A bit for every lane.
@@ -149,55 +149,6 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         }
     }
 
-    /// Does the lines of a part of a column, a group at a time.
-    fn part(
-        &mut self,
-        column: &mut Column,
-        part: Range<usize>,
-        send: &mut dyn FnMut(Found) -> bool,
-    ) -> Result<bool> {
-        let patches = self
-            .lines
-            .count_patches(column)?
-            .saturating_mul(PATCH_BYTES);
-        let passes = patches.div_ceil(self.held).max(1) as usize;
-        let pass = part
-            .len()
-            .div_ceil(passes)
-            .next_multiple_of(LANES)
-            .max(LANES);
-        for start in part.clone().step_by(pass) {
-            let lines = start..(start + pass).min(part.end);
-            self.lines.load_patches(column, &lines)?;
-            for from in lines.clone().step_by(self.shares.group) {
-                if self.stop.is_set() {
-                    return Err(Error::interrupted("interrupted"));
-                }
-                let group = from..(from + self.shares.group).min(lines.end);
-                self.lines.gather(column, group.clone(), &mut self.rows)?;
-                for (block, line) in group.clone().step_by(LANES).enumerate() {
-                    self.block(column, block, line..(line + LANES).min(group.end));
-                }
-                let held = (self.found.len() as u64) * PATCH_BYTES + self.marks.len() as u64 * 8;
-                let samples = group.len() as u64 * self.lines.len() as u64;
-                if held > self.held && !send(self.take(column, samples)) {
-                    return Ok(false);
-                } else if held <= self.held {
-                    // Counted with what is sent later would be a bar that jumps.
-                    let counted = Found {
-                        tiles: Vec::new(),
-                        marks: Vec::new(),
-                        samples,
-                    };
-                    if !send(counted) {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Ok(send(self.take(column, 0)))
-    }
-
     /// What was found so far, sorted.
     fn take(&mut self, column: &Column, samples: u64) -> Found {
         // By tile first, so that what has to be sorted is short.
@@ -234,26 +185,16 @@ impl<'a, L: Sample> Cleaner<'a, L> {
     }
 
     /// Cleans one block of lines.
-    fn block(&mut self, column: &Column, block: usize, lines: Range<usize>) {
-        let n = column.rows();
-        let rows = &mut self.rows[block * n..(block + 1) * n];
+    fn block(&mut self, column: &Column, rows: &mut [[L; LANES]], lines: Range<usize>) {
         let told = self.lines.covered(column, lines.start, &mut self.covered);
         if told {
-            for (row, covered) in rows.iter_mut().zip(&self.covered) {
-                if *covered != ALL {
-                    for (lane, sample) in row.iter_mut().enumerate() {
-                        if covered >> lane & 1 == 0 {
-                            *sample = L::NAN;
-                        }
-                    }
-                }
-            }
+            leave_void_out(rows, &self.covered);
         }
         let found = L::clip(&mut self.clipper, rows, &mut self.rejected);
         let plan = self.plan;
         let used = ALL >> (LANES - lines.len());
         if plan.grow > 0 || plan.fill_nan || plan.fill == Fill::Interpolate {
-            return self.slowly(column, block, lines.start, used, told);
+            return self.slowly(column, rows, lines.start, used, told);
         }
         if self.rejected.is_empty() {
             return;
@@ -306,10 +247,16 @@ impl<'a, L: Sample> Cleaner<'a, L> {
     }
 
     /// The same where neighbours are rejected or looked at, or NaN is filled.
-    fn slowly(&mut self, column: &Column, block: usize, line: usize, used: u16, told: bool) {
+    fn slowly(
+        &mut self,
+        column: &Column,
+        rows: &mut [[L; LANES]],
+        line: usize,
+        used: u16,
+        told: bool,
+    ) {
         let plan = self.plan;
-        let n = column.rows();
-        let rows = &mut self.rows[block * n..(block + 1) * n];
+        let n = rows.len();
         self.flags.clear();
         self.flags.resize(n, 0);
         self.holes.clear();
@@ -348,7 +295,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         }
         if plan.fill == Fill::Interpolate {
             for lane in (0..LANES).filter(|lane| good >> lane & 1 == 1) {
-                self.interpolate(column, block, line, lane);
+                self.interpolate(column, rows, line, lane);
             }
             return;
         }
@@ -385,9 +332,8 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         }
     }
 
-    fn interpolate(&mut self, column: &Column, block: usize, line: usize, lane: usize) {
-        let n = column.rows();
-        let rows = &self.rows[block * n..(block + 1) * n];
+    fn interpolate(&mut self, column: &Column, rows: &[[L; LANES]], line: usize, lane: usize) {
+        let n = rows.len();
         let (flags, holes) = (&self.flags, &self.holes);
         let is = |bits: &[u16], row: usize| bits[row] >> lane & 1 == 1;
         let value = |row: usize| {
@@ -419,23 +365,30 @@ impl<L: Sample> Worker for Cleaner<'_, L> {
     type Found = Found;
 
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Found) -> bool) -> Result<()> {
-        let (number, part) = (unit / self.shares.parts, unit % self.shares.parts);
-        if unit < self.shares.jobs as u64 {
-            self.lines.ask_ahead(number)?;
-        }
-        if part == 0 {
-            self.lines.ask_ahead(number + self.shares.jobs as u64)?;
-        }
-        let mut column = self.lines.column(number)?;
-        let lines = self.shares.lines_of(column.lines(), part);
-        match column.rows() {
-            0 => {
-                let samples = lines.len() as u64 * self.lines.len() as u64;
-                send(self.take(&column, samples));
+        let (lines, shares, held, stop) = (self.lines, self.shares, self.held, self.stop);
+        let mut rows = std::mem::take(&mut self.rows);
+        let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
+            let n = column.rows();
+            for (block, line) in group.clone().step_by(LANES).enumerate() {
+                let rows = &mut rows[block * n..(block + 1) * n];
+                self.block(column, rows, line..(line + LANES).min(group.end));
             }
-            _ => {
-                self.part(&mut column, lines, send)?;
-            }
+            let samples = group.len() as u64 * lines.len() as u64;
+            let found = self.found.len() as u64 * PATCH_BYTES + self.marks.len() as u64 * 8;
+            send(match found > held {
+                true => self.take(column, samples),
+                // Counted with what is sent later would be a bar that jumps.
+                false => Found {
+                    tiles: Vec::new(),
+                    marks: Vec::new(),
+                    samples,
+                },
+            })
+        };
+        let done = shares.for_each_group(lines, unit, held, stop, &mut rows, &mut each);
+        self.rows = rows;
+        if let Some(column) = done? {
+            send(self.take(&column, 0));
         }
         Ok(())
     }

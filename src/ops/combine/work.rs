@@ -1,12 +1,14 @@
 //! What a thread of `combine` does with a column of tiles.
 
+use std::ops::Range;
+
 use super::{Reject, Statistic};
-use crate::engine::lines::{Column, Lines, PATCH_BYTES};
-use crate::error::{Error, Result};
-use crate::kernels::clip::{Clipper, Collapser, LANES, Rule};
+use crate::engine::lines::{Column, Lines};
+use crate::error::Result;
+use crate::kernels::clip::{Clipper, Collapser, LANES};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares};
+use crate::ops::lanes::{Sample, Shares, leave_void_out};
 
 /// Patches that a thread holds at once, in bytes.
 const HELD: u64 = 4 << 20;
@@ -15,7 +17,6 @@ const HELD: u64 = 4 << 20;
 pub(super) struct Plan {
     pub(super) method: Statistic,
     pub(super) reject: Reject,
-    pub(super) rule: Option<Rule>,
     /// By number along the axis: what samples are multiplied by, then what is
     /// added.
     pub(super) factors: Option<Vec<(f64, f64)>>,
@@ -61,7 +62,10 @@ impl<'a, L: Sample> Combiner<'a, L> {
             plan,
             shares,
             stop,
-            clipper: plan.rule.map(Clipper::new),
+            clipper: match plan.reject {
+                Reject::Sigma(rule) => Some(Clipper::new(rule)),
+                _ => None,
+            },
             collapser: Collapser::new(),
             rows: Vec::new(),
             level: Vec::new(),
@@ -76,20 +80,12 @@ impl<'a, L: Sample> Combiner<'a, L> {
     fn block(
         &mut self,
         column: &Column,
-        block: usize,
+        rows: &mut [[L; LANES]],
         line: usize,
         used: usize,
     ) -> [Collapsed; LANES] {
-        let n = column.rows();
-        let rows = &mut self.rows[block * n..(block + 1) * n];
         if self.lines.covered(column, line, &mut self.covered) {
-            for (row, covered) in rows.iter_mut().zip(&self.covered) {
-                for (lane, sample) in row.iter_mut().enumerate() {
-                    if covered >> lane & 1 == 0 {
-                        *sample = L::NAN;
-                    }
-                }
-            }
+            leave_void_out(rows, &self.covered);
         }
         let mut tools = Tools {
             plan: self.plan,
@@ -246,52 +242,28 @@ impl<L: Sample> Worker for Combiner<'_, L> {
     type Found = Vec<(u64, Collapsed)>;
 
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Self::Found) -> bool) -> Result<()> {
-        let (number, part) = (unit / self.shares.parts, unit % self.shares.parts);
-        if unit < self.shares.jobs as u64 {
-            self.lines.ask_ahead(number)?;
-        }
-        if part == 0 {
-            self.lines.ask_ahead(number + self.shares.jobs as u64)?;
-        }
-        let mut column = self.lines.column(number)?;
-        let part = self.shares.lines_of(column.lines(), part);
-        if column.rows() == 0 || part.is_empty() {
-            return Ok(());
-        }
-        let patches = self.lines.count_patches(&column)? * PATCH_BYTES;
-        let passes = patches.div_ceil(HELD).max(1) as usize;
-        let pass = part.len().div_ceil(passes).next_multiple_of(LANES);
-        let lens = *self.lines.lens();
-        for start in part.clone().step_by(pass) {
-            let lines = start..(start + pass).min(part.end);
-            self.lines.load_patches(&mut column, &lines)?;
-            for from in lines.clone().step_by(self.shares.group) {
-                if self.stop.is_set() {
-                    return Err(Error::interrupted("interrupted"));
-                }
-                let group = from..(from + self.shares.group).min(lines.end);
-                self.lines.gather(&column, group.clone(), &mut self.rows)?;
-                let mut found = Vec::with_capacity(group.len());
-                for (block, line) in group.clone().step_by(LANES).enumerate() {
-                    let used = LANES.min(group.end - line);
-                    let collapsed = self.block(&column, block, line, used);
-                    for (lane, value) in collapsed.into_iter().take(used).enumerate() {
-                        let place = column.place(line + lane);
-                        let mut at = 0;
-                        for axis in (0..lens.len())
-                            .rev()
-                            .filter(|&axis| axis != self.lines.axis())
-                        {
-                            at = at * lens[axis] + place[axis];
-                        }
-                        found.push((at, value));
-                    }
-                }
-                if !send(found) {
-                    return Ok(());
+        let (lines, shares, stop) = (self.lines, self.shares, self.stop);
+        let lens = *lines.lens();
+        let mut rows = std::mem::take(&mut self.rows);
+        let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
+            let n = column.rows();
+            let mut found = Vec::with_capacity(group.len());
+            for (block, line) in group.clone().step_by(LANES).enumerate() {
+                let used = LANES.min(group.end - line);
+                let rows = &mut rows[block * n..(block + 1) * n];
+                let collapsed = self.block(column, rows, line, used);
+                for (lane, value) in collapsed.into_iter().take(used).enumerate() {
+                    let place = column.place(line + lane);
+                    let others = (0..lens.len()).rev().filter(|&axis| axis != lines.axis());
+                    let at = others.fold(0, |at, axis| at * lens[axis] + place[axis]);
+                    found.push((at, value));
                 }
             }
-        }
+            send(found)
+        };
+        let done = shares.for_each_group(lines, unit, HELD, stop, &mut rows, &mut each);
+        self.rows = rows;
+        done?;
         Ok(())
     }
 }
