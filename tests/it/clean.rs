@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Image, Scratch, Stored, bits, finish, read_fits, signal, skip, wait_until};
+use crate::support::{
+    Image, Scratch, Stored, bits, finish, mean, median, peak_of, python_with_astropy, read_fits,
+    signal, wait_until,
+};
 
 /// A sample that can be computed with.
 trait Number: Stored {
@@ -82,17 +84,6 @@ const PLAIN: Rule<'_> = Rule {
     min_kept: 1,
     fill_nan: false,
 };
-
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len();
-    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
-}
-
-fn mean(samples: &[f64]) -> f64 {
-    samples.iter().sum::<f64>() / samples.len() as f64
-}
 
 /// Which samples of a line are rejected. `None` does not count.
 fn rejected(rule: &Rule<'_>, line: &[Option<f64>]) -> Vec<bool> {
@@ -820,23 +811,6 @@ fn bad_options_are_refused_before_anything_is_done() {
     assert_eq!(dir.read("i.cube"), before);
 }
 
-/// The most of its own memory that the program was seen to use.
-fn peak_of(dir: &Scratch, line: &str) -> u64 {
-    let mut command = dir.command();
-    let mut child = command.args(line.split_whitespace()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let row = text.lines().find_map(|row| row.strip_prefix("RssAnon:"));
-        let kib = row.and_then(|row| row.split_whitespace().next()?.parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or(0) << 10);
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    finish(child).ends(0);
-    peak
-}
-
 #[test]
 fn memory_is_bounded_however_many_frames_and_outliers_there_are() {
     // 200,000 tiny frames, and a third of the samples rejected in the end.
@@ -952,14 +926,9 @@ print(bad.sum())
 
 #[test]
 fn decisions_are_those_of_astropy() {
-    let python = std::env::var_os("CUBE_PYTHON").unwrap_or_else(|| "python3".into());
-    let probe = Command::new(&python)
-        .args(["-c", "import astropy"])
-        .output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        skip("no python3 with astropy; CUBE_PYTHON names one");
+    let Some(python) = python_with_astropy() else {
         return;
-    }
+    };
     let mut total = 0u64;
     let mut hold = |twins: &Twins, axis: &str, rule: [&str; 6]| {
         let dir = &twins.dir;

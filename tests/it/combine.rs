@@ -1,6 +1,6 @@
 //! `cube combine` against its definition, written here once more.
 
-use crate::support::{Image, Scratch, read_fits};
+use crate::support::{Image, Scratch, mean, median, read_fits};
 
 /// Frames of 20 x 9, one of 7 x 11, with a NaN now and then, in tiles of 8.
 fn cube() -> Scratch {
@@ -42,17 +42,6 @@ fn lines(dir: &Scratch) -> Vec<Vec<(usize, f64)>> {
                 .collect()
         })
         .collect()
-}
-
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len();
-    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
-}
-
-fn mean(samples: &[f64]) -> f64 {
-    samples.iter().sum::<f64>() / samples.len() as f64
 }
 
 fn std(samples: &[f64]) -> f64 {
