@@ -3,6 +3,8 @@
 //! Users count from 1, include both ends, and count from the end with negative
 //! numbers; the code counts from 0. This file is the border between the two.
 
+use std::cmp::Ordering;
+
 use crate::error::{Error, Result};
 
 /// The most axes that a cube, and so a frame, can have.
@@ -40,12 +42,83 @@ impl Span {
             .wrapping_add_signed(self.step.wrapping_mul(k as i64))
     }
 
+    /// Those of its positions whose numbers a run has.
+    pub fn part(&self, run: &Span) -> Span {
+        Span {
+            start: self.at(run.start),
+            step: self.step,
+            len: run.len,
+        }
+    }
+
     /// Which of its positions this one is, if it is one.
     pub fn number_of(&self, position: u64) -> Option<u64> {
         let ahead = i128::from(position) - i128::from(self.start);
         let step = i128::from(self.step);
         let number = u64::try_from(ahead / step).ok()?;
         (ahead % step == 0 && number < self.len).then_some(number)
+    }
+}
+
+/// Goes through a box of this shape in its own order, x fastest, in parts of at
+/// most so many samples, or of one: axes up to some one are whole in every part,
+/// that one goes in runs, and those beyond position by position.
+pub struct Parts {
+    lens: Vec<u64>,
+    /// The axis that goes in runs.
+    axis: usize,
+    run: u64,
+    next: Option<Vec<u64>>,
+}
+
+impl Parts {
+    /// Parts of at most `most` samples.
+    pub fn new(lens: &[u64], most: u64) -> Parts {
+        let (mut axis, mut inner) = (0, 1u64);
+        while axis + 1 < lens.len() && inner.saturating_mul(lens[axis]) <= most {
+            inner *= lens[axis].max(1);
+            axis += 1;
+        }
+        Parts {
+            axis,
+            run: (most / inner).max(1),
+            next: (!lens.contains(&0)).then(|| vec![0; lens.len()]),
+            lens: lens.to_vec(),
+        }
+    }
+
+    /// Shortens runs to multiples of the tile's length, where they are longer.
+    #[must_use]
+    pub fn of_whole_tiles(mut self, tile: &[u64]) -> Parts {
+        let tile = tile[self.axis];
+        if self.run > tile {
+            self.run = self.run / tile * tile;
+        }
+        self
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Vec<Span>;
+
+    fn next(&mut self) -> Option<Vec<Span>> {
+        let at = self.next.take()?;
+        let lens = self.lens.iter().enumerate();
+        let part = lens.map(|(axis, &len)| match axis.cmp(&self.axis) {
+            Ordering::Less => Span::run(0, len),
+            Ordering::Equal => Span::run(at[axis], self.run.min(len - at[axis])),
+            Ordering::Greater => Span::run(at[axis], 1),
+        });
+        let part = part.collect();
+        let mut next = at;
+        let step = (self.axis..next.len()).find(|&axis| {
+            next[axis] += if axis == self.axis { self.run } else { 1 };
+            let more = next[axis] < self.lens[axis];
+            next[axis] *= u64::from(more);
+            more
+        });
+        self.next = step.map(|_| next);
+        Some(part)
     }
 }
 
@@ -259,6 +332,24 @@ mod tests {
             error.to_string(),
             "position 11 is outside the cube: z runs from 1 to 10"
         );
+    }
+
+    #[test]
+    fn parts_of_a_box_follow_each_other_in_its_order() {
+        let lens = [5, 3, 4, 2];
+        for most in 0..130 {
+            let mut number = 0;
+            for part in Parts::new(&lens, most).of_whole_tiles(&[2, 2, 3, 1]) {
+                let size: u64 = part.iter().map(|span| span.len).product();
+                assert!(0 < size && size <= most.max(1), "{most}: {part:?}");
+                let starts = part.iter().zip(lens).rev();
+                let first = starts.fold(0, |at, (span, len)| at * len + span.start);
+                assert_eq!(first, number, "{most}: {part:?}");
+                number += size;
+            }
+            assert_eq!(number, lens.iter().product::<u64>(), "{most}");
+        }
+        assert_eq!(Parts::new(&[3, 0, 2], 9).count(), 0);
     }
 
     #[test]

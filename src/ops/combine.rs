@@ -19,7 +19,7 @@ use crate::error::{Context, Error, Kind, Result, show_path};
 use crate::frames::cards::{Cards, Value};
 use crate::kernels::clip::Rule;
 use crate::kernels::gather::is_wide;
-use crate::region::{AXIS_NAMES, Span, volume};
+use crate::region::{AXIS_NAMES, Parts, Span, volume};
 use crate::sinks::{self, Format, Image, Sink, Target};
 use work::{Collapsed, Combiner, Plan};
 
@@ -297,50 +297,20 @@ impl Job<'_> {
             .collect();
         // Value, count, error of each line, and the bytes that are made of them.
         let budget = (self.options.memory / 4 / 36).max(1);
-        // Whole axes up to `cut` fit the budget; `cut` goes in runs of `run`.
-        let (mut cut, mut inner) = (0, 1u64);
-        while cut + 1 < others.len() && inner * self.spans[others[cut]].len <= budget {
-            inner *= self.spans[others[cut]].len;
-            cut += 1;
-        }
-        let tile = self.snapshot.catalog().tile[others[cut]];
-        let run = match (budget / inner).max(1) {
-            // Runs that end at tile edges, where the axis is in order.
-            run if run > tile => run / tile * tile,
-            run => run,
-        };
         let size = self.snapshot.catalog().dtype.size() as u64;
         let lens: Vec<u64> = self.spans.iter().map(|span| span.len).collect();
         self.progress
             .begin("combining", 0, volume(&lens)?.saturating_mul(size));
         let mut rejected = 0;
-        let mut part = self.spans.to_vec();
-        let mut outer = vec![0; others.len()];
-        loop {
-            for (number, &at) in outer.iter().enumerate().skip(cut + 1) {
-                part[others[number]] = Span::run(self.spans[others[number]].at(at), 1);
+        let tile = &self.snapshot.catalog().tile;
+        let tile: Vec<u64> = others.iter().map(|&axis| tile[axis]).collect();
+        let mut spans = self.spans.to_vec();
+        // Runs end at tile edges, where the axis is in order.
+        for part in Parts::new(&self.shape(), budget).of_whole_tiles(&tile) {
+            for (&axis, part) in others.iter().zip(&part) {
+                spans[axis] = self.spans[axis].part(part);
             }
-            let span = self.spans[others[cut]];
-            let mut done = 0;
-            while done < span.len {
-                let len = run.min(span.len - done);
-                part[others[cut]] = Span {
-                    start: span.at(done),
-                    len,
-                    ..span
-                };
-                rejected += self.part::<L>(plan, &part, &mut sinks)?;
-                done += len;
-            }
-            let step = (cut + 1..outer.len()).find(|&number| {
-                outer[number] += 1;
-                let more = outer[number] < self.spans[others[number]].len;
-                outer[number] *= u64::from(more);
-                more
-            });
-            if step.is_none() {
-                break;
-            }
+            rejected += self.part::<L>(plan, &spans, &mut sinks)?;
         }
         self.progress.end();
         sinks.frame.finish()?;

@@ -11,7 +11,7 @@ use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::frames::wcs::{self, AxisCut};
 use crate::region::{
-    AXIS_NAMES, MAX_RANK, Span, parse_position, parse_section, show_shape, volume,
+    AXIS_NAMES, MAX_RANK, Parts, Span, parse_position, parse_section, show_shape, volume,
 };
 use crate::sinks::text::{self, Profiles};
 use crate::sinks::{self, Format, Image, Sink, Target, fits};
@@ -390,50 +390,23 @@ impl Streamed<'_> {
     fn stream(&self, request: &Request, mut check: u32, sink: &mut dyn Sink) -> Result<u32> {
         let size = self.snapshot.catalog().dtype.size() as u64;
         let budget = (self.memory / 4).clamp(1 << 16, 64 << 20);
-        // Whole axes up to `cut` fit the budget; `cut` goes in runs of `run`.
-        let (mut cut, mut inner) = (0, size);
-        while cut + 1 < request.spans.len() && inner * request.spans[cut].len <= budget {
-            inner *= request.spans[cut].len;
-            cut += 1;
-        }
-        let run = (budget / inner).max(1);
+        let lens: Vec<u64> = request.spans.iter().map(|span| span.len).collect();
         let mut buffer = Vec::new();
-        let mut piece = request.spans.clone();
-        let mut outer = vec![0; request.spans.len()];
-        loop {
-            for (axis, &at) in outer.iter().enumerate().skip(cut + 1) {
-                piece[axis] = Span::run(request.spans[axis].at(at), 1);
+        for part in Parts::new(&lens, budget / size) {
+            if self.stop.is_set() {
+                return Err(Error::interrupted("interrupted").hint("no output was made"));
             }
-            let span = request.spans[cut];
-            let mut done = 0;
-            while done < span.len {
-                if self.stop.is_set() {
-                    return Err(Error::interrupted("interrupted").hint("no output was made"));
-                }
-                let len = run.min(span.len - done);
-                piece[cut] = Span {
-                    start: span.at(done),
-                    len,
-                    ..span
-                };
-                let bytes = usize::try_from(inner * len)
-                    .map_err(|_| Error::unsupported("a piece is too large for memory"))?;
-                buffer.resize(bytes, 0);
-                self.snapshot.read(&piece, &mut buffer)?;
-                check = crc32c::crc32c_append(check, &buffer);
-                sink.write(&buffer)?;
-                self.progress.bytes(bytes as u64);
-                done += len;
-            }
-            let step = (cut + 1..outer.len()).find(|&axis| {
-                outer[axis] += 1;
-                let more = outer[axis] < request.spans[axis].len;
-                outer[axis] *= u64::from(more);
-                more
-            });
-            if step.is_none() {
-                return Ok(check);
-            }
+            let samples: u64 = part.iter().map(|span| span.len).product();
+            let spans = request.spans.iter().zip(&part);
+            let spans: Vec<Span> = spans.map(|(span, part)| span.part(part)).collect();
+            let bytes = usize::try_from(samples * size)
+                .map_err(|_| Error::unsupported("a piece is too large for memory"))?;
+            buffer.resize(bytes, 0);
+            self.snapshot.read(&spans, &mut buffer)?;
+            check = crc32c::crc32c_append(check, &buffer);
+            sink.write(&buffer)?;
+            self.progress.bytes(bytes as u64);
         }
+        Ok(check)
     }
 }
