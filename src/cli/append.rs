@@ -9,9 +9,9 @@ use super::progress::Bar;
 use super::{Common, DONE, Memory, PARTLY, fail, parsed, print_error, say};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
-use crate::frames::HduChoice;
 use crate::frames::filter::Filter;
 use crate::frames::list::{self, Input};
+use crate::frames::{HduChoice, Reading, parse_channel};
 use crate::ops::append::{Options, Place, append};
 use crate::ops::plan::Taking;
 use crate::ops::{Stop, count, show_bytes};
@@ -65,7 +65,7 @@ struct Intake {
     /// The cube
     cube: PathBuf,
 
-    /// FITS files or cubes; @LIST names a file that lists them, one on each line
+    /// FITS or TIFF files, or cubes; @LIST names a file that lists them, one on each line
     frames: Vec<OsString>,
 
     /// Read names from FILE, one on each line; - is standard input
@@ -80,9 +80,16 @@ struct Intake {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// Which HDU of each file: its number, NAME or NAME,VERSION [default: the first image]
+    /// Which HDU of each file: number, NAME, NAME,VERSION or all [default: the first image]
+    ///
+    /// Of a TIFF file it is the number of a page, from 0; without it all pages come in, but
+    /// for those that are smaller copies or masks of others.
     #[arg(long, value_name = "HDU", value_parser = |text: &str| parsed(HduChoice::parse(text)))]
     hdu: Option<HduChoice>,
+
+    /// Which sample of each pixel of TIFF images: R, G, B or a number [default: all, as an axis]
+    #[arg(long, value_name = "CHANNEL", value_parser = |text: &str| parsed(parse_channel(text)))]
+    channel: Option<u64>,
 
     /// Only frames that meet this condition, such as "EXPTIME >= 30"; repeated: meet all
     ///
@@ -201,7 +208,10 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     let bar = Bar::new(args.common.quiet);
     let options = Options {
         taking: Taking {
-            hdu: args.hdu.unwrap_or_default(),
+            reading: Reading {
+                hdu: args.hdu.unwrap_or_default(),
+                channel: args.channel,
+            },
             filters: args.filters,
             axis: args.axis,
             dtype: args.dtype,
@@ -228,7 +238,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         say(&format!(
             "{name}: kept {} of {}; the cube is {}",
             count(report.frames, "frame"),
-            inputs.len() as u64 - report.left_out,
+            report.found - report.left_out,
             show_shape(&report.shape)
         ));
         if error.kind() == Kind::Interrupted {

@@ -180,6 +180,7 @@ pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType
         file_bytes: source.file_bytes(),
         modified: source.modified(),
         part: hdu.number,
+        offset: hdu.start,
     };
     Ok((facts, meaning, stored))
 }
@@ -301,14 +302,18 @@ fn choose(source: &Source, choice: &HduChoice) -> Result<Hdu> {
     }
     let list = seen.join("; ");
     Err(match choice {
-        HduChoice::FirstImage => Error::input(format!("holds no image; its HDUs are {list}")),
+        HduChoice::FirstImage | HduChoice::All => {
+            Error::input(format!("holds no image; its HDUs are {list}"))
+        }
         _ => Error::input(format!("holds no HDU {choice}")).hint(format!("its HDUs are {list}")),
     })
 }
 
 fn is_chosen(hdu: &Hdu, choice: &HduChoice) -> bool {
     match choice {
-        HduChoice::FirstImage => matches!(hdu.content, Content::Image | Content::Compressed),
+        HduChoice::FirstImage | HduChoice::All => {
+            matches!(hdu.content, Content::Image | Content::Compressed)
+        }
         HduChoice::Number(number) => hdu.number == *number,
         HduChoice::Name(name, version) => {
             let own = match (&hdu.name, hdu.number) {

@@ -64,6 +64,8 @@ pub struct Hdu {
     pub name: Option<String>,
     /// EXTVER; 1 where there is none.
     pub version: i128,
+    /// Where the header begins.
+    pub start: u64,
     /// Where the data begins.
     pub data_start: u64,
     /// Bytes of data, padding left out.
@@ -119,8 +121,9 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let (cards, data_start) = read_header(self.source, self.next, self.number)?;
-        let hdu = understand(cards, data_start, self.number)
+        let mut hdu = understand(cards, data_start, self.number)
             .map_err(|error| error.at(self.source.path()))?;
+        hdu.start = self.next;
         // An end beyond 2^64 is beyond the file: nothing can follow.
         let end = padded(hdu.data_bytes).and_then(|bytes| data_start.checked_add(bytes));
         self.next = end.unwrap_or(u64::MAX);
@@ -248,6 +251,7 @@ fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
         axes,
         name: name.map(|name| name.trim_end().to_string()),
         version: cards.get_int("EXTVER").unwrap_or(1),
+        start: 0,
         data_start,
         data_bytes,
         cards,

@@ -15,6 +15,7 @@
 //! | `fits` | a plain image in one of them |
 //! | `tiles` | the table behind a tile-compressed image, looked over |
 //! | `cfitsio` | that image, decompressed |
+//! | `tiff` | the pages of a TIFF file |
 //! | `list` | what the user named, as a list of inputs |
 //! | `filter` | conditions on cards and samples, as `--where` takes them |
 //! | `measure` | mean, median and so on of the samples |
@@ -32,6 +33,7 @@ pub mod list;
 pub mod magic;
 pub mod measure;
 pub mod source;
+mod tiff;
 pub mod tiles;
 pub mod wcs;
 
@@ -60,6 +62,8 @@ pub struct Facts {
     pub modified: Option<SystemTime>,
     /// Which HDU or page of the file it is, from 0.
     pub part: u32,
+    /// Where in the file the header of that part begins.
+    pub offset: u64,
 }
 
 /// One image, streamed.
@@ -70,6 +74,16 @@ pub trait Frame: Send {
     /// The header as it came, without END.
     fn cards(&self) -> &Cards;
 
+    /// What a user should know of how the frame is read.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
+    /// Are samples decompressed, so that reading several frames at once gains?
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     /// Reads the run of samples from the linear index `first` (x fastest) into
     /// `out`, as little-endian samples of `facts().dtype`. The length of `out` is
     /// a multiple of the sample size, and the run lies inside the frame.
@@ -79,12 +93,25 @@ pub trait Frame: Send {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()>;
 }
 
-/// Which HDU of a FITS file is the frame.
+/// How files are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Which HDUs or pages of a file are frames.
+    pub hdu: HduChoice,
+    /// Which sample of each pixel of a TIFF file, from 0; all of them, on an axis of
+    /// their own, when none is given.
+    pub channel: Option<u64>,
+}
+
+/// Which HDU of a FITS file, or page of a TIFF file, is the frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HduChoice {
-    /// The first that holds an image with samples.
+    /// The first HDU that holds an image with samples; all pages, but for those
+    /// that are smaller copies or masks of others.
     #[default]
     FirstImage,
+    /// Every HDU that holds an image with samples, and every page.
+    All,
     /// The one of this number; 0 is the primary HDU.
     Number(u32),
     /// The first of this EXTNAME, case aside, and of this EXTVER if one is given.
@@ -117,6 +144,7 @@ impl HduChoice {
         }
         match text {
             "" => Err(bad()),
+            "all" => Ok(HduChoice::All),
             _ => Ok(HduChoice::Name(text.to_string(), None)),
         }
     }
@@ -126,6 +154,7 @@ impl fmt::Display for HduChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HduChoice::FirstImage => f.write_str("first image"),
+            HduChoice::All => f.write_str("all"),
             HduChoice::Number(number) => write!(f, "{number}"),
             HduChoice::Name(name, None) => f.write_str(name),
             HduChoice::Name(name, Some(version)) => write!(f, "{name},{version}"),
@@ -133,19 +162,88 @@ impl fmt::Display for HduChoice {
     }
 }
 
-/// Opens a frame; its first bytes say what reads it.
+/// Reads which sample of a pixel is meant: `R`, `G`, `B`, or a number from 1.
+///
+/// # Errors
+/// When the text is neither.
+pub fn parse_channel(text: &str) -> Result<u64> {
+    let number = match text.trim() {
+        "R" | "r" => Some(0),
+        "G" | "g" => Some(1),
+        "B" | "b" => Some(2),
+        number => number.parse().ok().and_then(|n: u64| n.checked_sub(1)),
+    };
+    number.ok_or_else(|| {
+        Error::input(format!("cannot read `{text}` as a channel"))
+            .hint("give R, G, B or a number from 1")
+    })
+}
+
+/// The frames of one file, in order. An error stands for one that cannot be read;
+/// others may follow it.
+pub struct Parts(Kind);
+
+enum Kind {
+    One(Option<Box<dyn Frame>>),
+    Pages(Box<tiff::Pages>),
+}
+
+impl Iterator for Parts {
+    type Item = Result<Box<dyn Frame>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Kind::One(frame) => frame.take().map(Ok),
+            Kind::Pages(pages) => pages.next(),
+        }
+    }
+}
+
+/// Opens a file; its first bytes say what reads it.
 ///
 /// # Errors
 /// When the file cannot be read, is of no kind that is known, or holds no such
 /// image.
-pub fn open(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
+pub fn open_all(path: &Path, reading: &Reading) -> Result<Parts> {
     let source = Source::open(path)?;
     let head = source.head()?;
-    match Magic::of(&head) {
-        Magic::Fits => fits::from_source(source, hdu),
-        Magic::Gzip => fits::from_gzip(source, hdu),
-        other => Err(other.refuse(&head, "a frame that can be read")).at(path),
+    let magic = Magic::of(&head);
+    if reading.channel.is_some() && magic != Magic::Tiff {
+        return Err(Error::input("is no TIFF image, which alone has channels")
+            .hint("--channel is for TIFF images"))
+        .at(path);
     }
+    Ok(Parts(match magic {
+        Magic::Fits => Kind::One(Some(fits::from_source(source, &reading.hdu)?)),
+        Magic::Gzip => Kind::One(Some(fits::from_gzip(source, &reading.hdu)?)),
+        Magic::Tiff => Kind::Pages(Box::new(tiff::Pages::open(source, reading)?)),
+        other => return Err(other.refuse(&head, "a frame that can be read")).at(path),
+    }))
+}
+
+/// Opens a frame again that [`open_all`] gave.
+///
+/// # Errors
+/// When it is not there any more.
+pub fn reopen(path: &Path, reading: &Reading, facts: &Facts) -> Result<Box<dyn Frame>> {
+    let gone = || Error::input("changed since the command began").at(path);
+    match open_all(path, reading)?.0 {
+        Kind::One(frame) => frame.ok_or_else(gone),
+        Kind::Pages(pages) => pages.again(facts.part, facts.offset),
+    }
+}
+
+/// Opens the first frame of a file.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn open(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
+    let reading = Reading {
+        hdu: hdu.clone(),
+        ..Reading::default()
+    };
+    let first = open_all(path, &reading)?.next();
+    first.unwrap_or_else(|| Err(Error::input("holds no frame").at(path)))
 }
 
 #[cfg(test)]

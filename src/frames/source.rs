@@ -4,12 +4,12 @@
 //! The invariant: a read delivers all of its bytes as they were when the file was
 //! opened, or fails. A file that shrinks or is written to in between is an error.
 
-use std::cell::RefCell;
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::OFlags;
@@ -28,7 +28,7 @@ pub struct Source {
     path: PathBuf,
     len: u64,
     modified: Option<SystemTime>,
-    inside: Option<RefCell<Inflater>>,
+    inside: Option<Mutex<Inflater>>,
 }
 
 impl Source {
@@ -66,7 +66,7 @@ impl Source {
     /// When no descriptor can be had.
     pub fn inflated(mut self) -> Result<Source> {
         let again = self.file.try_clone().and_then(Inflater::new);
-        self.inside = Some(RefCell::new(again.doing("cannot open").at(&self.path)?));
+        self.inside = Some(Mutex::new(again.doing("cannot open").at(&self.path)?));
         Ok(self)
     }
 
@@ -155,7 +155,7 @@ impl Source {
     /// When the file cannot be read, or was changed.
     pub fn read_at_most(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let read = match &self.inside {
-            Some(inside) => inside.borrow_mut().read_at(offset, out).map_err(corrupt),
+            Some(inside) => lock(inside).read_at(offset, out).map_err(corrupt),
             None => read_file(&self.file, offset, out)
                 .map_err(|error| Error::io(format!("cannot read at byte {offset}"), error)),
         };
@@ -172,7 +172,7 @@ impl Source {
         let Some(inside) = &self.inside else {
             return Ok(());
         };
-        inside.borrow_mut().finish().map_err(corrupt).at(&self.path)
+        lock(inside).finish().map_err(corrupt).at(&self.path)
     }
 
     /// Fails when the file is no longer what it was when it was opened.
@@ -195,6 +195,11 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// A panic in the middle of decoding leaves what the next step fails on.
+fn lock(inside: &Mutex<Inflater>) -> MutexGuard<'_, Inflater> {
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<usize> {

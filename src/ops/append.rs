@@ -73,6 +73,8 @@ pub struct Report {
     pub present: u64,
     /// Frames that did not meet the conditions.
     pub left_out: u64,
+    /// Frames that were found, in all.
+    pub found: u64,
     /// Inputs left out, with reasons.
     pub bad: Vec<Error>,
     /// Lengths of the cube's axes now.
@@ -123,13 +125,14 @@ pub fn append(
         stop,
     )
     .at(path)?;
-    let none_left = plan.bad.len() == inputs.len();
+    let none_left = plan.bad.len() as u64 == plan.found;
     if !plan.bad.is_empty() && (none_left || !options.skip_bad) {
         return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));
     }
     let mut report = Report {
         present: plan.present.len() as u64,
         left_out: plan.left_out,
+        found: plan.found,
         bad: std::mem::take(&mut plan.bad),
         axis: plan.axis,
         ..Report::default()
@@ -421,7 +424,7 @@ impl Run<'_> {
         let mut parts = Vec::new();
         let mut end = self.position;
         for planned in batch {
-            match Opened::new(planned, &self.options.taking.hdu, dtype) {
+            match Opened::new(planned, &self.options.taking.reading, dtype) {
                 Ok(opened) => {
                     let shape = planned.shape();
                     let placement = edit.place(self.plan.axis, end, &self.origin, &shape)?;

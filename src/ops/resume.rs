@@ -11,7 +11,7 @@ use super::plan::{Opened, Planned, nanoseconds};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
-use crate::frames::HduChoice;
+use crate::frames::Reading;
 
 /// What tells a file from another: its name, its size, and the HDU.
 type FileKey = (OsString, u64, u32);
@@ -68,7 +68,7 @@ impl Seen {
     pub(super) fn take(
         &mut self,
         planned: &Planned,
-        hdu: &HduChoice,
+        reading: &Reading,
         to: DType,
     ) -> Result<Option<Present>> {
         let facts = &planned.facts;
@@ -84,7 +84,7 @@ impl Seen {
         let found = match known.iter().rposition(untouched) {
             Some(found) => Some(found),
             None => {
-                let check = Opened::new(planned, hdu, to)?.check()?;
+                let check = Opened::new(planned, reading, to)?.check()?;
                 known.iter().rposition(|known| known.check == check)
             }
         };

@@ -29,3 +29,5 @@ mod samples;
 mod slice;
 mod support;
 mod tidy;
+mod tiff;
+mod tiff_file;
