@@ -16,11 +16,14 @@
 //! | `tiles` | the table behind a tile-compressed image, looked over |
 //! | `cfitsio` | that image, decompressed |
 //! | `tiff` | the pages of a TIFF file |
+//! | `array` | NumPy arrays and raw samples |
+//! | `section` | a part of a frame |
 //! | `list` | what the user named, as a list of inputs |
 //! | `filter` | conditions on cards and samples, as `--where` takes them |
 //! | `measure` | mean, median and so on of the samples |
 //! | `wcs` | the coordinates of a header, fitted to a cut |
 
+pub mod array;
 pub mod cards;
 mod cfitsio;
 #[cfg(test)]
@@ -32,19 +35,24 @@ pub mod hdu;
 pub mod list;
 pub mod magic;
 pub mod measure;
+mod section;
 pub mod source;
 mod tiff;
 pub mod tiles;
 pub mod wcs;
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
+use array::Layout;
 use cards::Cards;
+use list::Input;
 use magic::Magic;
+use section::Section;
 use source::Source;
 
 /// What is known of a frame before its samples are read.
@@ -101,6 +109,8 @@ pub struct Reading {
     /// Which sample of each pixel of a TIFF file, from 0; all of them, on an axis of
     /// their own, when none is given.
     pub channel: Option<u64>,
+    /// Where samples lie; then no file is asked what it is.
+    pub raw: Option<Layout>,
 }
 
 /// Which HDU of a FITS file, or page of a TIFF file, is the frame.
@@ -181,56 +191,110 @@ pub fn parse_channel(text: &str) -> Result<u64> {
 
 /// The frames of one file, in order. An error stands for one that cannot be read;
 /// others may follow it.
-pub struct Parts(Kind);
+pub struct Parts {
+    kind: Kind,
+    /// The part of each that is the frame.
+    section: Option<String>,
+}
 
 enum Kind {
     One(Option<Box<dyn Frame>>),
+    Images(Box<fits::Images>),
     Pages(Box<tiff::Pages>),
+}
+
+impl Parts {
+    fn cut(section: Option<&str>, frame: Box<dyn Frame>) -> Result<Box<dyn Frame>> {
+        Ok(match section {
+            Some(section) => Box::new(Section::new(frame, section)?),
+            None => frame,
+        })
+    }
 }
 
 impl Iterator for Parts {
     type Item = Result<Box<dyn Frame>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
+        let frame = match &mut self.kind {
             Kind::One(frame) => frame.take().map(Ok),
+            Kind::Images(images) => images.next(),
             Kind::Pages(pages) => pages.next(),
-        }
+        }?;
+        let section = self.section.as_deref();
+        Some(frame.and_then(|frame| Parts::cut(section, frame)))
     }
 }
 
-/// Opens a file; its first bytes say what reads it.
+/// Opens a file; its first bytes say what reads it. Brackets at the end of a name
+/// say which HDU and section, unless a file has that very name.
 ///
 /// # Errors
 /// When the file cannot be read, is of no kind that is known, or holds no such
 /// image.
-pub fn open_all(path: &Path, reading: &Reading) -> Result<Parts> {
-    let source = Source::open(path)?;
+pub fn open_all(input: &Input, reading: &Reading) -> Result<Parts> {
+    let path = &input.path;
+    let opened = match &input.stream {
+        Some(file) => Source::stream(file, path),
+        None => Source::open(path),
+    };
+    let missing = match opened {
+        Ok(source) => return from_source(source, reading, None),
+        Err(error) => error,
+    };
+    let is_missing = missing.io_source().map(io::Error::kind) == Some(io::ErrorKind::NotFound);
+    let named = if is_missing {
+        section::split(path).at(path)?
+    } else {
+        None
+    };
+    let Some(named) = named else {
+        return Err(missing);
+    };
+    let source = Source::open(&named.path)?;
+    let reading = Reading {
+        hdu: named.hdu.unwrap_or_else(|| reading.hdu.clone()),
+        ..reading.clone()
+    };
+    from_source(source, &reading, named.section).at(path)
+}
+
+fn from_source(source: Source, reading: &Reading, section: Option<String>) -> Result<Parts> {
+    let path = source.path().to_path_buf();
+    if let Some(layout) = &reading.raw {
+        let kind = Kind::One(Some(array::raw(source, layout)?));
+        return Ok(Parts { kind, section });
+    }
     let head = source.head()?;
     let magic = Magic::of(&head);
     if reading.channel.is_some() && magic != Magic::Tiff {
         return Err(Error::input("is no TIFF image, which alone has channels")
             .hint("--channel is for TIFF images"))
-        .at(path);
+        .at(&path);
     }
-    Ok(Parts(match magic {
-        Magic::Fits => Kind::One(Some(fits::from_source(source, &reading.hdu)?)),
-        Magic::Gzip => Kind::One(Some(fits::from_gzip(source, &reading.hdu)?)),
+    let kind = match magic {
+        Magic::Fits => Kind::Images(Box::new(fits::Images::new(source, &reading.hdu))),
+        Magic::Gzip => Kind::Images(Box::new(fits::Images::gzipped(source, &reading.hdu)?)),
         Magic::Tiff => Kind::Pages(Box::new(tiff::Pages::open(source, reading)?)),
-        other => return Err(other.refuse(&head, "a frame that can be read")).at(path),
-    }))
+        Magic::Npy => Kind::One(Some(array::npy(source)?)),
+        other => return Err(other.refuse(&head, "a frame that can be read")).at(&path),
+    };
+    Ok(Parts { kind, section })
 }
 
 /// Opens a frame again that [`open_all`] gave.
 ///
 /// # Errors
 /// When it is not there any more.
-pub fn reopen(path: &Path, reading: &Reading, facts: &Facts) -> Result<Box<dyn Frame>> {
-    let gone = || Error::input("changed since the command began").at(path);
-    match open_all(path, reading)?.0 {
+pub fn reopen(input: &Input, reading: &Reading, facts: &Facts) -> Result<Box<dyn Frame>> {
+    let gone = || Error::input("changed since the command began").at(&input.path);
+    let parts = open_all(input, reading)?;
+    let frame = match parts.kind {
         Kind::One(frame) => frame.ok_or_else(gone),
+        Kind::Images(images) => images.again(facts.part, facts.offset),
         Kind::Pages(pages) => pages.again(facts.part, facts.offset),
-    }
+    };
+    Parts::cut(parts.section.as_deref(), frame?)
 }
 
 /// Opens the first frame of a file.
@@ -242,7 +306,7 @@ pub fn open(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
         hdu: hdu.clone(),
         ..Reading::default()
     };
-    let first = open_all(path, &reading)?.next();
+    let first = open_all(&Input::named(path), &reading)?.next();
     first.unwrap_or_else(|| Err(Error::input("holds no frame").at(path)))
 }
 

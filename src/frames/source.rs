@@ -29,6 +29,8 @@ pub struct Source {
     len: u64,
     modified: Option<SystemTime>,
     inside: Option<Mutex<Inflater>>,
+    /// It came through a pipe: files may follow each other in it.
+    is_stream: bool,
 }
 
 impl Source {
@@ -46,10 +48,25 @@ impl Source {
         let flags = OFlags::NONBLOCK.bits() as i32;
         let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
         let file = opened.doing("cannot open").at(path)?;
+        Source::of(file, path, false)
+    }
+
+    /// What came on standard input, spooled; `path` is how messages name it.
+    ///
+    /// # Errors
+    /// Those of [`Source::open`].
+    pub fn stream(file: &File, path: &Path) -> Result<Source> {
+        Source::of(file.try_clone().doing("cannot open").at(path)?, path, true)
+    }
+
+    fn of(file: File, path: &Path, is_stream: bool) -> Result<Source> {
         let metadata = file.metadata().doing("cannot open").at(path)?;
         refuse_irregular(&metadata).at(path)?;
         if metadata.len() == 0 {
-            return Err(Error::damaged("the file is empty (0 bytes)").at(path));
+            return Err(match is_stream {
+                true => Error::input("nothing came on standard input").at(path),
+                false => Error::damaged("the file is empty (0 bytes)").at(path),
+            });
         }
         Ok(Source {
             file,
@@ -57,7 +74,32 @@ impl Source {
             len: metadata.len(),
             modified: metadata.modified().ok(),
             inside: None,
+            is_stream,
         })
+    }
+
+    /// The same file on a descriptor of its own; a gzipped one from its head on.
+    ///
+    /// # Errors
+    /// When no descriptor can be had.
+    pub fn again(&self) -> Result<Source> {
+        let source = Source {
+            file: self.file.try_clone().doing("cannot open").at(&self.path)?,
+            path: self.path.clone(),
+            len: self.len,
+            modified: self.modified,
+            inside: None,
+            is_stream: self.is_stream,
+        };
+        match self.inside {
+            Some(_) => source.inflated(),
+            None => Ok(source),
+        }
+    }
+
+    /// May files follow each other in it?
+    pub fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     /// The same file, read as what is gzipped in it.
@@ -228,7 +270,8 @@ fn refuse_irregular(metadata: &Metadata) -> Result<()> {
         return Ok(());
     }
     if metadata.is_dir() {
-        return Err(Error::input("is a directory, not a frame").hint("name the files in it"));
+        return Err(Error::input("is a directory, not a frame")
+            .hint("cube append walks directories that are named to it"));
     }
     let kind = kind_of(metadata.file_type());
     Err(Error::input(format!("is a {kind}, not a regular file"))

@@ -56,7 +56,7 @@ pub struct Taking {
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// The file.
-    pub path: PathBuf,
+    pub input: Input,
     /// What it holds.
     pub facts: Facts,
     /// How its samples become the cube's; `None` when they are the cube's.
@@ -148,7 +148,7 @@ pub fn plan(
     };
     let mut notes = Notes::default();
     for input in inputs {
-        let parts: Parts = match open_source(&input.path, &taking.reading) {
+        let parts: Parts = match open_source(input, &taking.reading) {
             Ok(parts) => parts,
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
@@ -175,7 +175,7 @@ pub fn plan(
                     return Err(other_axis(&facts.shape, own_axis));
                 }
                 let planned = Planned {
-                    path: input.path.clone(),
+                    input: input.clone(),
                     facts,
                     rules,
                 };
@@ -485,20 +485,25 @@ pub fn nanoseconds(moment: Option<SystemTime>) -> Option<i128> {
 type Parts = Box<dyn Iterator<Item = Result<Box<dyn Frame>>>>;
 
 /// The frames of a file; a cube is one, too.
-fn open_source(path: &Path, reading: &Reading) -> Result<Parts> {
-    if CubeFrame::is_cube(path) {
+fn open_source(input: &Input, reading: &Reading) -> Result<Parts> {
+    let path = &input.path;
+    if is_cube(input, reading) {
         let cube: Box<dyn Frame> = Box::new(CubeFrame::open(path)?);
         return Ok(Box::new(std::iter::once(Ok(cube))));
     }
-    Ok(Box::new(frames::open_all(path, reading).at(path)?))
+    Ok(Box::new(frames::open_all(input, reading).at(path)?))
 }
 
 fn open_again(planned: &Planned, reading: &Reading) -> Result<Box<dyn Frame>> {
-    let path = &planned.path;
-    match CubeFrame::is_cube(path) {
-        true => Ok(Box::new(CubeFrame::open(path)?)),
-        false => frames::reopen(path, reading, &planned.facts).at(path),
+    let input = &planned.input;
+    match is_cube(input, reading) {
+        true => Ok(Box::new(CubeFrame::open(&input.path)?)),
+        false => frames::reopen(input, reading, &planned.facts).at(&input.path),
     }
+}
+
+fn is_cube(input: &Input, reading: &Reading) -> bool {
+    input.stream.is_none() && reading.raw.is_none() && CubeFrame::is_cube(&input.path)
 }
 
 /// A planned frame, open again for its samples.
@@ -519,7 +524,7 @@ impl Opened {
         if *frame.facts() != planned.facts {
             return Err(
                 Error::input("changed since the command began, so it was left out")
-                    .at(&planned.path),
+                    .at(&planned.input.path),
             );
         }
         Ok(Opened {
@@ -554,7 +559,7 @@ impl Opened {
     pub fn record(&self) -> Record {
         let facts = &self.planned.facts;
         Record {
-            source: self.planned.path.to_string_lossy().into_owned(),
+            source: self.planned.input.path.to_string_lossy().into_owned(),
             part: facts.part,
             file_bytes: facts.file_bytes,
             modified: nanoseconds(facts.modified),
@@ -568,7 +573,7 @@ impl Opened {
 
 impl Samples for Opened {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let path = &self.planned.path;
+        let path = &self.planned.input.path;
         let Some(rules) = &self.planned.rules else {
             return self.frame.read(first, out).at(path);
         };

@@ -48,7 +48,12 @@ fn what_is_no_file_with_bytes_is_refused() {
         &["cannot open: no such file or directory"],
     );
     fs::create_dir(dir.path("folder.fits")).unwrap();
-    refused(&dir, "", "folder.fits", &["is a directory, not a frame"]);
+    refused(
+        &dir,
+        "",
+        "folder.fits",
+        &["folder.fits: is a directory without files"],
+    );
     dir.write("empty.fits", "");
     refused(&dir, "", "empty.fits", &["the file is empty (0 bytes)"]);
     refused(&dir, "", "/dev/null", &["is a device, not a regular file"]);

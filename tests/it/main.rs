@@ -27,6 +27,7 @@ mod limits;
 mod real_frames;
 mod samples;
 mod slice;
+mod sources;
 mod support;
 mod tidy;
 mod tiff;

@@ -34,6 +34,8 @@ mod tags;
 mod tests;
 mod unpack;
 
+pub(in crate::frames) use unpack::widen_half;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 

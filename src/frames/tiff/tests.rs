@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::super::list::Input;
 use super::super::{Reading, open_all, parse_channel, reopen};
 use super::*;
 use tiff_file::{Page as Written, tiff};
@@ -19,10 +20,10 @@ fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
 /// again after it was opened again.
 fn frames(path: &Path, reading: &Reading) -> Result<Vec<(Vec<u64>, Vec<u8>)>> {
     let mut frames = Vec::new();
-    for frame in open_all(path, reading)? {
+    for frame in open_all(&Input::named(path), reading)? {
         let mut frame = frame?;
         let facts = frame.facts().clone();
-        let mut again = reopen(path, reading, &facts)?;
+        let mut again = reopen(&Input::named(path), reading, &facts)?;
         assert_eq!(again.facts(), &facts);
         let size = facts.dtype.size();
         let n_samples = volume(&facts.shape)?;
@@ -208,7 +209,7 @@ fn tags_become_cards() {
         .with_text(42113, "7");
     let bytes = tiff(false, false, &[page]);
     let file = file(&bytes);
-    let mut frames = open_all(file.path(), &Reading::default()).unwrap();
+    let mut frames = open_all(&Input::named(file.path()), &Reading::default()).unwrap();
     let frame = frames.next().unwrap().unwrap();
     let cards = frame.cards();
     assert_eq!(
@@ -289,7 +290,7 @@ fn small_files() -> Vec<Vec<u8>> {
 fn every_truncation_and_flipped_bit_ends_in_an_error_or_frames() {
     let try_it = |bytes: &[u8]| {
         let file = file(bytes);
-        let Ok(frames) = open_all(file.path(), &Reading::default()) else {
+        let Ok(frames) = open_all(&Input::named(file.path()), &Reading::default()) else {
             return;
         };
         for frame in frames.take(8) {

@@ -184,6 +184,11 @@ fn bits_at(bytes: &[u8], first: usize, n_bits: usize) -> u64 {
     word >> (40 - first % 8 - n_bits) & ((1 << n_bits) - 1)
 }
 
+/// The bits of the float32 that equals a float of 16 bits.
+pub(in crate::frames) fn widen_half(bits: u16) -> u32 {
+    widen_float(u32::from(bits), 5, 10)
+}
+
 /// The bits of the float32 that equals a float with so many bits of exponent and
 /// of fraction.
 fn widen_float(bits: u32, exponent_bits: u32, fraction_bits: u32) -> u32 {
