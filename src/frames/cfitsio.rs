@@ -98,10 +98,6 @@ impl Frame for TiledFrame {
         &self.cards
     }
 
-    fn is_slow(&self) -> bool {
-        true
-    }
-
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         fits::check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
         let size = self.facts.dtype.size();

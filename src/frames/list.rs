@@ -165,7 +165,7 @@ fn is_frame(path: &Path) -> bool {
         Ok(Magic::Fits | Magic::Tiff | Magic::Npy) | Err(_) => true,
         Ok(Magic::Gzip) => {
             let inside = source.inflated().and_then(|source| magic(&source));
-            inside.is_ok_and(|magic| magic == Magic::Fits)
+            inside.map_or(true, |magic| magic == Magic::Fits)
         }
         Ok(_) => false,
     }

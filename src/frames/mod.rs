@@ -87,7 +87,8 @@ pub trait Frame: Send {
         &[]
     }
 
-    /// Are samples decompressed, so that reading several frames at once gains?
+    /// Are samples decompressed, so that reading several frames at once gains? Not so
+    /// where cfitsio does it, one call at a time.
     fn is_slow(&self) -> bool {
         false
     }

@@ -572,6 +572,10 @@ impl Opened {
 }
 
 impl Samples for Opened {
+    fn is_slow(&self) -> bool {
+        self.frame.is_slow()
+    }
+
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let path = &self.planned.input.path;
         let Some(rules) = &self.planned.rules else {

@@ -298,3 +298,54 @@ fn more_files_than_can_be_open_come_in() {
     dir.ok("append b.cube f");
     assert!(dir.cut("a.cube").data == dir.cut("b.cube").data);
 }
+
+#[test]
+fn compressed_frames_are_read_at_once_and_keep_their_order() {
+    let dir = Scratch::new();
+    let sample = |frame: u64, k: u64| (frame * 1000 + k * k % 997) as i16;
+    for frame in 0..24 {
+        let image = Image::new(&[400, 130], |k| sample(frame, k));
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&image.primary()).unwrap();
+        let mut bytes = gzip.finish().unwrap();
+        if frame == 5 {
+            let at = bytes.len() * 9 / 10;
+            bytes[at..at + 8].fill(0xff);
+        }
+        dir.write(format!("{frame}.fits.gz"), bytes);
+        // Between them are some that are read as they are.
+        if frame % 5 == 0 {
+            dir.frame(
+                &format!("{frame}.fits"),
+                &Image::new(&[400, 130], |k| sample(frame + 100, k)),
+            );
+        }
+    }
+    fs::create_dir(dir.path("f")).unwrap();
+    for name in dir.names().iter().filter(|name| name.contains("fits")) {
+        fs::rename(dir.path(name), dir.path(format!("f/{name}"))).unwrap();
+    }
+    dir.cube("append a.cube --skip-bad f")
+        .ends(3)
+        .says(&["28 frames added", "f/5.fits.gz: "]);
+    dir.ok("check a.cube --deep");
+    let order = (0..24u64).flat_map(|frame| {
+        let plain = (frame % 5 == 0).then_some(frame + 100);
+        plain.into_iter().chain((frame != 5).then_some(frame))
+    });
+    let order: Vec<u64> = order.collect();
+    for (x, y) in [(1, 1), (400, 130), (65, 64), (3, 129)] {
+        let k = (y - 1) * 400 + x - 1;
+        let expected: Vec<String> = order
+            .iter()
+            .map(|&frame| sample(frame, k).to_string())
+            .collect();
+        assert_eq!(
+            dir.profile(&format!("a.cube --axis z --at {x},{y}")),
+            expected
+        );
+    }
+    // In little memory, and from rows in parts, it is the same cube.
+    dir.cube("append b.cube --skip-bad --memory 16M f").ends(3);
+    assert!(dir.cut("a.cube").data == dir.cut("b.cube").data);
+}
