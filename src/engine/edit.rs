@@ -11,21 +11,21 @@ use super::Coordinates;
 use super::commit::{Prepared, Writer};
 use super::index::{self, IndexReader};
 use super::pieces::{Pieces, Run};
-use super::records::{Pending, Positions};
+use super::records::{Positions, merge};
 use super::snapshot::Snapshot;
 use super::tables::Changes;
 use super::tiles::Geometry;
 use super::write::Job;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
-use crate::format::ledger::{self, Record};
+use crate::format::ledger::{Packer, Record};
 use crate::format::patches::{self, TilePatches};
 use crate::format::{Extent, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up, entry};
 use crate::kernels::copy::fill;
 use crate::region::{AXIS_NAMES, MAX_RANK, volume};
 
 /// Records are packed into a block when so many bytes of them have gathered.
-const PENDING_BYTES: usize = 8 << 20;
+const PENDING_BYTES: u64 = 8 << 20;
 
 /// A change of a cube that is not committed yet.
 pub struct Edit<'w> {
@@ -43,7 +43,7 @@ pub struct Edit<'w> {
     kept: u64,
     /// Tiles allocated since the last commit, not yet in the index.
     pub(super) fresh: HashMap<Coordinates, u64>,
-    pending: Pending,
+    pending: Packer,
     /// Buffers of one batch of frames, for the next.
     pub(super) spare: Vec<Job>,
 }
@@ -86,7 +86,7 @@ impl Writer {
             end,
             kept: end,
             fresh: HashMap::new(),
-            pending: Pending::default(),
+            pending: Packer::default(),
             spare: Vec::new(),
         })
     }
@@ -267,7 +267,7 @@ impl Edit<'_> {
         self.catalog.command.frames += 1;
         self.catalog.command.bytes += bytes;
         self.catalog.header_frame.get_or_insert(record.frame);
-        if self.pending.lines.len() >= PENDING_BYTES {
+        if self.pending.unpacked() >= PENDING_BYTES {
             self.store_records()?;
         }
         Ok(record.frame)
@@ -393,22 +393,18 @@ impl Edit<'_> {
 
     /// Packs what records are pending into a block of the metadata at `base`.
     fn pack_records(&mut self, base: u64, metadata: &mut Vec<u8>) -> Result<()> {
-        if self.pending.frames == 0 {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.merge(self.writer.storage.as_ref(), &mut self.catalog.ledger)?;
-        let packed = ledger::pack(&pending.lines)?;
+        let pending = std::mem::take(&mut self.pending);
+        let storage = self.writer.storage.as_ref();
+        let packed = merge(pending, storage, &mut self.catalog.ledger)?.finish()?;
         let last = self.catalog.ledger.last();
-        let block = LedgerBlock {
+        self.catalog.ledger.push(LedgerBlock {
             first: last.map_or(0, |last| last.first + last.frames),
-            frames: pending.frames,
-            unpacked: pending.lines.len() as u64,
-            lo: pending.lo,
-            hi: pending.hi,
-            extent: append(base, metadata, &packed),
-        };
-        self.catalog.ledger.push(block);
+            extent: append(base, metadata, &packed.bytes),
+            ..packed.block
+        });
         Ok(())
     }
 

@@ -2,16 +2,16 @@
 //!
 //! Blocks are never changed. Small ones are merged when eight of about one size
 //! have gathered, so their number stays logarithmic and a record is rewritten a
-//! few times at most.
+//! few times at most. One group of a block is read without the others.
 
 use std::ops::Deref;
 
 use super::Coordinates;
 use super::pieces::{BySlot, Pieces};
-use super::snapshot::{Snapshot, read_checked};
+use super::snapshot::Snapshot;
 use crate::error::Result;
 use crate::format::catalog::{LedgerBlock, Piece};
-use crate::format::ledger::{self, MAX_UNPACKED, Record};
+use crate::format::ledger::{self, Group, Packer, Record};
 use crate::region::MAX_RANK;
 use crate::storage::Storage;
 
@@ -19,74 +19,54 @@ use crate::storage::Storage;
 const MERGE: usize = 8;
 
 /// Blocks that unpack to more are left as they are.
-const MERGE_UP_TO: u64 = MAX_UNPACKED / 4;
+const MERGE_UP_TO: u64 = 16 << 20;
 
-/// Lines of records that are not yet in a block.
-#[derive(Default)]
-pub(super) struct Pending {
-    pub(super) lines: Vec<u8>,
-    pub(super) frames: u64,
-    pub(super) lo: Vec<u64>,
-    pub(super) hi: Vec<u64>,
-}
-
-impl Pending {
-    pub(super) fn push(&mut self, record: &Record) -> Result<()> {
-        serde_json::to_writer(&mut self.lines, record).map_err(|error| {
-            crate::error::Error::input(format!("cannot write a record: {error}"))
-        })?;
-        self.lines.push(b'\n');
-        let (lo, hi) = record.bounds();
-        self.widen(&lo, &hi);
-        self.frames += 1;
-        Ok(())
-    }
-
-    fn widen(&mut self, lo: &[u64], hi: &[u64]) {
-        if self.lo.is_empty() {
-            (self.lo, self.hi) = (lo.to_vec(), hi.to_vec());
+/// Takes the newest blocks of `blocks` in before what is pending, where eight of
+/// about one size, the pending one counted, stand at the end.
+pub(super) fn merge(
+    mut pending: Packer,
+    storage: &dyn Storage,
+    blocks: &mut Vec<LedgerBlock>,
+) -> Result<Packer> {
+    let class = |bytes: u64| bytes.max(1).ilog2() / 3;
+    loop {
+        let mine = class(pending.unpacked());
+        let alike = blocks
+            .iter()
+            .rev()
+            .take_while(|block| class(block.unpacked) <= mine);
+        let count = alike.count();
+        let tail = &blocks[blocks.len() - count..];
+        let together: u64 = tail.iter().map(|block| block.unpacked).sum();
+        if count + 1 < MERGE || together + pending.unpacked() > MERGE_UP_TO {
+            return Ok(pending);
         }
-        for axis in 0..MAX_RANK {
-            self.lo[axis] = self.lo[axis].min(lo[axis]);
-            self.hi[axis] = self.hi[axis].max(hi[axis]);
-        }
-    }
-
-    /// Takes the newest blocks of `blocks` in, where eight of about one size,
-    /// this one counted, stand at its end.
-    pub(super) fn merge(
-        &mut self,
-        storage: &dyn Storage,
-        blocks: &mut Vec<LedgerBlock>,
-    ) -> Result<()> {
-        let class = |bytes: u64| bytes.max(1).ilog2() / 3;
-        loop {
-            let mine = class(self.lines.len() as u64);
-            let alike = blocks
-                .iter()
-                .rev()
-                .take_while(|block| class(block.unpacked) <= mine);
-            let count = alike.count();
-            let tail = &blocks[blocks.len() - count..];
-            let together: u64 = tail.iter().map(|block| block.unpacked).sum();
-            if count + 1 < MERGE || together + self.lines.len() as u64 > MERGE_UP_TO {
-                return Ok(());
+        let mut merged = Packer::default();
+        for block in blocks.split_off(blocks.len() - count) {
+            for group in groups_of(storage, &block)? {
+                let stream = storage.read(block.extent.at + group.at, group.packed)?;
+                merged.add_group(group, &stream)?;
             }
-            let mut lines = Vec::new();
-            for block in blocks.split_off(blocks.len() - count) {
-                lines.extend(read_lines(storage, &block)?);
-                self.frames += block.frames;
-                self.widen(&block.lo, &block.hi);
-            }
-            lines.append(&mut self.lines);
-            self.lines = lines;
         }
+        merged.append(pending)?;
+        pending = merged;
     }
 }
 
-fn read_lines(storage: &dyn Storage, block: &LedgerBlock) -> Result<Vec<u8>> {
-    let packed = read_checked(storage, &block.extent, "ledger block")?;
-    ledger::unpack(block, &packed)
+/// The groups of a block; their streams lie inside its extent.
+pub(super) fn groups_of(storage: &dyn Storage, block: &LedgerBlock) -> Result<Vec<Group>> {
+    let table = storage.read(block.extent.at, ledger::table_bytes(block)?)?;
+    ledger::groups(block, &table)
+}
+
+/// The records of a group of the block.
+pub(super) fn records_of(
+    storage: &dyn Storage,
+    block: &LedgerBlock,
+    group: &Group,
+) -> Result<Vec<Record>> {
+    let stream = storage.read(block.extent.at + group.at, group.packed)?;
+    group.records(&stream)
 }
 
 /// Where frames stand now: the position of a slot on every axis.
@@ -172,9 +152,12 @@ impl Snapshot {
     /// Calls `each` for every record, in order of arrival, also of frames that
     /// were taken out since; stops at the first error.
     pub fn for_each_record(&self, each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+        let storage = self.storage.as_ref();
         for block in &self.catalog.ledger {
-            for record in self.records_of(block)? {
-                each(record)?;
+            for group in groups_of(storage, block)? {
+                for record in records_of(storage, block, &group)? {
+                    each(record)?;
+                }
             }
         }
         Ok(())
@@ -183,6 +166,13 @@ impl Snapshot {
     /// The frame that a sample came with, by the sample's slots: the last one
     /// that arrived, should several hold them. `None` in void.
     pub fn record_at(&self, slots: &Coordinates) -> Result<Option<Record>> {
+        let storage = self.storage.as_ref();
+        let holds = |record: &Record| {
+            record.slots.iter().zip(slots).all(|(runs, &at)| {
+                let holds = |&Piece(slot, len): &Piece| slot <= at && at - slot < len;
+                runs.iter().any(holds)
+            })
+        };
         for block in self.catalog.ledger.iter().rev() {
             let ranges = block.lo.iter().zip(&block.hi).zip(slots);
             if ranges
@@ -191,30 +181,24 @@ impl Snapshot {
             {
                 continue;
             }
-            let found = self.records_of(block)?.into_iter().rev().find(|record| {
-                record.slots.iter().zip(slots).all(|(runs, &at)| {
-                    let holds = |&Piece(slot, len): &Piece| slot <= at && at - slot < len;
-                    runs.iter().any(holds)
-                })
-            });
-            if found.is_some() {
-                return Ok(found);
+            for group in groups_of(storage, block)?.iter().rev() {
+                if group.may_hold(slots) {
+                    let records = records_of(storage, block, group)?;
+                    if let Some(found) = records.into_iter().rev().find(holds) {
+                        return Ok(Some(found));
+                    }
+                }
             }
         }
         Ok(None)
     }
-
-    fn records_of(&self, block: &LedgerBlock) -> Result<Vec<Record>> {
-        let lines = read_lines(self.storage.as_ref(), block)?;
-        ledger::records(block, &lines)
-    }
 }
 
-/// Reads records by number; neighbours come from one block.
+/// Reads records by number; neighbours come from one group.
 pub struct RecordReader<S> {
     snapshot: S,
-    /// Number of the first record of a block, and the block's records.
-    block: Option<(u64, Vec<Record>)>,
+    /// Number of the first record of a group, and the group's records.
+    group: Option<(u64, Vec<Record>)>,
 }
 
 impl Snapshot {
@@ -229,22 +213,29 @@ impl<S: Deref<Target = Snapshot>> RecordReader<S> {
     pub fn new(snapshot: S) -> RecordReader<S> {
         RecordReader {
             snapshot,
-            block: None,
+            group: None,
         }
     }
 
     /// The record of the frame with this number.
     pub fn get(&mut self, frame: u64) -> Result<Option<&Record>> {
         let inside = |first: u64, frames: u64| first <= frame && frame - first < frames;
-        let have = self.block.as_ref();
+        let have = self.group.as_ref();
         if have.is_none_or(|(first, records)| !inside(*first, records.len() as u64)) {
-            let mut blocks = self.snapshot.catalog.ledger.iter();
+            let (storage, ledger) = (&self.snapshot.storage, &self.snapshot.catalog.ledger);
+            let mut blocks = ledger.iter();
             let Some(block) = blocks.find(|block| inside(block.first, block.frames)) else {
                 return Ok(None);
             };
-            self.block = Some((block.first, self.snapshot.records_of(block)?));
+            let groups = groups_of(storage.as_ref(), block)?;
+            let mut groups = groups.iter();
+            let Some(group) = groups.find(|group| inside(group.first, group.frames)) else {
+                return Ok(None);
+            };
+            let records = records_of(storage.as_ref(), block, group)?;
+            self.group = Some((group.first, records));
         }
-        let block = self.block.as_ref();
-        Ok(block.and_then(|(first, records)| records.get((frame - first) as usize)))
+        let group = self.group.as_ref();
+        Ok(group.and_then(|(first, records)| records.get((frame - first) as usize)))
     }
 }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::Coordinates;
 use super::index::{IndexReader, show_tile};
 use super::pieces::{Pieces, Run};
+use super::records::{groups_of, records_of};
 use super::snapshot::Snapshot;
 use super::tiles::cut_runs;
-use super::verify::{Fault, read_records, record_fault};
+use super::verify::{Fault, record_fault};
 use crate::error::{Error, Result};
 use crate::format::MAX_OFFSET;
 use crate::format::catalog::Piece;
@@ -209,18 +210,18 @@ impl FrameReader {
 }
 
 impl Snapshot {
-    /// Calls `each` for every record that can be read, block by block; blocks
+    /// Calls `each` for every record that can be read, group by group; groups
     /// that cannot are passed over.
     pub fn for_each_readable(
         &self,
         each: &mut dyn FnMut(Record) -> Result<(), Error>,
     ) -> Result<()> {
+        let storage = self.storage.as_ref();
         for block in &self.catalog.ledger {
-            let Ok(records) = read_records(self.storage.as_ref(), block) else {
-                continue;
-            };
-            for record in records {
-                each(record)?;
+            for group in groups_of(storage, block).unwrap_or_default() {
+                for record in records_of(storage, block, &group).unwrap_or_default() {
+                    each(record)?;
+                }
             }
         }
         Ok(())

@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use super::Coordinates;
 use super::index::show_tile;
+use super::records::{groups_of, records_of};
 use super::snapshot::{Snapshot, choose_superblock, read_checked};
 use crate::error::{Kind, Result};
 use crate::format::catalog::{IndexBox, LedgerBlock, PatchSet, Piece};
 use crate::format::entry::{self, ENTRY_BYTES, Entry};
-use crate::format::ledger::{self, Record};
+use crate::format::ledger::{Group, Record};
 use crate::format::patches::PatchReader;
 use crate::format::superblock::{FIRST_FREE, SUPERBLOCK_AT, SUPERBLOCK_BYTES, Superblock};
 use crate::format::{Extent, PAGE};
@@ -239,33 +240,61 @@ impl Look<'_> {
 
     fn ledger(&mut self, reached: &Reached) -> Result<()> {
         for (block, generation) in &reached.ledger {
-            let extent = &block.extent;
-            let records = match read_records(self.storage, block) {
-                Ok(records) => records,
+            let Extent { at, bytes, .. } = block.extent;
+            let groups = match groups_of(self.storage, block) {
+                Ok(groups) => groups,
                 Err(error) => {
                     let what = format!(
                         "{error}; it has the records of {} frames from number {} on, of generation {generation}",
                         block.frames, block.first
                     );
-                    (self.faults)(Fault::at(what, extent.at, extent.bytes))?;
+                    (self.faults)(Fault::at(what, at, bytes))?;
                     continue;
                 }
             };
-            for record in &records {
-                let fault = record_fault(&self.marks, record).or_else(|| {
-                    let (lo, hi) = record.bounds();
-                    let inside = (0..MAX_RANK)
-                        .all(|axis| block.lo[axis] <= lo[axis] && hi[axis] <= block.hi[axis]);
-                    (!inside).then(|| "its slots are not in the range of its block".to_string())
-                });
-                if let Some(what) = fault {
-                    (self.faults)(Fault {
-                        what: format!("record: {what}"),
-                        frame: Some(record.frame),
-                        bytes: vec![(extent.at, extent.bytes)],
-                        ..Fault::default()
-                    })?;
+            let mut sound = true;
+            for group in &groups {
+                match records_of(self.storage, block, group) {
+                    Ok(records) => self.records(block, group, &records)?,
+                    Err(error) => {
+                        sound = false;
+                        let what = format!(
+                            "ledger block at byte {at}: {error}, of generation {generation}"
+                        );
+                        (self.faults)(Fault::at(what, at, bytes))?;
+                    }
                 }
+            }
+            if let (true, Err(error)) = (
+                sound,
+                read_checked(self.storage, &block.extent, "ledger block"),
+            ) {
+                (self.faults)(Fault::at(error.to_string(), at, bytes))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn records(&mut self, block: &LedgerBlock, group: &Group, records: &[Record]) -> Result<()> {
+        for record in records {
+            let fault = record_fault(&self.marks, record).or_else(|| {
+                let (lo, hi) = record.bounds();
+                let inside = (0..MAX_RANK).all(|axis| {
+                    let (least, most) = (group.lo[axis], group.hi[axis]);
+                    block.lo[axis] <= least
+                        && least <= lo[axis]
+                        && hi[axis] <= most
+                        && most <= block.hi[axis]
+                });
+                (!inside).then(|| "its slots are not in the range of its block".to_string())
+            });
+            if let Some(what) = fault {
+                (self.faults)(Fault {
+                    what: format!("record: {what}"),
+                    frame: Some(record.frame),
+                    bytes: vec![(block.extent.at, block.extent.bytes)],
+                    ..Fault::default()
+                })?;
             }
         }
         Ok(())
@@ -424,13 +453,6 @@ impl Look<'_> {
         }
         Ok(())
     }
-}
-
-/// The records of a block, read and checked.
-pub(super) fn read_records(storage: &dyn Storage, block: &LedgerBlock) -> Result<Vec<Record>> {
-    let packed = read_checked(storage, &block.extent, "ledger block")?;
-    let lines = ledger::unpack(block, &packed)?;
-    ledger::records(block, &lines)
 }
 
 /// What is impossible in a record, given the slots handed out so far.

@@ -76,6 +76,8 @@ pub struct LedgerBlock {
     pub first: u64,
     /// How many frames.
     pub frames: u64,
+    /// How many groups they are packed in.
+    pub groups: u64,
     /// Bytes when unpacked.
     pub unpacked: u64,
     /// Least slot of any frame in it, on each axis.

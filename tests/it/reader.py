@@ -109,9 +109,25 @@ class Cube:
                 self.patches[tile, element] = int.from_bytes(value, "little")
 
     def block(self, block):
-        lines = zlib.decompress(self.extent(block))
-        need(len(lines) == block["unpacked"], "length of a ledger block")
-        records = [json.loads(line) for line in lines.splitlines()]
+        data, records = self.extent(block), []
+        at = 160 * block["groups"]
+        for number in range(block["groups"]):
+            entry = data[160 * number : 160 * (number + 1)]
+            frames, unpacked, packed = struct.unpack_from("<3Q", entry)
+            check, own = struct.unpack_from("<2I", entry, 152)
+            need(own == crc(struct.pack("<Q", number) + entry[:156]), "group entry")
+            stream = data[at : at + packed]
+            at += packed
+            need(check == crc(stream), "group")
+            lines = zlib.decompress(stream)
+            need(len(lines) == unpacked and lines.count(b"\n") == frames, "length of a group")
+            group = [json.loads(line) for line in lines.splitlines()]
+            for (lo, hi), axis in zip(struct.iter_unpack("<2Q", entry[24:152]), range(8)):
+                runs = [run for record in group for run in record["slots"][axis]]
+                need(lo == min(slot for slot, _ in runs), "least slot")
+                need(hi == max(slot + length for slot, length in runs), "greatest slot")
+            records += group
+        need(at == len(data), "length of a ledger block")
         numbers = [record["frame"] for record in records]
         need(numbers == list(range(block["first"], block["first"] + block["frames"])), "frames")
         return records

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cube::dtype::DType;
@@ -13,7 +14,7 @@ use cube::format::catalog::{
     Axis, Catalog, IndexBox, LedgerBlock, MIN_RANK, PatchSet, Piece, PieceTable, Splice,
 };
 use cube::format::entry::{self, ENTRY_BYTES, Entry};
-use cube::format::ledger::{MAX_UNPACKED, Record};
+use cube::format::ledger::{GROUP_ENTRY, MAX_UNPACKED, Packer, Record};
 use cube::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use cube::format::{
     Extent, MAX_CATALOG_BYTES, MAX_OFFSET, MAX_TILE_BYTES, METADATA_ALIGN, PAGE, patches,
@@ -201,12 +202,11 @@ fn patch_sets_stand_as_the_specification_says() {
             Some(sum + product?)
         })
     };
-    let half = |number: u32| number.to_le_bytes().to_vec();
     // The number of an entry, where its tile is, what is before it, its patches.
     let entry = |number: u64, at: u64, before: u64, patches: &[u8]| {
         let mut bytes = words(&[number, at, before]);
-        bytes.extend(half(check(patches)));
-        bytes.extend(half(check(&bytes)));
+        bytes.extend(check(patches).to_le_bytes());
+        bytes.extend(check(&bytes).to_le_bytes());
         bytes.split_off(8)
     };
     let first = entry(0, 0x5000, 0, &[1, 0, 0, 0, 7, 0, 0, 0, 2, 1, 4, 3]);
@@ -231,6 +231,43 @@ fn patch_sets_stand_as_the_specification_says() {
         ("entry check", first[20..].to_vec()),
     ];
     hold_fields("Patch entry", &first, |text| text.parse().ok(), &fields);
+}
+
+#[test]
+fn groups_of_the_ledger_stand_as_the_specification_says() {
+    let mut packer = Packer::default();
+    for frame in 0..2 {
+        let record = Record {
+            frame,
+            slots: vec![vec![Piece(5 + frame, 2)]; MAX_RANK],
+            cards: "x".repeat(80_000),
+            ..Record::default()
+        };
+        packer.push(&record).unwrap();
+    }
+    let packed = packer.finish().unwrap();
+    let table = packed.bytes[..2 * GROUP_ENTRY].chunks(GROUP_ENTRY);
+    let mut at = 2 * GROUP_ENTRY;
+    for (number, entry) in (0u64..).zip(table) {
+        let bytes = u64::from_le_bytes(entry[16..24].try_into().unwrap());
+        let stream = &packed.bytes[at..at + bytes as usize];
+        at += stream.len();
+        let mut unpacked = Vec::new();
+        flate2::read::ZlibDecoder::new(stream)
+            .read_to_end(&mut unpacked)
+            .unwrap();
+        let own = [&words(&[number])[..], &entry[..156]].concat();
+        let fields = [
+            ("frames", words(&[1])),
+            ("unpacked", words(&[unpacked.len() as u64])),
+            ("packed", words(&[bytes])),
+            ("slots", words(&[5 + number, 7 + number].repeat(MAX_RANK))),
+            ("check", check(stream).to_le_bytes().to_vec()),
+            ("entry check", check(&own).to_le_bytes().to_vec()),
+        ];
+        hold_fields("Group entry", entry, |text| text.parse().ok(), &fields);
+    }
+    assert_eq!(at, packed.bytes.len());
 }
 
 /// CRC-32C by its definition, with the parameters of docs/format.md.
@@ -304,6 +341,7 @@ fn every_key_of_the_catalog_and_of_records_is_in_the_specification() {
     catalog.ledger.push(LedgerBlock {
         first: 0,
         frames: 0,
+        groups: 0,
         unpacked: 0,
         lo,
         hi,
@@ -343,6 +381,7 @@ fn limits_are_what_the_specification_says() {
         ("MAX_TILE_BYTES", MAX_TILE_BYTES),
         ("MAX_CATALOG_BYTES", MAX_CATALOG_BYTES),
         ("MAX_UNPACKED", MAX_UNPACKED),
+        ("GROUP_ENTRY", GROUP_ENTRY as u64),
         ("PAGE", PAGE),
         ("METADATA_ALIGN", METADATA_ALIGN),
         ("ENTRY_BYTES", ENTRY_BYTES),
