@@ -10,7 +10,9 @@ use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
 use crate::ops::slice::{Cut, Options, slice};
 use crate::region::parse_axis;
-use crate::sinks::{Format, Target};
+use crate::sinks::png::MOST_SIZE;
+use crate::sinks::stretch::{Colormap, Stretch};
+use crate::sinks::{Format, Look, Target, Terminal};
 
 /// Cut through a cube
 ///
@@ -22,7 +24,9 @@ use crate::sinks::{Format, Target};
 #[command(after_help = "Examples:\n  \
     cube slice night.cube --axis z --at 120,45\n  \
     cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
+    cube slice night.cube --axis z --at 120,45 --plot\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
+    cube slice night.cube --axis x,y --at 7 -o frame7.png --stretch percentile=99\n  \
     cube slice night.cube --section '[1:100,*,-1]' -o last.fits\n  \
     cube slice night.cube -o - | ds9 -")]
 pub(super) struct SliceArgs {
@@ -59,13 +63,55 @@ pub(super) struct SliceArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// fits, npy, text, csv, tsv or json [default: by the name of FILE]
+    /// fits, npy, tiff, raw, zarr, png, plot, text, csv, tsv or json [default: by the name of FILE]
     #[arg(long, value_name = "FORMAT", value_parser = |text: &str| parsed(Format::from_name(text)))]
     format: Option<Format>,
+
+    /// Draw the profile in the terminal
+    #[arg(long, conflicts_with_all = ["format", "output"])]
+    plot: bool,
+
+    /// Black and white of a picture: zscale, minmax, percentile or percentile=99.5
+    #[arg(
+        long,
+        value_name = "STRETCH",
+        default_value = "zscale",
+        hide_default_value = true,
+        value_parser = |text: &str| parsed(Stretch::from_name(text))
+    )]
+    stretch: Stretch,
+
+    /// Colours of a picture: gray, inverted, dusk or cubehelix
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "gray",
+        hide_default_value = true,
+        value_parser = |text: &str| parsed(Colormap::from_name(text))
+    )]
+    colormap: Colormap,
+
+    /// Average pixels until the longer side of a picture has at most N
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2048,
+        value_parser = clap::value_parser!(u64).range(1..=MOST_SIZE)
+    )]
+    max_size: u64,
 
     /// Replace FILE if it exists
     #[arg(long)]
     overwrite: bool,
+
+    /// Put a table with a row per frame behind the image [default: where a FITS image has
+    /// several frames]
+    #[arg(long, overrides_with = "no_frames_table")]
+    frames_table: bool,
+
+    /// Leave that table out
+    #[arg(long)]
+    no_frames_table: bool,
 
     #[command(flatten)]
     memory: Memory,
@@ -109,6 +155,28 @@ fn read_places(path: &PathBuf) -> Result<Vec<String>> {
     }
 }
 
+/// What the terminal on stdout can show; a pipe is as wide as most terminals.
+fn terminal() -> Terminal {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    let (columns, rows) = match size {
+        Some(size) => (size.ws_col.into(), size.ws_row.into()),
+        None => (80, 24),
+    };
+    // The first of these that is set decides (POSIX, locale).
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .find(|value| !value.is_empty());
+    let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
+    Terminal {
+        columns,
+        // The prompt comes below.
+        rows: std::cmp::max(rows, 2) - 1,
+        ascii: !locale.contains("utf-8") && !locale.contains("utf8"),
+    }
+}
+
 pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
     let mut places = args.at;
     if let Some(path) = &args.at_file {
@@ -132,7 +200,18 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         cut,
         named: args.output.is_some(),
         target,
-        format: args.format,
+        format: args.plot.then_some(Format::Plot).or(args.format),
+        look: Look {
+            stretch: args.stretch,
+            colormap: args.colormap,
+            max_size: args.max_size,
+            terminal: terminal(),
+            ..Look::default()
+        },
+        frames_table: match (args.frames_table, args.no_frames_table) {
+            (false, false) => None,
+            (wanted, _) => Some(wanted),
+        },
         memory: args.memory.bytes(),
     };
     // A bar between lines of a result on the same terminal would garble both.

@@ -21,6 +21,7 @@ pub mod arrange;
 pub mod check;
 pub mod compact;
 mod cube_frame;
+mod frames_table;
 pub mod history;
 pub mod info;
 pub mod plan;
@@ -47,6 +48,8 @@ pub trait Progress {
     fn end(&self);
     /// Something the user should know, beside the report.
     fn warn(&self, message: &str);
+    /// Something that completes a result, and is no warning.
+    fn tell(&self, _message: &str) {}
 }
 
 /// A progress that nobody watches.

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::frames_table::FramesTable;
 use super::{Progress, Stop, open};
 use crate::engine::Coordinates;
 use crate::engine::snapshot::Snapshot;
@@ -14,7 +15,7 @@ use crate::region::{
     AXIS_NAMES, MAX_RANK, Span, parse_position, parse_section, show_shape, volume,
 };
 use crate::sinks::text::{self, Profiles};
-use crate::sinks::{self, Format, Image, Sink, Target, fits};
+use crate::sinks::{self, Format, Image, Look, Sink, Target, fits, plot};
 
 /// Which samples are wanted.
 #[derive(Clone, Debug)]
@@ -38,6 +39,11 @@ pub struct Options {
     pub named: bool,
     /// As what; `None` leaves it to the name of the target.
     pub format: Option<Format>,
+    /// Should a table of the frames go with the samples? `None` leaves it to the
+    /// cut: an image of several frames has one.
+    pub frames_table: Option<bool>,
+    /// What a picture or a plot looks like; title, unit and marks are added here.
+    pub look: Look,
     /// Bytes of memory to use.
     pub memory: u64,
 }
@@ -46,6 +52,14 @@ pub struct Options {
 struct Request {
     spans: Vec<Span>,
     kept: Vec<usize>,
+}
+
+impl Request {
+    /// Axes of the output that are longer than 1.
+    fn n_long(&self) -> usize {
+        let long = self.kept.iter().filter(|&&axis| self.spans[axis].len != 1);
+        long.count()
+    }
 }
 
 /// Cuts through a cube.
@@ -59,6 +73,13 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         .first()
         .ok_or_else(|| Error::input("no positions were given").hint("--at 120,45 gives one"))?;
     let format = output_format(first, options)?;
+    if options.frames_table == Some(true) && !format.holds_tables() {
+        return Err(Error::input(format!(
+            "{} has no place for a table of frames",
+            format.name()
+        ))
+        .hint("--format fits has one"));
+    }
     refuse_cube(&options.target)?;
     stop.begin_work();
     sinks::check(&options.target)?;
@@ -72,22 +93,50 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         shape.push(requests.len() as u64);
     }
     let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
+    if format == Format::Raw {
+        // The samples do not say what they are.
+        progress.tell(&format!(
+            "{dtype}, little-endian, {}, x fastest",
+            show_shape(&shape)
+        ));
+    }
     let mut whole_frame = None;
+    let target = &options.target;
+    let is_profile = format.is_text() || first.n_long() <= 1 || requests.len() > 1;
     let mut sink = if format.is_text() {
-        text::create(&options.target, format, dtype, profiles(&requests, format)?)?
+        text::create(target, format, dtype, profiles(&requests, format)?)?
     } else {
-        let (cards, record) = header(&snapshot, first, progress).at(path)?;
+        let (cards, notes, record) = header(&snapshot, first).at(path)?;
+        if format.holds_cards() {
+            notes.iter().for_each(|note| progress.warn(note));
+        }
         let plain = requests.len() == 1 && snapshot.catalog().patches.is_empty();
         whole_frame = record
             .filter(|_| plain)
             .map(|record| (record.check, record.source));
-        let image = Image {
-            shape,
-            dtype,
-            blank: snapshot.catalog().blank,
-            cards,
+        let blank = snapshot.catalog().blank;
+        let look = Look {
+            title: title(path, &requests),
+            unit: cards.get_text("BUNIT").unwrap_or_default(),
+            axes: axis_names(first, requests.len()),
+            ..options.look.clone()
         };
-        sinks::create(&options.target, format, &image)?
+        if format.is_plot() && is_profile || format == Format::Plot {
+            let profiles = profiles(&requests, format)?;
+            let look = Look {
+                marks: marks(&snapshot, &requests).at(path)?,
+                ..look
+            };
+            plot::create(target, format, dtype, blank, profiles, &look)?
+        } else {
+            let image = Image {
+                shape,
+                dtype,
+                blank,
+                cards,
+            };
+            sinks::create_with(target, format, &image, &look)?
+        }
     };
     progress.begin("reading", 0, total);
     let mut check = 0;
@@ -109,7 +158,80 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         ))
         .at(path));
     }
+    let table = frames_table(&snapshot, &requests, format, options, progress).at(path)?;
+    if let Some(frames) = table {
+        let mut rows = frames.rows((options.memory / 8).clamp(1 << 20, 64 << 20));
+        sink.table(&frames.table, &mut rows)?;
+    }
     sink.finish()
+}
+
+/// Names of the axes of the output; several profiles are along one of their own.
+fn axis_names(request: &Request, n_requests: usize) -> Vec<String> {
+    let names = request
+        .kept
+        .iter()
+        .map(|&axis| AXIS_NAMES[axis].to_string());
+    let profile = (n_requests > 1).then(|| "profile".to_string());
+    names.chain(profile).collect()
+}
+
+/// What a picture says of itself: the cube, and the positions that are fixed.
+fn title(path: &Path, requests: &[Request]) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let mut title = name.to_string_lossy().into_owned();
+    let first = &requests[0];
+    let is_fixed = |&axis: &usize| {
+        let span = &first.spans[axis];
+        !first.kept.contains(&axis) || span.len == 1
+    };
+    let mut fixed: Vec<usize> = (0..first.spans.len()).filter(is_fixed).collect();
+    // Of axes that never had a second position nobody wants to hear.
+    while fixed.len() > 2
+        && let Some(&last) = fixed.last()
+        && first.spans[last] == Span::run(0, 1)
+    {
+        fixed.pop();
+    }
+    let names: Vec<&str> = fixed.iter().map(|&axis| AXIS_NAMES[axis]).collect();
+    if !names.is_empty() {
+        title.push_str(&format!("  {}", names.join(",")));
+        if requests.len() == 1 {
+            let places = fixed.iter().map(|&axis| first.spans[axis].start + 1);
+            let places: Vec<String> = places.map(|place| place.to_string()).collect();
+            title.push_str(&format!(" = {}", places.join(",")));
+        }
+    }
+    title
+}
+
+/// Which samples of profiles were replaced.
+fn marks(snapshot: &Snapshot, requests: &[Request]) -> Result<Vec<Vec<u64>>> {
+    let axis = profile_axis(&requests[0]).unwrap_or(0);
+    let marks = requests
+        .iter()
+        .map(|request| snapshot.patched_along(&request.spans, axis));
+    marks.collect()
+}
+
+/// The table of the frames in a cut, where one is wanted.
+fn frames_table<'s>(
+    snapshot: &'s Snapshot,
+    requests: &[Request],
+    format: Format,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Option<FramesTable<'s>>> {
+    let is_wanted = options.frames_table.unwrap_or(requests[0].n_long() > 1);
+    if !is_wanted || !format.holds_tables() {
+        return Ok(None);
+    }
+    let at_least = match options.frames_table {
+        Some(_) => 0,
+        None => 2,
+    };
+    let cuts = requests.iter().map(|request| request.spans.clone());
+    FramesTable::new(snapshot, cuts.collect(), at_least, progress)
 }
 
 /// A cube is not replaced by a cut, least of all by one through itself.
@@ -135,11 +257,7 @@ fn refuse_cube(target: &Target) -> Result<()> {
 /// The format asked for, or the one that the output's name says; text for a
 /// profile on stdout, FITS for the rest.
 fn output_format(request: &Request, options: &Options) -> Result<Format> {
-    let long = request
-        .kept
-        .iter()
-        .filter(|&&axis| request.spans[axis].len != 1)
-        .count();
+    let long = request.n_long();
     match (&options.format, &options.target) {
         (Some(format), _) => Ok(*format),
         (None, Target::File { path, .. }) => Format::from_path(path),
@@ -244,30 +362,33 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
         .collect()
 }
 
-fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
-    let first = &requests[0];
-    let long: Vec<usize> = match first.kept[..] {
+/// The axis along which a profile runs, or the axes of what is none.
+fn profile_axis(request: &Request) -> std::result::Result<usize, Vec<usize>> {
+    let long: Vec<usize> = match request.kept[..] {
         [axis] => vec![axis],
-        _ => first
-            .kept
-            .iter()
-            .copied()
-            .filter(|&axis| first.spans[axis].len != 1)
-            .collect(),
-    };
-    let axis = match long[..] {
-        [axis] => axis,
-        [] => first.kept.last().copied().unwrap_or(0),
         _ => {
-            let shape: Vec<u64> = long.iter().map(|&axis| first.spans[axis].len).collect();
-            return Err(Error::input(format!(
-                "{} holds profiles, but the cut is {}",
-                format.name(),
-                show_shape(&shape)
-            ))
-            .hint("--format fits or npy holds any shape"));
+            let kept = request.kept.iter().copied();
+            kept.filter(|&axis| request.spans[axis].len != 1).collect()
         }
     };
+    match long[..] {
+        [axis] => Ok(axis),
+        [] => Ok(request.kept.last().copied().unwrap_or(0)),
+        _ => Err(long),
+    }
+}
+
+fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
+    let first = &requests[0];
+    let axis = profile_axis(first).map_err(|long| {
+        let shape: Vec<u64> = long.iter().map(|&axis| first.spans[axis].len).collect();
+        Error::input(format!(
+            "{} holds profiles, but the cut is {}",
+            format.name(),
+            show_shape(&shape)
+        ))
+        .hint("--format fits or npy holds any shape")
+    })?;
     let span = first.spans[axis];
     let places = requests.iter().map(|request| {
         let others = request
@@ -285,13 +406,9 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
 }
 
 /// The header of a cut: that of the frame its first sample came with, its
-/// coordinates fitted to the cut. Also that frame's record, when the cut is the
-/// frame and nothing else.
-fn header(
-    snapshot: &Snapshot,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<(Cards, Option<Record>)> {
+/// coordinates fitted to the cut, and what a user should know of that. Also that
+/// frame's record, when the cut is the frame and nothing else.
+fn header(snapshot: &Snapshot, request: &Request) -> Result<(Cards, Vec<String>, Option<Record>)> {
     let mut slots: Coordinates = [0; MAX_RANK];
     for (axis, slot) in slots.iter_mut().enumerate() {
         let position = request.spans.get(axis).map_or(0, |span| span.start);
@@ -303,7 +420,7 @@ fn header(
         (None, None) => None,
     };
     let Some(record) = record else {
-        return Ok((Cards::default(), None));
+        return Ok((Cards::default(), Vec::new(), None));
     };
     let positions = snapshot.positions().of(&record);
     let cuts: Vec<AxisCut> = (0..request.spans.len())
@@ -311,9 +428,6 @@ fn header(
         .collect();
     let cards = Cards::from_bytes(cards_from_text(&record.cards));
     let (cards, notes) = wcs::cut(&fits::image_cards(&cards), &cuts);
-    for note in notes {
-        progress.warn(&note);
-    }
     let is_frame = cuts.iter().enumerate().all(|(axis, cut)| match cut {
         AxisCut::Kept { whole, .. } => *whole,
         AxisCut::Dropped => record.shape.get(axis).is_none_or(|&len| len == 1),
@@ -326,7 +440,7 @@ fn header(
                 .into_iter()
                 .all(|(axis, (&first, span))| request.kept.contains(&axis) || first == span.start)
     });
-    Ok((cards, (is_frame && outside).then_some(record)))
+    Ok((cards, notes, (is_frame && outside).then_some(record)))
 }
 
 /// What becomes of an axis of the frame whose header speaks for the cut.

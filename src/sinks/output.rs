@@ -3,16 +3,17 @@
 //! A regular file is written under another name in the same folder and renamed
 //! when it is whole, so its own name never stands for a part of it, and a file
 //! that appears meanwhile is not clobbered. What cannot be renamed (a pipe, a
-//! device) is written straight.
+//! device) is written straight, and what was written there is out of reach.
 
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use super::folder;
 use crate::error::{Context, Error, IoContext, Result};
 
 /// Small writes are gathered into writes of this size.
@@ -52,7 +53,7 @@ impl Target {
     }
 
     /// The name that messages use.
-    fn name(&self) -> &Path {
+    pub(super) fn name(&self) -> &Path {
         match self {
             Target::File { path, .. } => path,
             Target::Stdout => Path::new(STDOUT_NAME),
@@ -69,6 +70,11 @@ pub fn check(target: &Target) -> Result<()> {
     let Target::File { path, overwrite } = target else {
         return Ok(());
     };
+    // A store may take the place of another; whether this is to be one is not
+    // known here.
+    if folder::is_store(path) {
+        return folder::check(path, *overwrite).at(path);
+    }
     match place(path, *overwrite).at(path)? {
         Place::Straight => Ok(()),
         // Making the file is the only test that no mount option, quota or
@@ -135,6 +141,29 @@ impl Output {
         done.at(&self.name)
     }
 
+    /// Can bytes that were written still be changed?
+    pub fn can_patch(&self) -> bool {
+        matches!(self.writer.get_ref(), Writer::Beside(_))
+    }
+
+    /// Writes `bytes` over those that stand at `at`, all of which were written
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Output::write`], and where [`Output::can_patch`] says no.
+    pub fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let done = self.writer.flush().and_then(|()| {
+            let Writer::Beside(file) = self.writer.get_mut() else {
+                return Err(io::Error::from(ErrorKind::NotSeekable));
+            };
+            let file = file.as_file_mut();
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(bytes)?;
+            file.seek(SeekFrom::End(0)).map(drop)
+        });
+        done.doing("cannot write").at(&self.name)
+    }
+
     /// Writes what is buffered and gives a file its name.
     ///
     /// # Errors
@@ -192,7 +221,7 @@ fn place(path: &Path, overwrite: bool) -> Result<Place> {
     Ok(Place::Beside { file, replaced })
 }
 
-fn exists() -> Error {
+pub(super) fn exists() -> Error {
     Error::input("exists").hint("--overwrite replaces it")
 }
 
@@ -210,7 +239,7 @@ fn follow_links(path: &Path) -> Result<PathBuf> {
     Err(Error::input(format!("is more than {MAX_LINKS} links deep")))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

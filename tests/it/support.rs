@@ -430,10 +430,12 @@ impl Scratch {
         serde_json::from_value(shape.clone()).unwrap()
     }
 
-    /// A cut as FITS.
+    /// A cut as FITS, without the table of its frames.
     #[track_caller]
     pub(crate) fn cut(&self, line: &str) -> Hdu {
-        let run = self.ok(&format!("slice {line} --format fits -o -"));
+        let run = self.ok(&format!(
+            "slice {line} --format fits --no-frames-table -o -"
+        ));
         let mut hdus = read_fits(&run.out);
         assert_eq!(hdus.len(), 1);
         hdus.remove(0)

@@ -1,0 +1,244 @@
+//! Every kind of output, read again: by hand here, and by the libraries that
+//! people use, where a Python has them.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use crate::support::{Image, Scratch, Stored, read_fits, skip};
+
+/// A Python with these modules; says so when there is none.
+fn python(modules: &str) -> Option<OsString> {
+    let python = std::env::var_os("CUBE_PYTHON").unwrap_or_else(|| "python3".into());
+    let probe = Command::new(&python)
+        .args(["-c", &format!("import {modules}")])
+        .output();
+    if probe.is_ok_and(|probe| probe.status.success()) {
+        return Some(python);
+    }
+    skip(&format!("no python3 with {modules}; CUBE_PYTHON names one"));
+    None
+}
+
+/// Runs a script in the folder, which must end well.
+fn run(dir: &Scratch, python: &OsString, script: &str) -> String {
+    let mut command = Command::new(python);
+    command.current_dir(dir.path("")).args(["-c", script]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Samples of every kind of bits, a frame for each z.
+fn cube_of<T: Stored>(sample: impl Fn(u64) -> T) -> Scratch {
+    let dir = Scratch::new();
+    let mut line = "append a.cube --tile 3,2,2".to_string();
+    for z in 0..3 {
+        let image = Image::new(&[7, 5], |k| sample(35 * z + k))
+            .with("EXPTIME", &format!("{}.5", z + 1))
+            .with("NUMBER", &z.to_string())
+            .with("OBJECT", &format!("'star {z}  '"));
+        dir.frame(&format!("{z}.fits"), &image);
+        line.push_str(&format!(" {z}.fits"));
+    }
+    dir.ok(&line);
+    dir
+}
+
+/// Calls `$each` with a cube of every type.
+macro_rules! every_type {
+    ($each:expr) => {
+        $each(cube_of(|k| (k * 41) as u8), "uint8");
+        $each(cube_of(|k| (k * 41) as i8), "int8");
+        $each(cube_of(|k| (k * 4099) as u16), "uint16");
+        $each(cube_of(|k| (k * 4099) as i16), "int16");
+        $each(cube_of(|k| (k * 300_000_007) as u32), "uint32");
+        $each(cube_of(|k| (k * 300_000_007) as i32), "int32");
+        $each(cube_of(|k| k.wrapping_mul(0x9e37_79b9_7f4a_7c15)), "uint64");
+        $each(
+            cube_of(|k| k.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64),
+            "int64",
+        );
+        $each(cube_of(float), "float32");
+        $each(cube_of(|k| f64::from(float(k)) * 1e-200), "float64");
+    };
+}
+
+fn float(k: u64) -> f32 {
+    match k % 9 {
+        0 => f32::NAN,
+        1 => -0.0,
+        2 => f32::INFINITY,
+        _ => (k as f32 - 50.0) * 0.37,
+    }
+}
+
+#[test]
+fn a_fits_output_has_checksums_and_a_table_of_its_frames() {
+    let dir = cube_of(|k| k as i16);
+    dir.ok("slice a.cube -o a.fits");
+    let hdus = read_fits(&dir.read("a.fits"));
+    assert_eq!(hdus.len(), 2);
+    for hdu in &hdus {
+        assert!(hdu.value("CHECKSUM").is_some() && hdu.value("DATASUM").is_some());
+    }
+    // All 32-bit words of an HDU, its data and CHECKSUM counted, add up to -0.
+    let bytes = dir.read("a.fits");
+    let sum = bytes
+        .chunks_exact(4)
+        .map(|word| u64::from(u32::from_be_bytes(word.try_into().unwrap())))
+        .sum::<u64>();
+    assert_eq!(sum % u64::from(u32::MAX), 0);
+    let table = &hdus[1];
+    assert_eq!(table.value("EXTNAME").unwrap(), "'FRAMES'");
+    assert_eq!(table.number("NAXIS2"), Some(3.0));
+    let names: Vec<String> = (1..=11)
+        .map(|number| table.value(&format!("TTYPE{number}")).unwrap())
+        .collect();
+    assert_eq!(names[0], "'POSITION'");
+    assert_eq!(names[8..], ["'EXPTIME'", "'NUMBER'", "'OBJECT'"]);
+    // Into a pipe no sum can be put back; the table is the same.
+    let piped = read_fits(&dir.ok("slice a.cube --format fits -o -").out);
+    assert_eq!(piped.len(), 2);
+    assert_eq!(piped[0].value("CHECKSUM"), None);
+    assert_eq!(piped[1].data, table.data);
+}
+
+#[test]
+fn a_table_of_frames_comes_when_there_are_several_or_it_is_asked_for() {
+    let dir = cube_of(|k| k as i16);
+    for (line, expected) in [
+        ("", 2),
+        ("--no-frames-table", 1),
+        ("--section *,*,2:3", 2),
+        ("--section *,*,2", 1),
+        ("--axis x,y --at 2", 1),
+        ("--axis x,y --at 2 --frames-table", 2),
+        ("--axis z --at 2,2", 1),
+        ("--axis z --at 2,2 --frames-table", 2),
+    ] {
+        let run = dir.ok(&format!("slice a.cube {line} --format fits -o -"));
+        assert_eq!(read_fits(&run.out).len(), expected, "{line}");
+    }
+    dir.cube("slice a.cube --frames-table -o a.npy")
+        .fails(&["npy has no place for a table of frames"]);
+}
+
+#[test]
+fn rows_of_the_table_follow_the_cut() {
+    let dir = cube_of(|k| k as i16);
+    dir.ok("move a.cube --from 1 --to 3");
+    let run = dir.ok("slice a.cube --section *,*,3:1 --format fits -o -");
+    let table = read_fits(&run.out).remove(1);
+    let row = table.number("NAXIS1").unwrap() as usize;
+    let number = |row: &[u8]| i32::from_be_bytes(row[..4].try_into().unwrap());
+    let rows: Vec<&[u8]> = table.data.chunks_exact(row).collect();
+    assert_eq!(
+        rows.iter().map(|row| number(row)).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    // Frames 2, 3, 1 of the sequence, backwards.
+    let names: Vec<&[u8]> = rows.iter().map(|row| &row[13..19]).collect();
+    assert_eq!(names, [b"0.fits", b"2.fits", b"1.fits"]);
+}
+
+/// What is the same for every array: samples, bit for bit, against the FITS file.
+const SAME: &str = "
+import warnings
+warnings.simplefilter('error')
+import numpy as np
+from astropy.io import fits
+def same(found, expected):
+    expected = np.asarray(expected)
+    expected = expected.astype(expected.dtype.newbyteorder('<'))
+    assert found.shape == expected.shape, (found.shape, expected.shape)
+    assert found.dtype.newbyteorder('<') == expected.dtype, (found.dtype, expected.dtype)
+    assert found.astype(expected.dtype).tobytes() == expected.tobytes()
+with fits.open('a.fits', checksum=True) as hdus:
+    hdus.verify('exception')
+    cube = hdus[0].data.copy()
+";
+
+const FITS: &str = "
+with fits.open('a.fits', checksum=True) as hdus:
+    assert hdus[0]._checksum_valid and hdus[0]._datasum_valid
+    assert hdus[1]._checksum_valid and hdus[1]._datasum_valid
+    table = hdus['FRAMES'].data
+    assert list(table['POSITION']) == [1, 2, 3]
+    assert list(table['EXPTIME']) == [1.5, 2.5, 3.5]
+    assert list(table['NUMBER']) == [0, 1, 2]
+    assert list(table['OBJECT']) == ['star 0', 'star 1', 'star 2']
+    assert list(table['SOURCE']) == ['0.fits', '1.fits', '2.fits']
+    assert list(table['SHAPE']) == ['7,5'] * 3
+for z in range(3):
+    same(cube[z], fits.getdata(f'{z}.fits'))
+same(np.load('a.npy'), cube)
+same(np.fromfile('a.raw', cube.dtype.newbyteorder('<')).reshape(cube.shape), cube)
+";
+
+#[test]
+fn astropy_and_numpy_read_what_they_are_given() {
+    let Some(python) = python("astropy, numpy") else {
+        return;
+    };
+    let check = |dir: Scratch, name: &str| {
+        dir.ok("slice a.cube -o a.fits");
+        dir.ok("slice a.cube -o a.npy");
+        let raw = dir.ok("slice a.cube -o a.raw");
+        raw.says(&[name, "little-endian", "7 x 5 x 3"]);
+        run(&dir, &python, &format!("{SAME}{FITS}"));
+    };
+    every_type!(check);
+}
+
+const TIFF: &str = "
+import tifffile
+same(tifffile.imread('a.tif'), cube)
+same(tifffile.imread('a.tif', key=1), cube[1])
+same(tifffile.imread('b.tif'), cube[2:0:-1, ::2, 1:3])
+with tifffile.TiffFile('a.tif') as tif:
+    assert tif.series[0].axes == 'ZYX' and len(tif.pages) == 3
+";
+
+#[test]
+fn tifffile_reads_shape_and_samples_of_a_tiff_output() {
+    let Some(python) = python("astropy, tifffile") else {
+        return;
+    };
+    let check = |dir: Scratch, _: &str| {
+        dir.ok("slice a.cube -o a.fits");
+        dir.ok("slice a.cube -o a.tif");
+        let piped = dir.ok("slice a.cube --section 2:3,*:2,3:2 --format tiff -o -");
+        dir.write("b.tif", &piped.out);
+        run(&dir, &python, &format!("{SAME}{TIFF}"));
+    };
+    every_type!(check);
+}
+
+const ZARR: &str = "
+import zarr
+store = zarr.open('a.zarr', mode='r')
+array = store['data']
+same(array[...], cube)
+assert array.metadata.dimension_names == ('z', 'y', 'x')
+assert array.attrs['fits']['OBJECT'] == 'star 0'
+same(array[1:, ::2, 1:3], cube[1:, ::2, 1:3])
+same(zarr.open('b.zarr', mode='r')['data'][...], cube[:, 2])
+assert zarr.open('b.zarr', mode='r')['data'].metadata.dimension_names == ('z', 'x')
+";
+
+#[test]
+fn zarr_python_reads_a_store() {
+    let Some(python) = python("astropy, zarr") else {
+        return;
+    };
+    let check = |dir: Scratch, _: &str| {
+        dir.ok("slice a.cube -o a.fits");
+        dir.ok("slice a.cube -o a.zarr");
+        dir.cube("slice a.cube -o a.zarr").fails(&["exists"]);
+        dir.ok("slice a.cube --overwrite --axis x,z --at 3 -o b.zarr");
+        run(&dir, &python, &format!("{SAME}{ZARR}"));
+        assert!(!dir.names().iter().any(|name| name.starts_with('.')));
+    };
+    every_type!(check);
+}
