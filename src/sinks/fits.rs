@@ -124,8 +124,20 @@ impl FitsSink {
     /// # Errors
     /// When the target cannot be written, or the size overflows.
     pub fn create(target: &Target, image: &Image) -> Result<FitsSink> {
+        FitsSink::begin(Output::create(target)?, image)
+    }
+
+    /// Opens the target for a file that is compressed by gzip, and writes the
+    /// header.
+    ///
+    /// # Errors
+    /// As [`FitsSink::create`].
+    pub fn create_gzip(target: &Target, image: &Image) -> Result<FitsSink> {
+        FitsSink::begin(Output::create_gzip(target)?, image)
+    }
+
+    fn begin(mut output: Output, image: &Image) -> Result<FitsSink> {
         let remaining = Remaining::new(image.bytes()?, image.dtype);
-        let mut output = Output::create(target)?;
         let hdu = Hdu::begin(&mut output, 0, header(image))?;
         Ok(FitsSink {
             output,

@@ -136,6 +136,8 @@ pub trait Sink {
 pub enum Format {
     /// A FITS image.
     Fits,
+    /// A FITS image, the file compressed by gzip.
+    FitsGz,
     /// A NumPy array.
     Npy,
     /// A TIFF file with a page for each plane; BigTIFF where it must be.
@@ -159,8 +161,9 @@ pub enum Format {
 }
 
 /// Every format: the name users type, and the extensions it goes by.
-const FORMATS: [(Format, &str, &[&str]); 11] = [
+const FORMATS: [(Format, &str, &[&str]); 12] = [
     (Format::Fits, "fits", &["fits", "fit", "fts"]),
+    (Format::FitsGz, "fits.gz", &["fits.gz", "fit.gz", "fts.gz"]),
     (Format::Npy, "npy", &["npy"]),
     (Format::Tiff, "tiff", &["tiff", "tif", "btf"]),
     (Format::Raw, "raw", &["raw"]),
@@ -200,11 +203,21 @@ impl Format {
     /// When there is no extension, or an unknown one.
     pub fn from_path(path: &Path) -> Result<Format> {
         let extension = path.extension().map(|text| text.to_string_lossy());
+        // `night.fits.gz` has an extension of two parts.
+        let stem = path.file_stem().map(Path::new);
+        let before = stem
+            .and_then(Path::extension)
+            .map(|text| text.to_string_lossy());
+        let both = extension.as_deref().zip(before);
+        let both = both.map(|(last, before)| format!("{before}.{last}"));
         let by_extension = |extension: &str| {
             let found = FORMATS.iter().find(|entry| is_among(extension, entry.2));
             found.map(|&(format, _, _)| format)
         };
-        let found = extension.as_deref().and_then(by_extension);
+        let found = both
+            .as_deref()
+            .and_then(by_extension)
+            .or_else(|| extension.as_deref().and_then(by_extension));
         found.ok_or_else(|| {
             let what = match &extension {
                 Some(extension) => format!("the extension `.{extension}` is of no known format"),
@@ -223,12 +236,12 @@ impl Format {
 
     /// Can header cards go with the samples?
     pub fn holds_cards(self) -> bool {
-        matches!(self, Format::Fits | Format::Zarr)
+        matches!(self, Format::Fits | Format::FitsGz | Format::Zarr)
     }
 
     /// Can a table go with the samples?
     pub fn holds_tables(self) -> bool {
-        matches!(self, Format::Fits)
+        matches!(self, Format::Fits | Format::FitsGz)
     }
 
     /// Does it hold profiles only, as text?
@@ -271,6 +284,7 @@ pub fn create_with(
 ) -> Result<Box<dyn Sink>> {
     match format {
         Format::Fits => Ok(Box::new(fits::FitsSink::create(target, image)?)),
+        Format::FitsGz => Ok(Box::new(fits::FitsSink::create_gzip(target, image)?)),
         Format::Npy => Ok(Box::new(npy::NpySink::create(target, image)?)),
         Format::Tiff => Ok(Box::new(tiff::TiffSink::create(target, image, &look.axes)?)),
         Format::Zarr => Ok(Box::new(zarr::ZarrSink::create(target, image, &look.axes)?)),
@@ -372,9 +386,9 @@ mod tests {
             error
                 .hint_text()
                 .unwrap()
-                .contains("fits, npy, tiff, raw, zarr")
+                .contains("fits, fits.gz, npy, tiff, raw, zarr")
         );
-        for name in ["a", "a.fits.gz", ".fits", ""] {
+        for name in ["a", "a.gz", ".fits", ".fits.gz", ""] {
             let error = Format::from_path(Path::new(name)).unwrap_err();
             assert!(error.hint_text().unwrap().contains("--format"), "{name}");
         }

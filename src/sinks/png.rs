@@ -147,7 +147,7 @@ impl Sink for PictureSink {
             .collect();
         palette.extend(map.nothing());
         let mut comment = match limits {
-            Some((lo, hi)) => format!("black is {lo}, white is {hi}"),
+            Some((lo, hi)) => format!("black is {lo:?}, white is {hi:?}"),
             None => "no sample has a value".to_string(),
         };
         if self.factor > 1 {

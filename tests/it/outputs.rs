@@ -172,6 +172,7 @@ with fits.open('a.fits', checksum=True) as hdus:
     assert list(table['SHAPE']) == ['7,5'] * 3
 for z in range(3):
     same(cube[z], fits.getdata(f'{z}.fits'))
+same(fits.getdata('a.fits.gz'), cube)
 same(np.load('a.npy'), cube)
 same(np.fromfile('a.raw', cube.dtype.newbyteorder('<')).reshape(cube.shape), cube)
 ";
@@ -184,6 +185,7 @@ fn astropy_and_numpy_read_what_they_are_given() {
     let check = |dir: Scratch, name: &str| {
         dir.ok("slice a.cube -o a.fits");
         dir.ok("slice a.cube -o a.npy");
+        dir.ok("slice a.cube -o a.fits.gz");
         let raw = dir.ok("slice a.cube -o a.raw");
         raw.says(&[name, "little-endian", "7 x 5 x 3"]);
         run(&dir, &python, &format!("{SAME}{FITS}"));
@@ -241,4 +243,135 @@ fn zarr_python_reads_a_store() {
         assert!(!dir.names().iter().any(|name| name.starts_with('.')));
     };
     every_type!(check);
+}
+
+#[test]
+fn a_gzipped_fits_output_holds_the_same_bytes() {
+    let dir = cube_of(|k| k as u16);
+    for line in ["--axis x,y --at 2", "--section -*,*,3:1"] {
+        dir.ok(&format!("slice a.cube {line} --overwrite -o a.fits.gz"));
+        let mut bytes = Vec::new();
+        let packed = dir.read("a.fits.gz");
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed[..]), &mut bytes)
+            .unwrap();
+        let plain = dir.ok(&format!("slice a.cube {line} --format fits -o -"));
+        assert_eq!(bytes, plain.out);
+        let piped = dir.ok(&format!("slice a.cube {line} --format fits.gz -o -"));
+        assert_eq!(piped.out, packed);
+    }
+    // What was put out comes in again.
+    dir.ok("append b.cube a.fits.gz");
+    assert_eq!(dir.shape("b.cube"), [7, 5, 3]);
+}
+
+/// Sides and colours of a PNG, top row first.
+fn read_png(bytes: &[u8]) -> (u32, u32, Vec<[u8; 3]>) {
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    (info.width, info.height, pixels.as_chunks::<3>().0.to_vec())
+}
+
+#[test]
+fn a_plane_is_a_picture_with_y_upwards() {
+    let dir = cube_of(|k| k as i16);
+    let picture = |options: &str| {
+        let run = dir.ok(&format!(
+            "slice a.cube --axis x,y --at 2 --format png -o - {options}"
+        ));
+        read_png(&run.out)
+    };
+    let (width, height, gray) = picture("--stretch minmax");
+    assert_eq!((width, height), (7, 5));
+    // x, y = 1, 1 is the least sample and stands at the bottom left.
+    assert_eq!((gray[28], gray[6]), ([0; 3], [255; 3]));
+    let (_, _, inverted) = picture("--stretch minmax --colormap inverted");
+    assert_eq!((inverted[28], inverted[6]), ([255; 3], [0; 3]));
+    let (width, height, _) = picture("--max-size 3");
+    assert_eq!((width, height), (3, 2));
+    dir.cube("slice a.cube --format png -o a.png")
+        .fails(&["7 x 5 x 3"]);
+    for wrong in ["--stretch log", "--colormap jet", "--max-size 0"] {
+        let line = format!("slice a.cube --axis x,y --at 2 -o a.png {wrong}");
+        dir.cube(&line).ends(2);
+    }
+}
+
+#[test]
+fn profiles_are_plots() {
+    let dir = cube_of(|k| k as i16);
+    for line in ["--axis z --at 2,2", "--axis x --at 2,2 --at 3,3"] {
+        let run = dir.ok(&format!("slice a.cube {line} --format png -o -"));
+        let (width, height, colors) = read_png(&run.out);
+        assert_eq!((width, height), (1200, 700));
+        let different: std::collections::HashSet<_> = colors.iter().collect();
+        assert!(different.len() > 10);
+    }
+    let plot = |locale: &str| {
+        let mut command = dir.command();
+        command.env("LC_ALL", locale);
+        command.args("slice a.cube --axis z --at 2,2 --plot".split(' '));
+        crate::support::finish(command.spawn().unwrap()).ends(0)
+    };
+    let run = plot("C");
+    assert!(run.out.is_ascii() && run.out().contains("a.cube  x,y = 2,2"));
+    assert!(!plot("C.UTF-8").out.is_ascii());
+    dir.cube("slice a.cube --axis x,y --at 1 --plot")
+        .fails(&["plot holds profiles, but the cut is 7 x 5"]);
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_and_a_closed_pipe_is_no_error() {
+    let dir = cube_of(|k| k as i16);
+    for format in [
+        "fits", "fits.gz", "npy", "tiff", "raw", "csv", "png", "plot",
+    ] {
+        let cut = match format {
+            "csv" | "plot" | "png" => "--axis z --at 2,2",
+            _ => "",
+        };
+        if std::path::Path::new("/dev/full").exists() {
+            dir.cube(&format!(
+                "slice a.cube {cut} --format {format} -o /dev/full"
+            ))
+            .ends(1)
+            .says(&["no space left on device"]);
+        }
+        let mut command = dir.command();
+        let line = format!("slice a.cube {cut} --format {format} -o -");
+        let mut child = command.args(line.split_whitespace()).spawn().unwrap();
+        drop(child.stdout.take());
+        let run = crate::support::finish(child).ends(0);
+        assert!(!run.err.contains("pipe"), "{}", run.err);
+    }
+    assert_eq!(dir.names(), ["0.fits", "1.fits", "2.fits", "a.cube"]);
+}
+
+#[test]
+fn samples_that_were_replaced_are_marked_in_a_plot() {
+    let dir = Scratch::new();
+    let golden = crate::golden::folder().join("patches.cube");
+    for name in ["a.cube", "b.cube"] {
+        std::fs::copy(&golden, dir.path(name)).unwrap();
+    }
+    // The last command replaced some; one before it replaced others.
+    dir.ok("undo b.cube");
+    let mut marked = 0;
+    for y in 1..=6 {
+        for x in 1..=9 {
+            let profile = |cube: &str| dir.profile(&format!("{cube} --axis z --at {x},{y}"));
+            let (after, before) = (profile("a.cube"), profile("b.cube"));
+            let mut both = after.iter().zip(&before);
+            let is_finite = |text: &str| text.parse::<f32>().unwrap().is_finite();
+            let is_replaced = both.any(|(after, before)| after != before && is_finite(after));
+            let plot = dir.ok(&format!("slice a.cube --axis z --at {x},{y} --plot"));
+            let is_marked = plot.out().contains("replaced");
+            assert!(is_marked || !is_replaced, "{x},{y}");
+            marked += u64::from(is_marked);
+        }
+    }
+    let patched = dir.info("a.cube")["patched"].as_u64().unwrap();
+    assert!(0 < marked && marked <= patched, "{marked} of {patched}");
 }

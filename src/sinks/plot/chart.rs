@@ -33,6 +33,9 @@ const CURVES: [Color; 6] = [
     [150, 130, 240],
 ];
 
+/// Pixels across a curve.
+const THICK: f64 = 1.8;
+
 /// With fewer pixels than this from sample to sample, samples have no dots.
 const DOTS_FROM: f64 = 7.0;
 
@@ -131,13 +134,13 @@ fn draw_curve(canvas: &mut Canvas, frame: &Frame, curve: &Curve, color: Color) {
         }
         let (from, to) = (frame.at(x, lo), frame.at(x, hi));
         if let Some(before) = before {
-            canvas.line(before, from, 1.4, color);
+            canvas.line(before, from, THICK, color);
         }
         if lo < hi {
-            canvas.line(from, to, 1.4, color);
+            canvas.line(from, to, THICK, color);
         }
         if distance >= DOTS_FROM || before.is_none() {
-            canvas.line(to, to, 4.5, color);
+            canvas.line(to, to, 6.0, color);
         }
         before = Some(to);
     }
