@@ -54,8 +54,8 @@ fn against_cat(title: &str, folder: &Path, frames: &[PathBuf]) {
             std::fs::remove_file(&cube_file).unwrap();
             taken
         }),
-        Rival::new("cube append, 2 MiB of tiles", || {
-            let mut append = cube(&["append", "--quiet", "--memory", "4M"]);
+        Rival::new("cube append --memory 16M", || {
+            let mut append = cube(&["append", "--quiet", "--memory", "16M"]);
             let taken = time(append.arg(&cube_file).args(frames));
             std::fs::remove_file(&cube_file).unwrap();
             taken

@@ -3,6 +3,8 @@
 //! Users count from 1, include both ends, and count from the end with negative
 //! numbers; the code counts from 0. This file is the border between the two.
 
+use std::cmp::Ordering;
+
 use crate::error::{Error, Result};
 
 /// The most axes that a cube, and so a frame, can have.
@@ -38,6 +40,85 @@ impl Span {
     pub fn at(&self, k: u64) -> u64 {
         self.start
             .wrapping_add_signed(self.step.wrapping_mul(k as i64))
+    }
+
+    /// Those of its positions whose numbers a run has.
+    pub fn part(&self, run: &Span) -> Span {
+        Span {
+            start: self.at(run.start),
+            step: self.step,
+            len: run.len,
+        }
+    }
+
+    /// Which of its positions this one is, if it is one.
+    pub fn number_of(&self, position: u64) -> Option<u64> {
+        let ahead = i128::from(position) - i128::from(self.start);
+        let step = i128::from(self.step);
+        let number = u64::try_from(ahead / step).ok()?;
+        (ahead % step == 0 && number < self.len).then_some(number)
+    }
+}
+
+/// Goes through a box of this shape in its own order, x fastest, in parts of at
+/// most so many samples, or of one: axes up to some one are whole in every part,
+/// that one goes in runs, and those beyond position by position.
+pub struct Parts {
+    lens: Vec<u64>,
+    /// The axis that goes in runs.
+    axis: usize,
+    run: u64,
+    next: Option<Vec<u64>>,
+}
+
+impl Parts {
+    /// Parts of at most `most` samples.
+    pub fn new(lens: &[u64], most: u64) -> Parts {
+        let (mut axis, mut inner) = (0, 1u64);
+        while axis + 1 < lens.len() && inner.saturating_mul(lens[axis]) <= most {
+            inner *= lens[axis].max(1);
+            axis += 1;
+        }
+        Parts {
+            axis,
+            run: (most / inner).max(1),
+            next: (!lens.contains(&0)).then(|| vec![0; lens.len()]),
+            lens: lens.to_vec(),
+        }
+    }
+
+    /// Shortens runs to multiples of the tile's length, where they are longer.
+    #[must_use]
+    pub fn of_whole_tiles(mut self, tile: &[u64]) -> Parts {
+        let tile = tile[self.axis];
+        if self.run > tile {
+            self.run = self.run / tile * tile;
+        }
+        self
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Vec<Span>;
+
+    fn next(&mut self) -> Option<Vec<Span>> {
+        let at = self.next.take()?;
+        let lens = self.lens.iter().enumerate();
+        let part = lens.map(|(axis, &len)| match axis.cmp(&self.axis) {
+            Ordering::Less => Span::run(0, len),
+            Ordering::Equal => Span::run(at[axis], self.run.min(len - at[axis])),
+            Ordering::Greater => Span::run(at[axis], 1),
+        });
+        let part = part.collect();
+        let mut next = at;
+        let step = (self.axis..next.len()).find(|&axis| {
+            next[axis] += if axis == self.axis { self.run } else { 1 };
+            let more = next[axis] < self.lens[axis];
+            next[axis] *= u64::from(more);
+            more
+        });
+        self.next = step.map(|_| next);
+        Some(part)
     }
 }
 
@@ -109,10 +190,10 @@ pub fn parse_gap(text: &str, axis: usize, len: u64) -> Result<u64> {
         return Ok(len);
     }
     parse_position(text, axis, len).map_err(|error| {
-        error.hint(format!(
-            "1 puts in before everything, {} after everything",
-            len + 1
-        ))
+        error.hint(match len {
+            0 => "the cube is empty: 1 is the only place".to_string(),
+            _ => format!("1 is before everything, {} after everything", len + 1),
+        })
     })
 }
 
@@ -175,8 +256,16 @@ fn bad_span(text: &str, axis: usize) -> Error {
 /// length 1: a forgotten axis is an error, not a surprise.
 pub fn parse_section(text: &str, shape: &[u64]) -> Result<Vec<Span>> {
     let inner = text.trim();
-    let inner = inner.strip_prefix('[').unwrap_or(inner);
-    let inner = inner.strip_suffix(']').unwrap_or(inner);
+    let bare = inner
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'));
+    let inner = match bare {
+        Some(bare) => bare,
+        None if inner.contains(['[', ']']) => {
+            return Err(Error::input(format!("section `{text}` lacks a bracket")));
+        }
+        None => inner,
+    };
     let parts: Vec<&str> = inner.split(',').collect();
     if parts.len() > shape.len() || shape[parts.len()..].iter().any(|&len| len != 1) {
         return Err(Error::input(format!(
@@ -223,6 +312,10 @@ mod tests {
             let span = parse_span(text, 0, 10).unwrap();
             assert_eq!(span, Span { start, step, len }, "{text}");
             assert!(span.at(span.len - 1) < 10);
+            for position in 0..12 {
+                let found = (0..len).find(|&k| span.at(k) == position);
+                assert_eq!(span.number_of(position), found, "{text}");
+            }
         }
     }
 
@@ -239,6 +332,24 @@ mod tests {
             error.to_string(),
             "position 11 is outside the cube: z runs from 1 to 10"
         );
+    }
+
+    #[test]
+    fn parts_of_a_box_follow_each_other_in_its_order() {
+        let lens = [5, 3, 4, 2];
+        for most in 0..130 {
+            let mut number = 0;
+            for part in Parts::new(&lens, most).of_whole_tiles(&[2, 2, 3, 1]) {
+                let size: u64 = part.iter().map(|span| span.len).product();
+                assert!(0 < size && size <= most.max(1), "{most}: {part:?}");
+                let starts = part.iter().zip(lens).rev();
+                let first = starts.fold(0, |at, (span, len)| at * len + span.start);
+                assert_eq!(first, number, "{most}: {part:?}");
+                number += size;
+            }
+            assert_eq!(number, lens.iter().product::<u64>(), "{most}");
+        }
+        assert_eq!(Parts::new(&[3, 0, 2], 9).count(), 0);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use cube::dtype::DType;
 use cube::frames::cards::Cards;
 use cube::sinks::{Format, Image, Target, create};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 /// The program, built for this bench.
 pub(crate) const CUBE: &str = env!("CARGO_BIN_EXE_cube");
@@ -79,13 +80,13 @@ pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) {
 }
 
 /// Least and median.
-fn span(times: &mut [f64]) -> (f64, f64) {
+pub(crate) fn span(times: &mut [f64]) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
     let n = times.len();
     (times[0], (times[(n - 1) / 2] + times[n / 2]) / 2.0)
 }
 
-fn show(seconds: f64) -> String {
+pub(crate) fn show(seconds: f64) -> String {
     if seconds < 1e-3 {
         format!("{:.2} us", seconds * 1e6)
     } else {
@@ -100,6 +101,38 @@ pub(crate) fn time(command: &mut Command) -> Duration {
     let taken = start.elapsed();
     assert!(status.success(), "{command:?}: {status}");
     taken
+}
+
+/// What a command cost.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    /// Its start included.
+    pub(crate) taken: Duration,
+    /// `write_bytes` of `/proc/PID/io`: bytes that the process caused to be sent
+    /// to the disk, counted when a page in memory is first changed.
+    pub(crate) written: u64,
+}
+
+/// What a command costs; it has to succeed.
+pub(crate) fn cost(command: &mut Command) -> Cost {
+    let start = Instant::now();
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), ended).unwrap();
+    let taken = start.elapsed();
+    // It has ended, but its figures stay until it is waited for.
+    let path = format!("/proc/{}/io", child.id());
+    let io = std::fs::read_to_string(path).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes:"));
+    Cost {
+        taken,
+        written: line.unwrap().trim().parse().unwrap(),
+    }
 }
 
 /// `cube` with these words.
@@ -163,12 +196,17 @@ pub(crate) fn make_frames(folder: &Path, count: usize, side: usize, dtype: DType
     };
     let make = |number: usize| {
         let path = folder.join(format!("{dtype}-{number:05}.fits"));
-        let target = Target::from_path(&path, false);
-        let mut sink = create(&target, Format::Fits, &image).unwrap();
-        let samples = noise(number as u64 + 1, side * side * dtype.size());
-        sink.write(&samples).unwrap();
-        sink.finish().unwrap();
+        let bytes = side * side * dtype.size();
+        make_image(&path, &image, &noise(number as u64 + 1, bytes));
         path
     };
     (0..count).map(make).collect()
+}
+
+/// A FITS image, in the place of one that may be there.
+pub(crate) fn make_image(path: &Path, image: &Image, samples: &[u8]) {
+    let target = Target::from_path(path, true);
+    let mut sink = create(&target, Format::Fits, image).unwrap();
+    sink.write(samples).unwrap();
+    sink.finish().unwrap();
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::progress::Bar;
-use super::{Common, DONE, Memory, PARTLY, fail, parsed, print_error, say};
+use super::{Common, DONE, Lock, Memory, PARTLY, fail, parsed, print_error, say};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
 use crate::frames::HduChoice;
@@ -16,7 +16,6 @@ use crate::ops::append::{Options, Place, append};
 use crate::ops::plan::Taking;
 use crate::ops::{Stop, count, show_bytes};
 use crate::region::{MAX_RANK, parse_axis, show_shape};
-use crate::storage::file::Busy;
 
 /// Add frames to a cube, and make the cube if there is none
 ///
@@ -125,9 +124,8 @@ struct Intake {
     #[arg(long)]
     resume: bool,
 
-    /// Wait for another program that is writing to the cube
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    lock: Lock,
 
     #[command(flatten)]
     memory: Memory,
@@ -213,7 +211,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         place,
         skip_bad: args.skip_bad,
         resume: args.resume,
-        busy: if args.wait { Busy::Wait } else { Busy::Fail },
+        busy: args.lock.busy(),
         memory: args.memory.bytes(),
         verb,
         line,

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::progress::Bar;
-use super::{Common, DONE, parsed, say};
+use super::{Common, DONE, Lock, parsed, say};
 use crate::error::{Result, show_path};
 use crate::frames::filter::Filter;
 use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
 use crate::ops::count;
 use crate::region::{AXIS_NAMES, parse_axis, show_shape};
-use crate::storage::file::Busy;
 
 /// Options that all three have.
 #[derive(Debug, Args)]
@@ -20,9 +19,8 @@ struct Arranging {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// Wait for another program that is writing to the cube
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    lock: Lock,
 
     #[command(flatten)]
     common: Common,
@@ -32,7 +30,7 @@ impl Arranging {
     fn options(&self, line: String) -> Options {
         Options {
             axis: self.axis,
-            busy: if self.wait { Busy::Wait } else { Busy::Fail },
+            busy: self.lock.busy(),
             line,
         }
     }
@@ -54,6 +52,12 @@ impl Arranging {
 ///
 /// Costs a few KiB, whatever their size; `cube undo` brings them back.
 #[derive(Debug, Args)]
+#[command(group(
+    ArgGroup::new("which")
+        .args(["at", "source", "filters"])
+        .required(true)
+        .multiple(true)
+))]
 #[command(after_help = "Examples:\n  \
     cube delete night.cube --at 5,9:12\n  \
     cube delete night.cube --axis x --at 1:16\n  \
@@ -65,7 +69,6 @@ pub(super) struct DeleteArgs {
 
     /// Positions, such as 5,9:12,-1
     #[arg(long, value_name = "POSITIONS", allow_hyphen_values = true)]
-    #[arg(required_unless_present_any = ["source", "filters"])]
     #[arg(conflicts_with_all = ["source", "filters"])]
     at: Option<String>,
 

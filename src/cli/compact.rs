@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::progress::Bar;
-use super::{Common, DONE, Memory, say};
+use super::{Common, DONE, Lock, Memory, say};
 use crate::error::{Result, show_path};
 use crate::ops::compact::{Options, compact};
 use crate::ops::{Stop, count, show_bytes};
-use crate::storage::file::Busy;
 
 /// Rewrite a cube in reading order, without its history
 ///
@@ -22,9 +21,8 @@ pub(super) struct CompactArgs {
     /// The cube
     cube: PathBuf,
 
-    /// Wait for another program that is writing to the cube
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    lock: Lock,
 
     #[command(flatten)]
     memory: Memory,
@@ -35,7 +33,7 @@ pub(super) struct CompactArgs {
 
 pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
     let options = Options {
-        busy: if args.wait { Busy::Wait } else { Busy::Fail },
+        busy: args.lock.busy(),
         memory: args.memory.bytes(),
         line,
     };

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::progress::Bar;
-use super::{Common, DONE, print, say};
+use super::{Common, DONE, Lock, print, say};
 use crate::error::{Error, Result, show_path};
 use crate::ops::history::{log, undo};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
-use crate::storage::file::Busy;
 
 /// List the commands that made a cube what it is
 ///
@@ -36,9 +35,10 @@ pub(super) fn run_log(args: &LogArgs) -> Result<u8> {
     }
     let mut text = String::new();
     for entry in entries {
-        let added = match entry.command.frames {
-            0 => String::new(),
-            frames => format!(
+        let added = match (entry.command.frames, entry.command.samples) {
+            (0, 0) => String::new(),
+            (0, samples) => count(samples, "sample"),
+            (frames, _) => format!(
                 "+{} ({})",
                 count(frames, "frame"),
                 show_bytes(entry.command.bytes)
@@ -78,16 +78,15 @@ pub(super) struct UndoArgs {
     /// The cube
     cube: PathBuf,
 
-    /// Wait for another program that is writing to the cube
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    lock: Lock,
 
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run_undo(args: &UndoArgs) -> Result<u8> {
-    let busy = if args.wait { Busy::Wait } else { Busy::Fail };
+    let busy = args.lock.busy();
     let undone = undo(&args.cube, busy, &Bar::new(args.common.quiet))?;
     if !args.common.quiet {
         say(&format!(

@@ -5,21 +5,26 @@
 mod append;
 mod arrange;
 mod check;
+mod clean;
+mod combine;
 mod compact;
 mod history;
 mod info;
+mod pictures;
 mod progress;
 mod slice;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Error, IoContext, Kind, Result};
 use crate::ops::Stop;
+use crate::storage::file::Busy;
 
 /// Everything went well.
 const DONE: u8 = 0;
@@ -31,6 +36,9 @@ const USAGE: u8 = 2;
 const PARTLY: u8 = 3;
 /// Interrupted; what was committed is kept.
 const INTERRUPTED: u8 = 130;
+
+/// So long a command may take to stop before it says why.
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Assemble and edit image cubes on disk that are far larger than memory.
 #[derive(Debug, Parser)]
@@ -54,6 +62,8 @@ enum Verb {
     Insert(append::InsertArgs),
     Slice(slice::SliceArgs),
     Info(info::InfoArgs),
+    Clean(Box<clean::CleanArgs>),
+    Combine(Box<combine::CombineArgs>),
     Delete(arrange::DeleteArgs),
     Move(arrange::MoveArgs),
     Sort(arrange::SortArgs),
@@ -71,6 +81,23 @@ struct Common {
     quiet: bool,
 }
 
+/// Options of verbs that write to a cube.
+#[derive(Debug, Args)]
+struct Lock {
+    /// Wait for another program that is writing to the cube
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Lock {
+    fn busy(&self) -> Busy {
+        match self.wait {
+            true => Busy::Wait,
+            false => Busy::Fail,
+        }
+    }
+}
+
 /// Options of verbs that move samples.
 #[derive(Debug, Args)]
 struct Memory {
@@ -86,6 +113,21 @@ impl Memory {
             let quarter = machine_memory().map(|bytes| bytes / 4);
             quarter.unwrap_or(MOST).min(MOST)
         })
+    }
+}
+
+/// Options of verbs that compute.
+#[derive(Debug, Args)]
+struct Jobs {
+    /// Threads to use [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+impl Jobs {
+    fn count(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.jobs.map_or_else(all, usize::from)
     }
 }
 
@@ -144,6 +186,8 @@ where
         Verb::Insert(args) => append::run_insert(args, line, &stop),
         Verb::Slice(args) => slice::run(args, &stop),
         Verb::Info(args) => info::run(&args),
+        Verb::Clean(args) => clean::run(&args, line, &stop),
+        Verb::Combine(args) => combine::run(&args, line, &stop),
         Verb::Delete(args) => arrange::run_delete(&args, line),
         Verb::Move(args) => arrange::run_move(&args, line),
         Verb::Sort(args) => arrange::run_sort(&args, line),
@@ -189,8 +233,9 @@ fn print(text: &str) -> Result<()> {
         .doing("cannot write to standard output")
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop between
-/// frames; one that is not at work yet, or is asked again, ends at once.
+/// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop when what
+/// it has at hand is whole; one that is not at work yet, or is asked again, ends
+/// at once.
 fn watch_signals() -> Stop {
     let stop = Stop::default();
     let watched = stop.clone();
@@ -201,9 +246,14 @@ fn watch_signals() -> Stop {
         std::thread::spawn(move || {
             for _ in signals.forever() {
                 if !watched.ask() {
-                    say("cube: interrupted");
+                    say("cube: interrupted; what was committed before is kept");
                     std::process::exit(i32::from(INTERRUPTED));
                 }
+                // Who is done sooner need not be told.
+                std::thread::spawn(|| {
+                    std::thread::sleep(PATIENCE);
+                    say("cube: finishing the frames at hand; interrupt again to end at once");
+                });
             }
         });
     }

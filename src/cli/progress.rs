@@ -15,6 +15,7 @@ pub(super) struct Bar {
     bar: RefCell<Option<ProgressBar>>,
     total_frames: Cell<u64>,
     frames: Cell<u64>,
+    phase: RefCell<String>,
     by_bytes: Cell<bool>,
     /// Say nothing at all but warnings.
     draws: bool,
@@ -27,6 +28,7 @@ impl Bar {
             bar: RefCell::new(None),
             total_frames: Cell::new(0),
             frames: Cell::new(0),
+            phase: RefCell::new(String::new()),
             by_bytes: Cell::new(false),
             draws: !quiet && stderr().is_terminal(),
             warns: !quiet,
@@ -48,23 +50,30 @@ impl Progress for Bar {
     fn begin(&self, phase: &str, frames: u64, bytes: u64) {
         self.total_frames.set(frames);
         self.frames.set(0);
+        *self.phase.borrow_mut() = phase.to_string();
         self.by_bytes.set(bytes > 0);
         if !self.draws {
             return;
         }
         let template = match bytes {
-            0 => "{msg} {bar:30} {pos}/{len} frames, {per_sec}, {eta} left",
-            _ => "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+            0 => "{msg} [{wide_bar}] {pos}/{len} frames, {per_sec}, {eta} left",
+            _ => {
+                "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes}, \
+                 {decimal_bytes_per_sec}, {eta} left"
+            }
         };
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
+            .progress_chars("=>-");
         let bar = ProgressBar::with_draw_target(
             Some(if bytes > 0 { bytes } else { frames }),
             ProgressDrawTarget::stderr_with_hz(10),
         )
         .with_style(style)
-        .with_message(phase.to_string());
+        .with_message(match (frames, bytes) {
+            (0, _) | (_, 0) => phase.to_string(),
+            _ => format!("{phase} 0/{frames}"),
+        });
         bar.enable_steady_tick(Duration::from_millis(200));
         *self.bar.borrow_mut() = Some(bar);
     }
@@ -80,7 +89,8 @@ impl Progress for Bar {
         if let Some(bar) = self.bar.borrow().as_ref() {
             match self.by_bytes.get() {
                 true => bar.set_message(format!(
-                    "frame {}/{}",
+                    "{} {}/{}",
+                    self.phase.borrow(),
                     self.frames.get(),
                     self.total_frames.get()
                 )),

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::pictures::Pictures;
 use super::progress::Bar;
 use super::{Common, DONE, Memory, parsed};
 use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
 use crate::ops::slice::{Cut, Options, slice};
 use crate::region::parse_axis;
-use crate::sinks::png::MOST_SIZE;
-use crate::sinks::stretch::{Colormap, Stretch};
-use crate::sinks::{Format, Look, Target, Terminal};
+use crate::sinks::{Format, Target};
 
 /// Cut through a cube
 ///
@@ -72,34 +71,8 @@ pub(super) struct SliceArgs {
     #[arg(long, conflicts_with_all = ["format", "output"])]
     plot: bool,
 
-    /// Black and white of a picture: zscale, minmax, percentile or percentile=99.5
-    #[arg(
-        long,
-        value_name = "STRETCH",
-        default_value = "zscale",
-        hide_default_value = true,
-        value_parser = |text: &str| parsed(Stretch::from_name(text))
-    )]
-    stretch: Stretch,
-
-    /// Colours of a picture: gray, inverted, dusk or cubehelix
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "gray",
-        hide_default_value = true,
-        value_parser = |text: &str| parsed(Colormap::from_name(text))
-    )]
-    colormap: Colormap,
-
-    /// Average pixels until the longer side of a picture has at most N
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 2048,
-        value_parser = clap::value_parser!(u64).range(1..=MOST_SIZE)
-    )]
-    max_size: u64,
+    #[command(flatten)]
+    pictures: Pictures,
 
     /// Replace FILE if it exists
     #[arg(long)]
@@ -156,28 +129,6 @@ fn read_places(path: &PathBuf) -> Result<Vec<String>> {
     }
 }
 
-/// What the terminal on stdout can show; a pipe is as wide as most terminals.
-fn terminal() -> Terminal {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
-    let (columns, rows) = match size {
-        Some(size) => (size.ws_col.into(), size.ws_row.into()),
-        None => (80, 24),
-    };
-    // The first of these that is set decides (POSIX, locale).
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .filter_map(std::env::var_os)
-        .find(|value| !value.is_empty());
-    let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
-    Terminal {
-        columns,
-        // The prompt comes below.
-        rows: std::cmp::max(rows, 2) - 1,
-        ascii: !locale.contains("utf-8") && !locale.contains("utf8"),
-    }
-}
-
 pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
     let mut places = args.at;
     if let Some(path) = &args.at_file {
@@ -202,13 +153,7 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         named: args.output.is_some(),
         target,
         format: args.plot.then_some(Format::Plot).or(args.format),
-        look: Look {
-            stretch: args.stretch,
-            colormap: args.colormap,
-            max_size: args.max_size,
-            terminal: terminal(),
-            ..Look::default()
-        },
+        look: args.pictures.look(),
         frames_table: match (args.frames_table, args.no_frames_table) {
             (false, false) => None,
             (wanted, _) => Some(wanted),

@@ -21,6 +21,7 @@ use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
 use crate::format::ledger::{self, Record};
 use crate::format::patches::{self, TilePatches};
 use crate::format::{Extent, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up, entry};
+use crate::kernels::copy::fill;
 use crate::region::{AXIS_NAMES, MAX_RANK, volume};
 
 /// Records are packed into a block when so many bytes of them have gathered.
@@ -43,7 +44,6 @@ pub struct Edit<'w> {
     /// Tiles allocated since the last commit, not yet in the index.
     pub(super) fresh: HashMap<Coordinates, u64>,
     pending: Pending,
-    patches: Vec<TilePatches>,
     /// Buffers of one batch of frames, for the next.
     pub(super) spare: Vec<Job>,
 }
@@ -87,7 +87,6 @@ impl Writer {
             kept: end,
             fresh: HashMap::new(),
             pending: Pending::default(),
-            patches: Vec::new(),
             spare: Vec::new(),
         })
     }
@@ -298,10 +297,46 @@ impl Edit<'_> {
         self.fresh.len()
     }
 
-    /// Replaces samples from the next commit on. `tiles` is sorted by the tile's
-    /// offset, each tile's patches by element.
-    pub fn patch(&mut self, tiles: Vec<TilePatches>) {
-        self.patches = tiles;
+    /// Replaces samples from the next commit on. They are stored as one set at
+    /// once, past everything, so that memory need not hold them; nothing refers to
+    /// the set before the commit. `tiles` is sorted by the tile's offset, each
+    /// tile's patches by element.
+    pub fn patch(&mut self, tiles: &[TilePatches]) -> Result<()> {
+        let samples: u64 = tiles.iter().map(|(_, patches)| patches.len() as u64).sum();
+        if samples == 0 {
+            return Ok(());
+        }
+        let set = patches::encode(self.catalog.dtype, tiles);
+        let at = self.allocate(set.len() as u64)?;
+        self.writer.write(at, &set)?;
+        let extent = Extent {
+            at,
+            bytes: set.len() as u64,
+            check: crc32c::crc32c(&set),
+        };
+        self.catalog.patches.push(PatchSet { samples, extent });
+        self.catalog.command.samples += samples;
+        Ok(())
+    }
+
+    /// Offset of a tile, which is made when it is void, so that its samples can be
+    /// replaced.
+    pub fn make_tile(&mut self, tile: &Coordinates) -> Result<u64> {
+        if let Some(at) = self.find_tiles(&[*tile])?[0] {
+            return Ok(at);
+        }
+        self.cover()?;
+        let at = self.allocate(self.geometry.pitch())?;
+        if self.catalog.pad != self.catalog.mask {
+            let mut pad = vec![0; self.geometry.bytes];
+            let bits = self.catalog.pad ^ self.catalog.mask;
+            fill(&mut pad, bits, self.geometry.size);
+            self.writer.write(at, &pad)?;
+        }
+        // A hole reads as pad.
+        self.writer.extend(self.end)?;
+        self.fresh.insert(*tile, at);
+        Ok(at)
     }
 
     /// Makes what was done so far the cube's state. The edit may go on after.
@@ -319,13 +354,6 @@ impl Edit<'_> {
         let metadata_at = self.end;
         let mut metadata = Vec::new();
         self.pack_records(metadata_at, &mut metadata)?;
-        if !self.patches.is_empty() {
-            let tiles = std::mem::take(&mut self.patches);
-            let samples = tiles.iter().map(|(_, patches)| patches.len() as u64).sum();
-            let set = patches::encode(self.catalog.dtype, &tiles);
-            let extent = append(metadata_at, &mut metadata, &set);
-            self.catalog.patches.push(PatchSet { samples, extent });
-        }
         let entries = self.index_entries()?;
         for (axis, stored) in self.catalog.axes.iter_mut().enumerate() {
             self.changes[axis].save(&self.pieces[axis], stored, &mut |bytes| {

@@ -12,6 +12,8 @@
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
 //! * [`usage`]: what a commit uses of its file.
+//! * [`lines`]: lines along an axis, a column of tiles at a time.
+//! * `coverage`: which samples a frame brought.
 //! * [`verify`]: does the structure hold?
 //! * [`reread`]: do the samples? Frames held against their checks.
 //! * [`rewrite`]: a commit written again, in the order it is read.
@@ -22,8 +24,10 @@
 )]
 
 pub mod commit;
+mod coverage;
 pub mod edit;
 pub mod index;
+pub mod lines;
 pub mod pieces;
 pub mod records;
 pub mod reread;
@@ -35,6 +39,8 @@ pub mod usage;
 pub mod verify;
 pub mod write;
 
+#[cfg(test)]
+mod lines_test;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]

@@ -351,7 +351,7 @@ fn command(
                     _ => tiles.push((tile, vec![(element, value)])),
                 }
             }
-            edit.patch(tiles);
+            edit.patch(&tiles)?;
         }
         match random.below(2) {
             0 => edit.finish(),

@@ -8,7 +8,7 @@
 use crate::format::catalog::Piece;
 
 /// The pieces of one axis, with the position at which each begins.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pieces {
     pieces: Vec<Piece>,
     /// Position of the first slot of each piece, and the axis's length at the end.
@@ -26,27 +26,25 @@ pub struct Run {
     pub len: u64,
 }
 
+impl Default for Pieces {
+    /// An axis of no length.
+    fn default() -> Pieces {
+        Pieces::new(&[])
+    }
+}
+
 impl Pieces {
     /// Takes the pieces of a catalog that has been validated.
     pub fn new(pieces: &[Piece]) -> Pieces {
-        let mut merged: Vec<Piece> = Vec::with_capacity(pieces.len());
-        for &Piece(slot, len) in pieces.iter().filter(|piece| piece.1 > 0) {
-            match merged.last_mut() {
-                Some(last) if last.0 + last.1 == slot => last.1 += len,
-                _ => merged.push(Piece(slot, len)),
-            }
-        }
-        let mut starts = Vec::with_capacity(merged.len() + 1);
+        let pieces = merged(pieces);
+        let mut starts = Vec::with_capacity(pieces.len() + 1);
         let mut position = 0;
-        for &Piece(_, len) in &merged {
+        for &Piece(_, len) in &pieces {
             starts.push(position);
             position += len;
         }
         starts.push(position);
-        Pieces {
-            pieces: merged,
-            starts,
-        }
+        Pieces { pieces, starts }
     }
 
     /// An axis of length 1 that nobody has touched: what every cube has beyond
@@ -70,7 +68,7 @@ impl Pieces {
         self.len() == 0
     }
 
-    /// Index of the piece that holds `position`, which is on the axis.
+    /// Index of the piece that holds `position`; how many there are, at the end.
     fn piece_of(&self, position: u64) -> usize {
         self.starts.partition_point(|&start| start <= position) - 1
     }
@@ -104,34 +102,54 @@ impl Pieces {
     /// Puts `len` slots from `slot` before what stands at `position`.
     #[must_use]
     pub fn insert(&self, position: u64, slot: u64, len: u64) -> Pieces {
-        let (mut before, after) = self.split(position);
-        before.push(Piece(slot, len));
-        before.extend(after);
-        Pieces::new(&before)
+        let mut pieces = self.clone();
+        pieces.splice(position, 0, slot, len);
+        pieces
     }
 
     /// Takes the positions `start..start + len` away.
     #[must_use]
     pub fn delete(&self, start: u64, len: u64) -> Pieces {
-        let (mut before, _) = self.split(start);
-        let (_, after) = self.split(start.saturating_add(len));
-        before.extend(after);
-        Pieces::new(&before)
+        let mut pieces = self.clone();
+        pieces.splice(start, len, 0, 0);
+        pieces
     }
 
-    /// The pieces before and from `position`.
-    fn split(&self, position: u64) -> (Vec<Piece>, Vec<Piece>) {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        for (&Piece(slot, len), &start) in self.pieces.iter().zip(&self.starts) {
-            let head = position.saturating_sub(start).min(len);
-            if head > 0 {
-                before.push(Piece(slot, head));
-            }
-            if head < len {
-                after.push(Piece(slot + head, len - head));
-            }
+    /// Takes `removed` positions from `position` away and puts `len` slots from
+    /// `slot` in there. Only the pieces around it are looked at: an axis is read
+    /// from a table of thousands of pieces and dozens of changes.
+    pub fn splice(&mut self, position: u64, removed: u64, slot: u64, len: u64) {
+        let end = position.saturating_add(removed).min(self.len());
+        let position = position.min(end);
+        // At the axis's end these are one past the last piece.
+        let (first, last) = (self.piece_of(position), self.piece_of(end));
+        // What is put in may go on where the piece before it ends.
+        let from = first.saturating_sub(1);
+        let mut around = self.pieces[from..first].to_vec();
+        if let Some(&Piece(slot, _)) = self.pieces.get(first) {
+            around.push(Piece(slot, position - self.starts[first]));
         }
-        (before, after)
+        around.push(Piece(slot, len));
+        if let Some(&Piece(slot, len)) = self.pieces.get(last) {
+            let gone = end - self.starts[last];
+            around.push(Piece(slot + gone, len - gone));
+        }
+        let around = merged(&around);
+        let upto = self.pieces.len().min(last + 1);
+        let mut start = self.starts[from];
+        let starts: Vec<u64> = around
+            .iter()
+            .map(|&Piece(_, len)| {
+                let here = start;
+                start += len;
+                here
+            })
+            .collect();
+        for later in &mut self.starts[upto..] {
+            *later = *later - (end - position) + len;
+        }
+        self.starts.splice(from..upto, starts);
+        self.pieces.splice(from..upto, around);
     }
 
     /// A table that finds positions by slot.
@@ -145,6 +163,18 @@ impl Pieces {
         pieces.sort_unstable();
         BySlot(pieces)
     }
+}
+
+/// Pieces with neighbours joined whose slots follow each other.
+fn merged(pieces: &[Piece]) -> Vec<Piece> {
+    let mut merged: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for &Piece(slot, len) in pieces.iter().filter(|piece| piece.1 > 0) {
+        match merged.last_mut() {
+            Some(last) if last.0 + last.1 == slot => last.1 += len,
+            _ => merged.push(Piece(slot, len)),
+        }
+    }
+    merged
 }
 
 /// Finds the position of a slot: `(slot, len, position)`, sorted by slot.
@@ -178,17 +208,6 @@ impl BySlot {
             left -= len;
         }
         runs
-    }
-
-    /// Of the slots `slot..slot + len`, the first that is on the axis: how many
-    /// come before it, and its position.
-    pub fn first_in(&self, slot: u64, len: u64) -> Option<(u64, u64)> {
-        if let Some(position) = self.position(slot) {
-            return Some((0, position));
-        }
-        let next = self.0.partition_point(|&(first, _, _)| first < slot);
-        let &(first, _, position) = self.0.get(next)?;
-        (first - slot < len).then_some((first - slot, position))
     }
 }
 
@@ -228,6 +247,7 @@ mod tests {
                     pieces = pieces.delete(at, len);
                 }
                 assert_eq!(slots(&pieces), list);
+                assert_eq!(pieces, Pieces::new(pieces.as_slice()), "joined");
                 let by_slot = pieces.by_slot();
                 for slot in 0..next {
                     let expected = list.iter().position(|&found| found == slot);

@@ -104,27 +104,23 @@ impl Positions {
         for (axis, runs) in record.slots.iter().take(MAX_RANK).enumerate() {
             let mut expected = None;
             for &Piece(slot, len) in runs {
-                // Within a run, positions follow each other exactly when its
-                // ends are as far apart as its slots.
-                let Some((skipped, start)) = self.0[axis].first_in(slot, len) else {
-                    whole = false;
-                    continue;
-                };
-                let end = self.0[axis].position(slot + (len - 1));
-                whole &= skipped == 0 && end == start.checked_add(len - 1);
-                whole &= expected.is_none_or(|expected| expected == start);
-                if expected.is_none() {
-                    first[axis] = start;
+                for (position, len) in self.0[axis].runs(slot, len) {
+                    let Some(position) = position else {
+                        whole = false;
+                        continue;
+                    };
+                    match expected {
+                        None => first[axis] = position,
+                        Some(expected) => whole &= expected == position,
+                    }
+                    expected = Some(position + len);
                 }
-                expected = Some(start + len);
             }
             expected?;
         }
         Some((first, whole))
     }
-}
 
-impl Positions {
     /// Where the frame's samples stand on an axis: runs of positions, and how
     /// long each is.
     pub fn runs(&self, record: &Record, axis: usize) -> Vec<(u64, u64)> {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::MAX_OFFSET;
 use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
-use crate::region::{MAX_RANK, Span};
+use crate::region::{MAX_RANK, Parts};
 use crate::storage::copied::Copied;
 
 /// Samples are read in parts of at most this many bytes.
@@ -106,8 +106,7 @@ impl FrameReader {
         }
         let mut check = 0;
         let size = self.view.geometry.size;
-        let mut walk = Walk::new(&shape, (self.at_once / size as u64).max(1));
-        while let Some(spans) = walk.next() {
+        for spans in Parts::new(&shape, self.at_once / size as u64) {
             let samples: u64 = spans.iter().map(|span| span.len).product();
             self.buffer.resize(samples as usize * size, 0);
             self.view.read(&spans, &mut self.buffer)?;
@@ -206,52 +205,6 @@ impl FrameReader {
             );
         }
         fault
-    }
-}
-
-/// Steps through a shape in its own order, in boxes of at most so many samples.
-struct Walk {
-    shape: Coordinates,
-    /// Axes before this one are whole in every box.
-    axis: usize,
-    run: u64,
-    at: Option<Coordinates>,
-}
-
-impl Walk {
-    fn new(shape: &Coordinates, most: u64) -> Walk {
-        let (mut axis, mut inner) = (0, 1u64);
-        while axis + 1 < MAX_RANK && inner.saturating_mul(shape[axis]) <= most {
-            inner *= shape[axis].max(1);
-            axis += 1;
-        }
-        Walk {
-            shape: *shape,
-            axis,
-            run: (most / inner).max(1),
-            at: (!shape.contains(&0)).then_some([0; MAX_RANK]),
-        }
-    }
-
-    fn next(&mut self) -> Option<[Span; MAX_RANK]> {
-        let at = self.at?;
-        let spans = std::array::from_fn(|axis| match axis.cmp(&self.axis) {
-            std::cmp::Ordering::Less => Span::run(0, self.shape[axis]),
-            std::cmp::Ordering::Equal => {
-                Span::run(at[axis], self.run.min(self.shape[axis] - at[axis]))
-            }
-            std::cmp::Ordering::Greater => Span::run(at[axis], 1),
-        });
-        let mut next = at;
-        self.at = (self.axis..MAX_RANK)
-            .find(|&axis| {
-                next[axis] += if axis == self.axis { self.run } else { 1 };
-                let more = next[axis] < self.shape[axis];
-                next[axis] *= u64::from(more);
-                more
-            })
-            .map(|_| next);
-        Some(spans)
     }
 }
 

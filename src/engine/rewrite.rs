@@ -72,11 +72,11 @@ fn samples(edit: &mut Edit<'_>, snapshot: &Snapshot, memory: u64, watch: &Watch<
         let mut part = shape;
         part[axis] = layer.min(shape[axis] - position);
         let placement = edit.place(axis, position, &[0; MAX_RANK], &part)?;
+        let mut region = part.map(|len| Span::run(0, len));
+        region[axis].start = position;
         let samples = Box::new(Old {
             snapshot,
-            shape: part,
-            axis,
-            position,
+            region,
             go_on: watch.go_on,
         });
         let mut parts = [Part { placement, samples }];
@@ -94,42 +94,14 @@ fn samples(edit: &mut Edit<'_>, snapshot: &Snapshot, memory: u64, watch: &Watch<
 /// Samples of the old file, patches put over.
 struct Old<'a> {
     snapshot: &'a Snapshot,
-    shape: Coordinates,
-    axis: usize,
-    /// Where on that axis the box begins.
-    position: u64,
+    region: [Span; MAX_RANK],
     go_on: &'a (dyn Fn() -> Result<()> + Sync),
 }
 
 impl Samples for Old<'_> {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         (self.go_on)()?;
-        let size = self.snapshot.catalog().dtype.size();
-        let (mut first, mut out) = (first, out);
-        while !out.is_empty() {
-            let left = (out.len() / size) as u64;
-            let mut rest = first;
-            let mut spans = self.shape.map(|len| {
-                let at = rest % len;
-                rest /= len;
-                Span::run(at, 1)
-            });
-            // Whole rows of one plane are read together.
-            let row = self.shape[0];
-            if spans[0].start == 0 && left >= row {
-                spans[0].len = row;
-                spans[1].len = (left / row).min(self.shape[1] - spans[1].start);
-            } else {
-                spans[0].len = left.min(row - spans[0].start);
-            }
-            let samples = spans[0].len * spans[1].len;
-            spans[self.axis].start += self.position;
-            let (now, later) = std::mem::take(&mut out).split_at_mut(samples as usize * size);
-            self.snapshot.read(&spans, now)?;
-            first += samples;
-            out = later;
-        }
-        Ok(())
+        self.snapshot.read_run(&self.region, first, out)
     }
 }
 

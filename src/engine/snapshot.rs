@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::catalog::Catalog;
 use crate::format::patches::PatchReader;
 use crate::format::superblock::{SUPERBLOCK_AT, SUPERBLOCK_BYTES, Superblock};
-use crate::format::{Extent, MAX_CATALOG_BYTES};
+use crate::format::{Extent, MAX_CATALOG_BYTES, PAGE};
 use crate::kernels::copy::{Layout, copy_box, fill};
 use crate::region::{MAX_RANK, Span, show_shape, volume};
 use crate::storage::{Bytes, Storage};
@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub(super) extent: Extent,
     pub(super) pieces: [Pieces; MAX_RANK],
     pub(super) geometry: Geometry,
-    committed: u64,
+    pub(super) committed: u64,
     patches: OnceLock<Vec<Bytes>>,
     notice: Option<String>,
 }
@@ -119,6 +119,19 @@ pub(super) fn read_checked(storage: &dyn Storage, extent: &Extent, what: &str) -
     Ok(bytes)
 }
 
+/// Reads the catalog that stands at `extent`.
+fn read_catalog(storage: &dyn Storage, extent: &Extent, committed: u64) -> Result<Catalog> {
+    if extent.bytes > MAX_CATALOG_BYTES {
+        return Err(Error::damaged(format!(
+            "a catalog of {} bytes, more than {MAX_CATALOG_BYTES}",
+            extent.bytes
+        )));
+    }
+    let bytes = read_checked(storage, extent, "catalog")
+        .map_err(|error| error.hint("the newest commit is lost; older ones may be whole"))?;
+    Catalog::decode(&bytes, committed)
+}
+
 impl Snapshot {
     /// Opens the newest commit. Takes no lock.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Snapshot> {
@@ -139,15 +152,7 @@ impl Snapshot {
 
     /// Opens the commit whose catalog stands at `extent`.
     pub fn at(storage: Arc<dyn Storage>, extent: &Extent, committed: u64) -> Result<Snapshot> {
-        if extent.bytes > MAX_CATALOG_BYTES {
-            return Err(Error::damaged(format!(
-                "a catalog of {} bytes, more than {MAX_CATALOG_BYTES}",
-                extent.bytes
-            )));
-        }
-        let bytes = read_checked(storage.as_ref(), extent, "catalog")
-            .map_err(|error| error.hint("the newest commit is lost; older ones may be whole"))?;
-        let catalog = Catalog::decode(&bytes, committed)?;
+        let catalog = read_catalog(storage.as_ref(), extent, committed)?;
         let mut pieces: [Pieces; MAX_RANK] = std::array::from_fn(|_| Pieces::single());
         for (pieces, axis) in pieces.iter_mut().zip(&catalog.axes) {
             *pieces = tables::load(storage.as_ref(), axis)?;
@@ -212,6 +217,25 @@ impl Snapshot {
             .transpose()
     }
 
+    /// How many commands undo could go back through. Catalogs alone are read.
+    pub fn commands_before(&self) -> u64 {
+        let mut commands = 0;
+        let mut generation = self.catalog.generation;
+        let mut next = self.catalog.previous;
+        while let Some(extent) = next {
+            match read_catalog(self.storage.as_ref(), &extent, self.committed) {
+                Ok(catalog) if catalog.generation < generation => {
+                    commands += 1;
+                    generation = catalog.generation;
+                    next = catalog.previous;
+                }
+                // What cannot be read any more, or lies, is lost already.
+                _ => break,
+            }
+        }
+        commands
+    }
+
     /// Reads the samples at these positions (one span per axis, x first; axes
     /// left out are at their first position) into `out`, as little-endian
     /// values, x fastest.
@@ -240,8 +264,13 @@ impl Snapshot {
         if out.is_empty() {
             return Ok(());
         }
+        // In the order of tiles, which is about that of the file: an axis in
+        // thousands of pieces is else read in jumps, and each tile many times.
         let segments: [Vec<Segment>; MAX_RANK] = std::array::from_fn(|axis| {
-            cut_span(&self.pieces[axis], &request[axis], self.geometry.tile[axis])
+            let mut segments =
+                cut_span(&self.pieces[axis], &request[axis], self.geometry.tile[axis]);
+            segments.sort_by_key(|segment| segment.tile);
+            segments
         });
         let mut strides = [0; MAX_RANK];
         let mut stride = self.geometry.size;
@@ -269,6 +298,42 @@ impl Snapshot {
         }
     }
 
+    /// Reads the samples of a box of positions from the linear index `first` on,
+    /// x fastest, until `out` is full. `region` has a run on each axis, and the
+    /// samples asked for lie inside it.
+    pub fn read_run(&self, region: &[Span], first: u64, out: &mut [u8]) -> Result<()> {
+        let size = self.geometry.size;
+        let (mut at, mut done) = (first, 0);
+        while done < out.len() {
+            let left = ((out.len() - done) / size) as u64;
+            // As many whole axes as fit from here on, then a run on the next.
+            let (mut rest, mut inner, mut whole) = (at, 1, true);
+            let mut taken = 0;
+            let spans: Vec<Span> = region
+                .iter()
+                .map(|axis| {
+                    let start = rest % axis.len;
+                    rest /= axis.len;
+                    let len = match whole {
+                        true => (left / inner).min(axis.len - start),
+                        false => 1,
+                    };
+                    if whole {
+                        taken = inner * len;
+                        whole = len == axis.len;
+                        inner = taken;
+                    }
+                    Span::run(axis.start + start, len)
+                })
+                .collect();
+            let bytes = taken as usize * size;
+            self.read(&spans, &mut out[done..done + bytes])?;
+            done += bytes;
+            at += taken;
+        }
+        Ok(())
+    }
+
     /// Copies one box out of each of some tiles.
     fn read_boxes(
         &self,
@@ -277,43 +342,60 @@ impl Snapshot {
         out: &mut [u8],
     ) -> Result<()> {
         if boxes.len() > 1 {
-            let ranges: Vec<_> = boxes
+            let mut ranges: Vec<(u64, u64)> = boxes
                 .iter()
                 .filter_map(|(at, boxed)| at.map(|at| self.touched(at, boxed)))
                 .collect();
+            ranges.sort_unstable();
+            // Each range is a call to the system: neighbours are asked for together.
+            ranges.dedup_by(|next, last| {
+                let near = next.0 <= last.0 + last.1 + PAGE;
+                if near {
+                    last.1 = last.1.max(next.0 + next.1 - last.0);
+                }
+                near
+            });
             self.storage.will_need(&ranges);
         }
-        for (at, boxed) in boxes {
-            let lens = boxed.map(|segment| segment.len as usize);
-            let first = boxed.map(|segment| segment.first);
-            let start: usize = first
-                .iter()
-                .zip(strides)
-                .map(|(&first, &stride)| first as usize * stride as usize)
-                .sum();
-            let target = Layout {
-                start,
-                strides: *strides,
-            };
-            let Some(at) = *at else {
-                self.fill_box(&lens, &target, out);
-                continue;
-            };
-            let (from, bytes) = self.touched(at, boxed);
-            let stored = self.storage.read(from, bytes)?;
-            let mut source = self.geometry.layout(&boxed.map(|segment| segment.inner));
-            source.start -= (from - at) as usize;
-            for (stride, segment) in source.strides.iter_mut().zip(boxed) {
-                *stride *= segment.step as isize;
+        // What comes out of one tile is read at once.
+        for boxes in boxes.chunk_by(|a, b| a.0 == b.0) {
+            let mut stored: Option<(u64, Bytes)> = None;
+            if let Some(at) = boxes[0].0 {
+                let ranges = boxes.iter().map(|(_, boxed)| self.touched(at, boxed));
+                let ends = ranges.map(|(from, bytes)| (from, from + bytes));
+                let (from, to) = ends.fold((u64::MAX, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)));
+                stored = Some((from - at, self.storage.read(from, to - from)?));
             }
-            copy_box(
-                self.geometry.size,
-                self.catalog.mask,
-                &lens,
-                (&stored, &source),
-                (&mut *out, &target),
-            );
-            self.patch_box(at, boxed, &target, out)?;
+            for (at, boxed) in boxes {
+                let lens = boxed.map(|segment| segment.len as usize);
+                let first = boxed.map(|segment| segment.first);
+                let start: usize = first
+                    .iter()
+                    .zip(strides)
+                    .map(|(&first, &stride)| first as usize * stride as usize)
+                    .sum();
+                let target = Layout {
+                    start,
+                    strides: *strides,
+                };
+                let (Some(at), Some((skipped, stored))) = (*at, &stored) else {
+                    self.fill_box(&lens, &target, out);
+                    continue;
+                };
+                let mut source = self.geometry.layout(&boxed.map(|segment| segment.inner));
+                source.start -= *skipped as usize;
+                for (stride, segment) in source.strides.iter_mut().zip(boxed) {
+                    *stride *= segment.step as isize;
+                }
+                copy_box(
+                    self.geometry.size,
+                    self.catalog.mask,
+                    &lens,
+                    (stored, &source),
+                    (&mut *out, &target),
+                );
+                self.patch_box(at, boxed, &target, out)?;
+            }
         }
         Ok(())
     }

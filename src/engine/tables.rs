@@ -32,14 +32,23 @@ pub(super) fn load(storage: &dyn Storage, axis: &Axis) -> Result<Pieces> {
     check_pieces(&listed, axis.slots).map_err(wrong)?;
     let mut pieces = Pieces::new(&listed);
     for &Splice(position, removed, slot, len) in &axis.splices {
+        let before = pieces.len();
         let end = position.checked_add(removed);
-        if end.is_none_or(|end| end > pieces.len()) {
+        if end.is_none_or(|end| end > before) {
             return Err(wrong(Error::damaged(format!(
-                "splice at {position} of {removed}, past the length {}",
-                pieces.len()
+                "splice at {position} of {removed}, past the length {before}"
             ))));
         }
-        pieces = pieces.delete(position, removed).insert(position, slot, len);
+        // No slot stands twice, so the axis is never longer than its slots.
+        let slots = slot.checked_add(len).filter(|&end| end <= axis.slots);
+        let after = (before - removed).checked_add(len);
+        if slots.is_none() || after.is_none_or(|after| after > axis.slots) {
+            return Err(wrong(Error::damaged(format!(
+                "splice of [{slot}, {len}] into {before} positions, of {} slots",
+                axis.slots
+            ))));
+        }
+        pieces.splice(position, removed, slot, len);
     }
     // Slots of the splices are checked with all others.
     check_pieces(pieces.as_slice(), axis.slots).map_err(wrong)?;

@@ -8,8 +8,9 @@
 //!
 //! Every sample goes to a slot of the insertion axis that nothing was ever
 //! written to. So of a tile that existed before, the layers of those slots may be
-//! stored whole where they are one run of bytes; where they are not, the tile is
-//! read, filled in and stored again, which writes the same bytes over the others.
+//! stored whole where they are one run of bytes; where they are not, the tile from
+//! the first new sample to the last is read, filled in and stored again, which
+//! writes the same bytes over the others.
 
 use std::ops::Range;
 use std::sync::mpsc;
@@ -145,6 +146,8 @@ struct Fill<'b> {
 /// One tile of a row.
 struct Target {
     tile: Coordinates,
+    /// Which bytes of it are stored.
+    range: Range<usize>,
     /// Where it is in the file, when it existed before.
     old: Option<u64>,
     /// Where it is to be; `None` when it stays void.
@@ -272,18 +275,19 @@ impl Edit<'_> {
         job.buffer.resize(chunk.len() * pitch, 0);
         job.reserve.clear();
         job.writes.clear();
-        let mut targets = self.find_targets(row, chunk)?;
         let layers = new_layers(cuts, row, &geometry);
+        let mut targets = self.find_targets(cuts, row, chunk, &layers)?;
         for (target, buffer) in targets.iter().zip(job.buffer.chunks_exact_mut(pitch)) {
-            let range = self.stored_range(target, &layers);
+            let range = target.range.clone();
             let covered: u64 = cuts.iter().map(|cut| cut.covers(&target.tile)).sum();
             match target.old {
-                Some(at) if layers.is_none() => {
-                    let stored = self.writer.storage.read(at, geometry.bytes as u64)?;
-                    buffer[..geometry.bytes].copy_from_slice(&stored);
-                }
                 // The frames fill all of it.
                 _ if covered * geometry.size as u64 == range.len() as u64 => {}
+                Some(at) if layers.is_none() => {
+                    let from = at + range.start as u64;
+                    let stored = self.writer.storage.read(from, range.len() as u64)?;
+                    buffer[range].copy_from_slice(&stored);
+                }
                 _ => fill(
                     &mut buffer[range],
                     self.catalog.pad ^ self.catalog.mask,
@@ -303,13 +307,19 @@ impl Edit<'_> {
                 cut.failed = Some(error);
             }
         }
-        self.place_targets(&mut targets, &layers, &job.buffer)?;
-        self.plan_writes(&targets, layers, job);
+        self.place_targets(&mut targets, &job.buffer)?;
+        self.plan_writes(&targets, job);
         Ok(())
     }
 
-    /// Where the tiles of a row are that exist already.
-    fn find_targets(&mut self, row: &Coordinates, chunk: &[u64]) -> Result<Vec<Target>> {
+    /// Where the tiles of a row are that exist already, and what of each is stored.
+    fn find_targets(
+        &mut self,
+        cuts: &[Cut<'_, '_>],
+        row: &Coordinates,
+        chunk: &[u64],
+        layers: &Option<Range<usize>>,
+    ) -> Result<Vec<Target>> {
         let mut tile = *row;
         let tiles: Vec<Coordinates> = chunk
             .iter()
@@ -319,22 +329,31 @@ impl Edit<'_> {
             })
             .collect();
         let found = self.find_tiles(&tiles)?;
-        let targets = tiles.into_iter().zip(found);
-        let targets = targets.map(|(tile, old)| Target { tile, old, at: old });
+        // Without the mask a byte that was never written is not pad.
+        let zero_is_pad = self.catalog.pad == self.catalog.mask;
+        let targets = tiles.into_iter().zip(found).map(|(tile, old)| {
+            let range = match layers {
+                _ if old.is_none() && !zero_is_pad => 0..self.geometry.bytes,
+                Some(layers) => layers.clone(),
+                None => touched(cuts, &tile, &self.geometry),
+            };
+            let at = old;
+            Target {
+                tile,
+                range,
+                old,
+                at,
+            }
+        });
         Ok(targets.collect())
     }
 
     /// Gives new tiles their place; one that holds nothing but pad stays void.
-    fn place_targets(
-        &mut self,
-        targets: &mut [Target],
-        layers: &Option<Range<usize>>,
-        buffer: &[u8],
-    ) -> Result<()> {
+    fn place_targets(&mut self, targets: &mut [Target], buffer: &[u8]) -> Result<()> {
         let pitch = self.geometry.pitch();
         let zero_is_pad = self.catalog.pad == self.catalog.mask;
         for (target, buffer) in targets.iter_mut().zip(buffer.chunks_exact(pitch as usize)) {
-            let stored = &buffer[self.stored_range(target, layers)];
+            let stored = &buffer[target.range.clone()];
             if target.at.is_none() && !(zero_is_pad && is_zero(stored)) {
                 let at = self.allocate(pitch)?;
                 self.fresh.insert(target.tile, at);
@@ -344,24 +363,14 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Which bytes of a tile are stored: all, or the new layers alone.
-    fn stored_range(&self, target: &Target, layers: &Option<Range<usize>>) -> Range<usize> {
-        // Without the mask a byte that was never written is not pad.
-        let zero_is_pad = self.catalog.pad == self.catalog.mask;
-        match layers {
-            Some(layers) if target.old.is_some() || zero_is_pad => layers.clone(),
-            _ => 0..self.geometry.bytes,
-        }
-    }
-
     /// Joins what adjoins into as few writes as there are gaps.
-    fn plan_writes(&self, targets: &[Target], layers: Option<Range<usize>>, job: &mut Job) {
+    fn plan_writes(&self, targets: &[Target], job: &mut Job) {
         let pitch = self.geometry.pitch();
         for (number, target) in targets.iter().enumerate() {
-            let Some(place) = target.at else {
+            let Some(place) = target.at.filter(|_| !target.range.is_empty()) else {
                 continue;
             };
-            let mut range = self.stored_range(target, &layers);
+            let mut range = target.range.clone();
             if range.len() == self.geometry.bytes {
                 // The gap up to the next tile is stored too, so that they join.
                 range.end = pitch as usize;
@@ -414,6 +423,18 @@ fn new_layers(
     (axis > 0 && lo < hi).then(|| lo as usize * stride..hi as usize * stride)
 }
 
+/// The bytes of a tile from the first that frames fill to the last.
+fn touched(cuts: &[Cut<'_, '_>], tile: &Coordinates, geometry: &Geometry) -> Range<usize> {
+    let ends = cuts.iter().filter_map(|cut| cut.ends_in(tile));
+    let all = ends.reduce(|(first, last), (lo, hi)| {
+        let least = std::array::from_fn(|axis| first[axis].min(lo[axis]));
+        (least, std::array::from_fn(|axis| last[axis].max(hi[axis])))
+    });
+    all.map_or(0..0, |(first, last)| {
+        geometry.offset(&first)..geometry.offset(&last) + geometry.size
+    })
+}
+
 impl<'p, 'a> Cut<'p, 'a> {
     fn new(part: &'p mut Part<'a>, geometry: &Geometry) -> Cut<'p, 'a> {
         let segments =
@@ -459,6 +480,18 @@ impl<'p, 'a> Cut<'p, 'a> {
                     .sum::<u64>()
             })
             .product()
+    }
+
+    /// The corners in this tile of the box that holds what the frame has there.
+    fn ends_in(&self, tile: &Coordinates) -> Option<(Coordinates, Coordinates)> {
+        let (mut first, mut last) = ([u64::MAX; MAX_RANK], [0; MAX_RANK]);
+        for axis in 0..MAX_RANK {
+            for segment in self.within(axis, tile[axis]) {
+                first[axis] = first[axis].min(segment.inner);
+                last[axis] = last[axis].max(segment.inner + segment.len - 1);
+            }
+        }
+        (!first.contains(&u64::MAX)).then_some((first, last))
     }
 
     /// Reads the frame's pixels that lie in these tiles into the buffer.

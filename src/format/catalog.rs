@@ -110,6 +110,9 @@ pub struct Command {
     pub frames: u64,
     /// Bytes of samples it added.
     pub bytes: u64,
+    /// Samples it replaced.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub samples: u64,
 }
 
 /// Everything a commit holds.
@@ -358,6 +361,12 @@ pub fn check_tile(tile: &[u64], dtype: DType) -> Result<()> {
             crate::region::show_shape(tile)
         ))),
     }
+}
+
+/// Serde asks with a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn dtype_out<S: Serializer>(dtype: &DType, to: S) -> Result<S::Ok, S::Error> {

@@ -189,23 +189,46 @@ impl<'a> PatchReader<'a> {
             .ok_or_else(|| Error::damaged(format!("entry {tile} of a patch set is damaged")))
     }
 
+    /// The entry of the tile at this offset, and its number.
+    fn find(&self, at: u64) -> Result<Option<(usize, Entry)>> {
+        let (mut lo, mut hi) = (0, self.tiles);
+        while lo < hi {
+            let middle = lo.midpoint(hi);
+            let entry = self.entry(middle)?;
+            match entry.at.cmp(&at) {
+                Ordering::Less => lo = middle + 1,
+                Ordering::Equal => return Ok(Some((middle, entry))),
+                Ordering::Greater => hi = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many patches stand in the set before those of the next tile.
+    fn end_of(&self, tile: usize) -> Result<u64> {
+        match tile + 1 < self.tiles {
+            true => Ok(self.entry(tile + 1)?.before),
+            false => Ok(self.len()),
+        }
+    }
+
+    /// How many patches the tile at this offset has.
+    ///
+    /// # Errors
+    /// When the entries that say so are damaged.
+    pub fn count(&self, at: u64) -> Result<u64> {
+        match self.find(at)? {
+            Some((tile, entry)) => Ok(self.end_of(tile)?.saturating_sub(entry.before)),
+            None => Ok(0),
+        }
+    }
+
     /// The patches of the tile at this offset.
     ///
     /// # Errors
     /// When the entries that lead to them, or they themselves, are damaged.
     pub fn of_tile(&self, at: u64) -> Result<impl Iterator<Item = Patch> + use<'a>> {
-        let (mut lo, mut hi) = (0, self.tiles);
-        let mut found = None;
-        while lo < hi && found.is_none() {
-            let middle = lo.midpoint(hi);
-            let entry = self.entry(middle)?;
-            match entry.at.cmp(&at) {
-                Ordering::Less => lo = middle + 1,
-                Ordering::Equal => found = Some((middle, entry)),
-                Ordering::Greater => hi = middle,
-            }
-        }
-        let patches = match found {
+        let patches = match self.find(at)? {
             Some((tile, entry)) => Some(self.patches_of(tile, &entry)?),
             None => None,
         };
@@ -218,10 +241,7 @@ impl<'a> PatchReader<'a> {
         entry: &Entry,
     ) -> Result<impl Iterator<Item = Patch> + use<'a>> {
         let (size, dtype) = (self.dtype.size(), self.dtype);
-        let end = match tile + 1 < self.tiles {
-            true => self.entry(tile + 1)?.before,
-            false => self.len(),
-        };
+        let end = self.end_of(tile)?;
         let lists = || {
             let start = usize::try_from(entry.before).ok()?;
             let end = usize::try_from(end)
@@ -268,6 +288,7 @@ mod tests {
         let reader = PatchReader::new(&bytes, DType::U16).unwrap();
         for (at, expected) in &tiles {
             assert_eq!(&patches(&reader, *at), expected);
+            assert_eq!(reader.count(*at).unwrap(), expected.len() as u64);
         }
         for at in [0, 5000, u64::MAX] {
             assert_eq!(patches(&reader, at), []);

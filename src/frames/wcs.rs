@@ -63,7 +63,8 @@ struct Kept {
 impl Kept {
     /// Where a pixel of the input is in the output.
     fn pixel(&self, pixel: f64) -> f64 {
-        (pixel - self.first) / self.step + 1.0
+        // Not through 1, where digits would be lost.
+        pixel / self.step - (self.first / self.step - 1.0)
     }
 }
 
@@ -462,7 +463,12 @@ impl Cut<'_> {
                     let card = &entry[..super::cards::CARD_BYTES];
                     let old = Cards::from_bytes(card.to_vec()).get(&keyword_of(card));
                     let old = old.and_then(|value| value.as_real());
-                    out.push_renamed(entry, &new.name(), old.map(factor).map(Value::Real));
+                    let value = old.map(factor);
+                    match new == key && value == old {
+                        // What still holds stays as it was written.
+                        true => out.push_entry(entry),
+                        false => out.push_renamed(entry, &new.name(), value.map(Value::Real)),
+                    }
                 }
             }
         }

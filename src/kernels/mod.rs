@@ -6,10 +6,15 @@
 //! | `swap` | byte order, and the sign bit that FITS offsets away |
 //! | `scale` | `physical = BZERO + BSCALE * stored` |
 //! | `cast` | samples of one type to samples of another |
+//! | `gather` | samples of tiles to 16 lines side by side |
+//! | `clip` | sigma clipping and statistics of lines |
 //!
-//! Samples are little-endian bytes everywhere. No loop allocates.
+//! Samples are little-endian bytes everywhere but in `clip`, which takes them as the
+//! machine holds them and keeps buffers. No other loop allocates.
 
 pub mod cast;
+pub mod clip;
 pub mod copy;
+pub mod gather;
 pub mod scale;
 pub mod swap;

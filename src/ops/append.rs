@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
-use super::{Progress, Stop, count};
+use super::{Progress, Stop, count, make_empty, tell_notice};
 use crate::engine::commit::Writer;
 use crate::engine::edit::{Edit, Placement};
 use crate::engine::snapshot::Snapshot;
@@ -20,6 +20,7 @@ use crate::error::{Context, Error, IoContext, Kind, Result, show_path};
 use crate::format::catalog::{Command, Piece};
 use crate::frames::list::Input;
 use crate::region::{AXIS_NAMES, MAX_RANK, parse_gap, show_shape, volume};
+use crate::sinks::output::folder_of;
 use crate::storage::file::{Busy, FileStorage};
 
 /// So long a command works before it commits what it has.
@@ -110,9 +111,7 @@ pub fn append(
         Err(error) if is_missing(&error) => None,
         Err(error) => return Err(error.at(path)),
     };
-    if let Some(notice) = writer.as_ref().and_then(Writer::notice) {
-        progress.warn(&format!("{}: {notice}", show_path(path)));
-    }
+    tell_notice(path, writer.as_ref().and_then(Writer::notice), progress);
     let before = writer.as_ref().map(Writer::snapshot).transpose().at(path)?;
     let mut plan = plan::plan(
         inputs,
@@ -123,9 +122,15 @@ pub fn append(
         stop,
     )
     .at(path)?;
-    let none_left = plan.bad.len() == inputs.len();
-    if !plan.bad.is_empty() && (none_left || !options.skip_bad) {
+    if !plan.bad.is_empty() && !options.skip_bad {
         return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));
+    }
+    if plan.bad.len() == inputs.len() {
+        for error in &plan.bad {
+            progress.warn(&error.to_string());
+        }
+        let all = count(inputs.len() as u64, "input");
+        return Err(Error::input(format!("none of {all} can be used")).at(path));
     }
     let mut report = Report {
         present: plan.present.len() as u64,
@@ -138,16 +143,8 @@ pub fn append(
         report.shape = before.map(|before| before.shape()).unwrap_or_default();
         return Ok(report);
     }
-    check_origin(&options.taking, plan.axis)?;
-    if let Some(before) = &before
-        && before.catalog().blank != plan.blank
-        && let Some(blank) = plan.blank
-    {
-        progress.warn(&format!(
-            "{}: frames now say BLANK is {blank}; so it is for the whole cube",
-            show_path(path)
-        ));
-    }
+    check_origin(&options.taking, plan.axis).at(path)?;
+    warn_of_blank(path, &plan, progress);
     if let Some(before) = &before {
         warn_of_small_tiles(path, before, &plan, progress);
     }
@@ -199,6 +196,25 @@ fn warn_of_small_tiles(path: &Path, before: &Snapshot, plan: &Plan, progress: &d
     }
 }
 
+/// A value that means "no data" means it everywhere in a cube.
+fn warn_of_blank(path: &Path, plan: &Plan, progress: &dyn Progress) {
+    let Some(blank) = plan.blank else {
+        return;
+    };
+    let name = show_path(path);
+    if plan.new_blank {
+        progress.warn(&format!(
+            "{name}: frames now say BLANK is {blank}; so it is for the whole cube"
+        ));
+    }
+    if plan.without_blank > 0 {
+        progress.warn(&format!(
+            "{name}: {} without BLANK: where a sample is {blank}, the cube has no data",
+            count(plan.without_blank, "frame")
+        ));
+    }
+}
+
 fn explain_not_a_cube(error: Error) -> Error {
     match error.kind() {
         Kind::Input if error.hint_text().is_none() => {
@@ -230,10 +246,7 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
         .new
         .as_ref()
         .ok_or_else(|| Error::input("no frame says what the cube is to hold"))?;
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let make = || -> Result<Writer> {
         let file = tempfile::Builder::new()
             .prefix(".cube-")
@@ -246,13 +259,7 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
             })?;
         let storage = FileStorage::new(file.as_file().try_clone().doing("cannot create")?)?;
         storage.lock(Busy::Fail)?;
-        let mut id = [0; 16];
-        rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
-            .map_err(std::io::Error::from)
-            .doing("cannot make an identity")?;
-        let mut catalog = catalog.clone();
-        catalog.command.time = now();
-        let writer = Writer::create(Arc::new(storage), id, &catalog)?;
+        let writer = make_empty(Arc::new(storage), catalog.clone())?;
         file.persist_noclobber(path)
             .map_err(|error| error.error)
             .doing("cannot create")

@@ -3,11 +3,9 @@
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::append::now;
-use super::{Progress, count};
-use crate::engine::commit::Writer;
+use super::{Progress, count, open_to_write};
 use crate::engine::edit::Edit;
 use crate::engine::pieces::Pieces;
 use crate::engine::snapshot::Snapshot;
@@ -18,7 +16,7 @@ use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::Filter;
 use crate::frames::measure::Measured;
 use crate::region::{AXIS_NAMES, Span, parse_positions, parse_span};
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::Busy;
 
 /// What every one of these commands is told.
 #[derive(Clone, Debug)]
@@ -67,19 +65,16 @@ fn change(
     make: &mut dyn FnMut(&Snapshot, &mut Edit<'_>, usize) -> Result<u64>,
 ) -> Result<Report> {
     let mut work = || -> Result<Report> {
-        let storage = FileStorage::open_locked(path, options.busy)?;
-        let mut writer = Writer::open(Arc::new(storage))?;
-        if let Some(notice) = writer.notice() {
-            progress.warn(&format!("{}: {notice}", show_path(path)));
-        }
+        let mut writer = open_to_write(path, options.busy, progress)?;
         let snapshot = writer.snapshot()?;
         let axis = match options.axis {
             Some(axis) if axis < snapshot.shape().len() => axis,
             Some(axis) => {
+                let rank = snapshot.shape().len();
                 return Err(Error::input(format!(
                     "there is no axis {}: the cube has {}",
                     AXIS_NAMES[axis],
-                    snapshot.shape().len()
+                    AXIS_NAMES[..rank].join(" ")
                 )));
             }
             None => joined_axis(&snapshot)?,
@@ -154,6 +149,9 @@ pub fn delete(
                     positions_of_frames(snapshot, axis, sources, filters)?
                 }
             };
+            if doomed.is_empty() {
+                progress.warn(&format!("{}: no frame meets --where", show_path(path)));
+            }
             doomed.sort_unstable();
             doomed.dedup();
             // From the last on, so that the positions before hold.
@@ -178,7 +176,7 @@ fn positions_of_frames(
         );
     }
     let accepts = |record: &Record, cards: &Cards| {
-        let came_from = |name: &PathBuf| name.to_string_lossy() == record.source.as_str();
+        let came_from = |name: &PathBuf| name == Path::new(&record.source);
         (sources.is_empty() || sources.iter().any(came_from))
             && filters
                 .iter()
@@ -186,15 +184,35 @@ fn positions_of_frames(
     };
     let by_slot = snapshot.pieces(axis).by_slot();
     let mut found = Vec::new();
+    let mut named = vec![false; sources.len()];
     snapshot.for_each_record(&mut |record| {
         let cards = Cards::from_bytes(cards_from_text(&record.cards));
         if record.axis == axis && accepts(&record, &cards) {
             let slots = record.slots[axis].iter();
             let slots = slots.flat_map(|&Piece(slot, len)| slot..slot + len);
+            let before = found.len();
             found.extend(slots.filter_map(|slot| by_slot.position(slot)));
+            if before < found.len() {
+                let source = Path::new(&record.source);
+                let own = sources.iter().position(|name| name == source);
+                own.into_iter().for_each(|own| named[own] = true);
+            }
         }
         Ok(())
     })?;
+    let missing = sources.iter().zip(named).find(|(_, named)| !named);
+    if let Some((name, _)) = missing {
+        let and = if filters.is_empty() {
+            ""
+        } else {
+            " and meets --where"
+        };
+        let name = show_path(name);
+        return Err(
+            Error::input(format!("no frame of the cube came from {name}{and}"))
+                .hint("cube info --frames lists the names as they were given"),
+        );
+    }
     Ok(found)
 }
 
@@ -285,28 +303,28 @@ pub fn sort(
         &mut |snapshot, edit, axis| {
             // Runs of slots in today's order, each with the key of its frame.
             let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
+            let positions = snapshot.positions();
+            let (mut frames, mut missing) = (0, 0);
             snapshot.for_each_record(&mut |record| {
-                if record.axis == axis {
+                if record.axis == axis && positions.of(&record).is_some() {
                     let key =
                         SortKey::of(Cards::from_bytes(cards_from_text(&record.cards)).get(by));
+                    frames += 1;
+                    missing += u64::from(matches!(key, SortKey::Missing));
                     let runs = record.slots[axis].iter();
                     owners.extend(runs.map(|&Piece(slot, len)| (slot, len, key.clone())));
                 }
                 Ok(())
             })?;
             owners.sort_unstable_by_key(|&(slot, _, _)| slot);
-            let missing = owners
-                .iter()
-                .filter(|(.., key)| matches!(key, SortKey::Missing))
-                .count();
-            if missing == owners.len() {
+            if missing == frames {
                 return Err(Error::input(format!("no frame has the keyword {by}"))
                     .hint("cube info --frames --cards shows what they have"));
             }
             if missing > 0 {
                 progress.warn(&format!(
                     "{} no {by}: last in order",
-                    count(missing as u64, "frame") + if missing == 1 { " has" } else { " have" }
+                    count(missing, "frame") + if missing == 1 { " has" } else { " have" }
                 ));
             }
             let mut units = units(edit.pieces(axis), &owners);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::append::now;
-use super::{Progress, Stop, count, show_bytes};
+use super::{Progress, Stop, count, make_empty, show_bytes, tell_notice};
 use crate::engine::commit::Writer;
 use crate::engine::rewrite::{Rewritten, Watch, rewrite};
 use crate::engine::snapshot::Snapshot;
@@ -56,15 +56,13 @@ pub fn compact(
     let old = Arc::new(FileStorage::open_locked(path, options.busy).at(path)?);
     let storage: Arc<dyn Storage> = old.clone();
     let snapshot = Snapshot::open(storage.clone()).at(path)?;
-    if let Some(notice) = snapshot.notice() {
-        progress.warn(&format!("{}: {notice}", show_path(path)));
-    }
+    tell_notice(path, snapshot.notice(), progress);
     let target = std::fs::canonicalize(path)
         .doing("cannot examine")
         .at(path)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     check_room(&snapshot, folder).at(path)?;
-    let commands = history(&snapshot);
+    let commands = snapshot.commands_before();
     progress.warn(&format!(
         "{}: {} of history end here; undo cannot go behind it",
         show_path(path),
@@ -135,23 +133,6 @@ pub fn compact(
     Ok(report)
 }
 
-/// How many commands undo could go back through.
-fn history(snapshot: &Snapshot) -> u64 {
-    let mut commands = 0;
-    let mut before = snapshot.previous();
-    let mut generation = snapshot.catalog().generation;
-    // What cannot be read any more is lost already.
-    while let Ok(Some(commit)) = before {
-        if commit.catalog().generation >= generation {
-            break;
-        }
-        commands += 1;
-        generation = commit.catalog().generation;
-        before = commit.previous();
-    }
-    commands
-}
-
 /// Refuses when the disk cannot hold what is in the cube.
 fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
     let catalog = snapshot.catalog();
@@ -185,12 +166,6 @@ fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
 fn create(storage: Arc<FileStorage>, snapshot: &Snapshot) -> Result<Writer> {
     let old = snapshot.catalog();
     let rank = old.axes.len();
-    let mut catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
-    catalog.command.verb = "create".into();
-    catalog.command.time = now();
-    let mut id = [0; 16];
-    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
-        .map_err(std::io::Error::from)
-        .doing("cannot make an identity")?;
-    Writer::create(storage, id, &catalog)
+    let catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
+    make_empty(storage, catalog)
 }

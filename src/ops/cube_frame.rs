@@ -78,36 +78,8 @@ impl Frame for CubeFrame {
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let size = self.facts.dtype.size();
-        let shape = &self.facts.shape;
-        let (mut at, mut done) = (first, 0);
-        while done < out.len() {
-            let left = ((out.len() - done) / size) as u64;
-            // As many whole axes as fit from here on, then a run on the next.
-            let mut spans: Vec<Span> = Vec::with_capacity(shape.len());
-            let (mut rest, mut inner, mut whole) = (at, 1, true);
-            let mut taken = 0;
-            for &len in shape {
-                let start = rest % len;
-                rest /= len;
-                if whole && start == 0 && inner * len <= left {
-                    spans.push(Span::run(0, len));
-                    inner *= len;
-                    taken = inner;
-                } else if whole {
-                    let run = (left / inner).min(len - start);
-                    spans.push(Span::run(start, run));
-                    taken = inner * run;
-                    whole = false;
-                } else {
-                    spans.push(Span::run(start, 1));
-                }
-            }
-            let bytes = taken as usize * size;
-            self.snapshot.read(&spans, &mut out[done..done + bytes])?;
-            done += bytes;
-            at += taken;
-        }
-        Ok(())
+        let whole = self.facts.shape.iter().map(|&len| Span::run(0, len));
+        let whole: Vec<Span> = whole.collect();
+        self.snapshot.read_run(&whole, first, out)
     }
 }

@@ -4,16 +4,14 @@
 //! catalog refers to is ever overwritten: undoing is making an old one current.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Progress, open};
-use crate::engine::commit::Writer;
+use super::{Progress, open, open_to_write};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::Command;
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::Busy;
 
 /// One command of a cube's history.
 #[derive(Clone, Debug, Serialize)]
@@ -80,11 +78,7 @@ pub struct Undone {
 /// # Errors
 /// When there is none, or the cube cannot be written.
 pub fn undo(path: &Path, busy: Busy, progress: &dyn Progress) -> Result<Undone> {
-    let storage = FileStorage::open_locked(path, busy).at(path)?;
-    let mut writer = Writer::open(Arc::new(storage)).at(path)?;
-    if let Some(notice) = writer.notice() {
-        progress.warn(&format!("{}: {notice}", crate::error::show_path(path)));
-    }
+    let mut writer = open_to_write(path, busy, progress)?;
     let mut work = || -> Result<Undone> {
         let now = writer.snapshot()?;
         let command = now.catalog().command.clone();

@@ -7,6 +7,9 @@
 //! * [`arrange`]: positions taken away, moved and sorted.
 //! * [`history`]: what was done, and how to undo it.
 //! * [`check`]: is a cube damaged?
+//! * [`clean`]: outliers along an axis, replaced; `crew` shares the work between
+//!   threads, `lanes` the memory.
+//! * [`combine`]: an axis collapsed to a frame.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it.
@@ -19,22 +22,29 @@
 pub mod append;
 pub mod arrange;
 pub mod check;
+pub mod clean;
+pub mod combine;
 pub mod compact;
+mod crew;
 mod cube_frame;
 mod frames_table;
 pub mod history;
 pub mod info;
+mod lanes;
 pub mod plan;
 pub mod resume;
 pub mod slice;
+mod spill;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::engine::commit::Writer;
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, Result, show_path};
-use crate::storage::file::FileStorage;
+use crate::error::{Context, Error, IoContext, Result, show_path};
+use crate::format::catalog::Catalog;
+use crate::storage::file::{Busy, FileStorage};
 
 /// Told how far a command is; every method may be called often.
 pub trait Progress {
@@ -93,10 +103,33 @@ impl Stop {
 pub fn open(path: &Path, progress: &dyn Progress) -> Result<(Arc<FileStorage>, Snapshot)> {
     let storage = Arc::new(FileStorage::open(path).map_err(explain_missing).at(path)?);
     let snapshot = Snapshot::open(storage.clone()).at(path)?;
-    if let Some(notice) = snapshot.notice() {
+    tell_notice(path, snapshot.notice(), progress);
+    Ok((storage, snapshot))
+}
+
+/// Opens a cube that is there for writing.
+fn open_to_write(path: &Path, busy: Busy, progress: &dyn Progress) -> Result<Writer> {
+    let storage = FileStorage::open_locked(path, busy).at(path)?;
+    let writer = Writer::open(Arc::new(storage)).at(path)?;
+    tell_notice(path, writer.notice(), progress);
+    Ok(writer)
+}
+
+fn tell_notice(path: &Path, notice: Option<&str>, progress: &dyn Progress) {
+    if let Some(notice) = notice {
         progress.warn(&format!("{}: {notice}", show_path(path)));
     }
-    Ok((storage, snapshot))
+}
+
+/// Makes an empty cube in an empty file, with an identity of its own.
+fn make_empty(storage: Arc<FileStorage>, mut catalog: Catalog) -> Result<Writer> {
+    let mut id = [0; 16];
+    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
+        .map_err(std::io::Error::from)
+        .doing("cannot make an identity")?;
+    catalog.command.verb = "create".into();
+    catalog.command.time = append::now();
+    Writer::create(storage, id, &catalog)
 }
 
 fn explain_missing(error: Error) -> Error {

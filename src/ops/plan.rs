@@ -76,6 +76,10 @@ pub struct Plan {
     pub present: Vec<Present>,
     /// "No data" of the cube from now on.
     pub blank: Option<i128>,
+    /// It was not that before: what is there may hold the value as data.
+    pub new_blank: bool,
+    /// Frames that come into a cube with a BLANK and have none.
+    pub without_blank: u64,
     /// The catalog of a cube that is to be made.
     pub new: Option<Catalog>,
 }
@@ -140,8 +144,11 @@ pub fn plan(
         left_out: 0,
         present: Vec::new(),
         blank: None,
+        new_blank: false,
+        without_blank: 0,
         new: None,
     };
+    let mut first_blank = target.as_ref().map(|target| target.blank);
     for input in inputs {
         if stop.is_set() {
             return Err(Error::interrupted("stopped before anything was written"));
@@ -153,12 +160,14 @@ pub fn plan(
             progress.frames(1);
             continue;
         };
+        let blank_before = target.as_ref().map(|target| target.blank);
         let planned = passed.and_then(|frame| {
             let facts = frame.facts().clone();
             let target = match &mut target {
                 Some(target) => target,
                 None => target.insert(Target::new(&facts, taking)?),
             };
+            first_blank.get_or_insert(target.blank);
             let rules = target.admit(&facts, taking)?;
             let own_axis = *axis.get_or_insert(default_axis(&facts.shape));
             if taking.axis.is_none() && default_axis(&facts.shape) != own_axis {
@@ -184,7 +193,13 @@ pub fn plan(
         match planned.at(&input.path) {
             Ok((_, Some(present))) => plan.present.push(present),
             Ok((planned, None)) => plan.frames.push(planned),
-            Err(error) => plan.bad.push(error),
+            Err(error) => {
+                // What does not come in has no say.
+                if let (Some(target), Some(before)) = (&mut target, blank_before) {
+                    target.blank = before;
+                }
+                plan.bad.push(error);
+            }
         }
         progress.frames(1);
     }
@@ -194,6 +209,12 @@ pub fn plan(
     }
     plan.axis = axis.unwrap_or(2);
     plan.blank = target.as_ref().and_then(|target| target.blank);
+    plan.new_blank = plan.blank.is_some() && first_blank != Some(plan.blank);
+    let silent = plan.frames.iter().filter(|frame| {
+        let facts = &frame.facts;
+        plan.blank.is_some() && !facts.dtype.is_float() && facts.blank.is_none()
+    });
+    plan.without_blank = silent.count() as u64;
     if cube.is_none()
         && let (Some(target), Some(first)) = (&target, plan.frames.first())
     {
@@ -336,9 +357,13 @@ impl Target {
             None => default_tile(&plan.extents(&origin), plan.axis, self.dtype),
         };
         check_tile(&tile, self.dtype)?;
-        let mut catalog = Catalog::empty(self.dtype, self.pad, self.blank, &tile, rank);
-        catalog.command.verb = "create".into();
-        Ok(catalog)
+        // A later frame may have been the first to say what means "no data".
+        let blank = self.blank.and_then(|blank| self.dtype.bits_of_int(blank));
+        let pad = match &taking.pad {
+            None => blank.unwrap_or(self.pad),
+            Some(_) => self.pad,
+        };
+        Ok(Catalog::empty(self.dtype, pad, self.blank, &tile, rank))
     }
 }
 
@@ -539,7 +564,7 @@ pub fn refuse_bad(bad: Vec<Error>) -> Error {
     }
     let own = first.hint_text().map(str::to_string);
     let and = format!(
-        "so it is with {}; --skip-bad goes on without them",
+        "{} cannot be used either; --skip-bad goes on without them",
         count(others, "other input")
     );
     match own {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::frames_table::FramesTable;
 use super::{Progress, Stop, open};
+use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
@@ -12,7 +13,7 @@ use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::frames::wcs::{self, AxisCut};
 use crate::region::{
-    AXIS_NAMES, MAX_RANK, Span, parse_position, parse_section, show_shape, volume,
+    AXIS_NAMES, MAX_RANK, Parts, Span, parse_position, parse_section, show_shape, volume,
 };
 use crate::sinks::text::{self, Profiles};
 use crate::sinks::{self, Format, Image, Look, Sink, Target, fits, plot};
@@ -49,16 +50,20 @@ pub struct Options {
 }
 
 /// One cut: a span on each axis, and which axes the output has.
-struct Request {
-    spans: Vec<Span>,
-    kept: Vec<usize>,
+pub(super) struct Request {
+    pub(super) spans: Vec<Span>,
+    pub(super) kept: Vec<usize>,
 }
 
 impl Request {
+    /// Lengths of the axes that stay.
+    pub(super) fn shape(&self) -> Vec<u64> {
+        self.kept.iter().map(|&axis| self.spans[axis].len).collect()
+    }
+
     /// Axes of the output that are longer than 1.
     fn n_long(&self) -> usize {
-        let long = self.kept.iter().filter(|&&axis| self.spans[axis].len != 1);
-        long.count()
+        self.shape().iter().filter(|&&len| len != 1).count()
     }
 }
 
@@ -84,60 +89,31 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     stop.begin_work();
     sinks::check(&options.target)?;
     let dtype = snapshot.catalog().dtype;
-    let mut shape: Vec<u64> = first
-        .kept
-        .iter()
-        .map(|&axis| first.spans[axis].len)
-        .collect();
-    if requests.len() > 1 {
-        shape.push(requests.len() as u64);
-    }
-    let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
-    if format == Format::Raw {
-        // The samples do not say what they are.
-        progress.tell(&format!(
-            "{dtype}, little-endian, {}, x fastest",
-            show_shape(&shape)
-        ));
-    }
+    let total = volume(&shape(&requests))?.saturating_mul(dtype.size() as u64);
+    let mut output = Begin {
+        target: &options.target,
+        format,
+        dtype,
+        blank: snapshot.catalog().blank,
+        cards: Cards::default(),
+        look: Look {
+            title: title(path, &requests),
+            ..options.look.clone()
+        },
+    };
     let mut whole_frame = None;
-    let target = &options.target;
-    let is_profile = format.is_text() || first.n_long() <= 1 || requests.len() > 1;
-    let mut sink = if format.is_text() {
-        text::create(target, format, dtype, profiles(&requests, format)?)?
-    } else {
-        let (cards, notes, record) = header(&snapshot, first).at(path)?;
-        if format.holds_cards() {
-            notes.iter().for_each(|note| progress.warn(note));
-        }
+    if !format.is_text() {
+        let (cards, record) = header(&snapshot, first, &[format], progress).at(path)?;
         let plain = requests.len() == 1 && snapshot.catalog().patches.is_empty();
         whole_frame = record
             .filter(|_| plain)
             .map(|record| (record.check, record.source));
-        let blank = snapshot.catalog().blank;
-        let look = Look {
-            title: title(path, &requests),
-            unit: cards.get_text("BUNIT").unwrap_or_default(),
-            axes: axis_names(first, requests.len()),
-            ..options.look.clone()
-        };
-        if format.is_plot() && is_profile || format == Format::Plot {
-            let profiles = profiles(&requests, format)?;
-            let look = Look {
-                marks: marks(&snapshot, &requests).at(path)?,
-                ..look
-            };
-            plot::create(target, format, dtype, blank, profiles, &look)?
-        } else {
-            let image = Image {
-                shape,
-                dtype,
-                blank,
-                cards,
-            };
-            sinks::create_with(target, format, &image, &look)?
-        }
-    };
+        output.cards = cards;
+    }
+    if format.is_plot() && profile_axis(first).is_ok() {
+        output.look.marks = marks(&snapshot, &requests).at(path)?;
+    }
+    let mut sink = output.begin(&requests, progress)?;
     progress.begin("reading", 0, total);
     let mut check = 0;
     for request in &requests {
@@ -166,20 +142,77 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     sink.finish()
 }
 
-/// Names of the axes of the output; several profiles are along one of their own.
-fn axis_names(request: &Request, n_requests: usize) -> Vec<String> {
-    let names = request
-        .kept
-        .iter()
-        .map(|&axis| AXIS_NAMES[axis].to_string());
-    let profile = (n_requests > 1).then(|| "profile".to_string());
-    names.chain(profile).collect()
+/// Lengths of an output; several profiles are along an axis of their own.
+fn shape(requests: &[Request]) -> Vec<u64> {
+    let mut shape = requests[0].shape();
+    if requests.len() > 1 {
+        shape.push(requests.len() as u64);
+    }
+    shape
+}
+
+/// An output that is about to begin.
+pub(super) struct Begin<'a> {
+    pub(super) target: &'a Target,
+    pub(super) format: Format,
+    pub(super) dtype: DType,
+    pub(super) blank: Option<i128>,
+    pub(super) cards: Cards,
+    /// Unit and axes are told by the cards and the cuts.
+    pub(super) look: Look,
+}
+
+impl Begin<'_> {
+    /// Begins an output that gets the samples of these cuts, or as many that were
+    /// made of them.
+    pub(super) fn begin(
+        self,
+        requests: &[Request],
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Sink>> {
+        let first = &requests[0];
+        let (target, format, dtype) = (self.target, self.format, self.dtype);
+        if format.is_text() {
+            return text::create(target, format, dtype, profiles(requests, format)?);
+        }
+        let names = first.kept.iter().map(|&axis| AXIS_NAMES[axis].to_string());
+        let profile = (requests.len() > 1).then(|| "profile".to_string());
+        let look = Look {
+            unit: self.cards.get_text("BUNIT").unwrap_or_default(),
+            axes: names.chain(profile).collect(),
+            ..self.look
+        };
+        if format == Format::Plot || format.is_plot() && profile_axis(first).is_ok() {
+            let profiles = profiles(requests, format)?;
+            return plot::create(target, format, dtype, self.blank, profiles, &look);
+        }
+        let shape = shape(requests);
+        if format == Format::Raw {
+            // The samples do not say what they are.
+            progress.tell(&format!(
+                "{dtype}, little-endian, {}, x fastest",
+                show_shape(&shape)
+            ));
+        }
+        let image = Image {
+            shape,
+            dtype,
+            blank: self.blank,
+            cards: self.cards,
+        };
+        sinks::create_with(target, format, &image, &look)
+    }
+}
+
+/// What a picture calls a cube.
+pub(super) fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// What a picture says of itself: the cube, and the positions that are fixed.
 fn title(path: &Path, requests: &[Request]) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    let mut title = name.to_string_lossy().into_owned();
+    let mut title = name_of(path);
     let first = &requests[0];
     let is_fixed = |&axis: &usize| {
         let span = &first.spans[axis];
@@ -232,6 +265,18 @@ fn frames_table<'s>(
     };
     let cuts = requests.iter().map(|request| request.spans.clone());
     FramesTable::new(snapshot, cuts.collect(), at_least, progress)
+}
+
+/// Makes sure that an image can go to a target; says as what.
+pub(super) fn check_image(target: &Target, format: Option<Format>) -> Result<Format> {
+    let format = match (format, target) {
+        (Some(format), _) => format,
+        (None, Target::File { path, .. }) => Format::from_path(path)?,
+        (None, Target::Stdout) => Format::Fits,
+    };
+    refuse_cube(target)?;
+    sinks::check(target)?;
+    Ok(format)
 }
 
 /// A cube is not replaced by a cut, least of all by one through itself.
@@ -406,9 +451,15 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
 }
 
 /// The header of a cut: that of the frame its first sample came with, its
-/// coordinates fitted to the cut, and what a user should know of that. Also that
-/// frame's record, when the cut is the frame and nothing else.
-fn header(snapshot: &Snapshot, request: &Request) -> Result<(Cards, Vec<String>, Option<Record>)> {
+/// coordinates fitted to the cut; what a user should know of that is told where one
+/// of the formats has a place for it. Also that frame's record, when the cut is the
+/// frame and nothing else.
+pub(super) fn header(
+    snapshot: &Snapshot,
+    request: &Request,
+    formats: &[Format],
+    progress: &dyn Progress,
+) -> Result<(Cards, Option<Record>)> {
     let mut slots: Coordinates = [0; MAX_RANK];
     for (axis, slot) in slots.iter_mut().enumerate() {
         let position = request.spans.get(axis).map_or(0, |span| span.start);
@@ -420,7 +471,7 @@ fn header(snapshot: &Snapshot, request: &Request) -> Result<(Cards, Vec<String>,
         (None, None) => None,
     };
     let Some(record) = record else {
-        return Ok((Cards::default(), Vec::new(), None));
+        return Ok((Cards::default(), None));
     };
     let positions = snapshot.positions().of(&record);
     let cuts: Vec<AxisCut> = (0..request.spans.len())
@@ -428,6 +479,9 @@ fn header(snapshot: &Snapshot, request: &Request) -> Result<(Cards, Vec<String>,
         .collect();
     let cards = Cards::from_bytes(cards_from_text(&record.cards));
     let (cards, notes) = wcs::cut(&fits::image_cards(&cards), &cuts);
+    if formats.iter().any(|format| format.holds_cards()) {
+        notes.iter().for_each(|note| progress.warn(note));
+    }
     let is_frame = cuts.iter().enumerate().all(|(axis, cut)| match cut {
         AxisCut::Kept { whole, .. } => *whole,
         AxisCut::Dropped => record.shape.get(axis).is_none_or(|&len| len == 1),
@@ -440,7 +494,7 @@ fn header(snapshot: &Snapshot, request: &Request) -> Result<(Cards, Vec<String>,
                 .into_iter()
                 .all(|(axis, (&first, span))| request.kept.contains(&axis) || first == span.start)
     });
-    Ok((cards, notes, (is_frame && outside).then_some(record)))
+    Ok((cards, (is_frame && outside).then_some(record)))
 }
 
 /// What becomes of an axis of the frame whose header speaks for the cut.
@@ -492,50 +546,23 @@ impl Streamed<'_> {
     fn stream(&self, request: &Request, mut check: u32, sink: &mut dyn Sink) -> Result<u32> {
         let size = self.snapshot.catalog().dtype.size() as u64;
         let budget = (self.memory / 4).clamp(1 << 16, 64 << 20);
-        // Whole axes up to `cut` fit the budget; `cut` goes in runs of `run`.
-        let (mut cut, mut inner) = (0, size);
-        while cut + 1 < request.spans.len() && inner * request.spans[cut].len <= budget {
-            inner *= request.spans[cut].len;
-            cut += 1;
-        }
-        let run = (budget / inner).max(1);
+        let lens: Vec<u64> = request.spans.iter().map(|span| span.len).collect();
         let mut buffer = Vec::new();
-        let mut piece = request.spans.clone();
-        let mut outer = vec![0; request.spans.len()];
-        loop {
-            for (axis, &at) in outer.iter().enumerate().skip(cut + 1) {
-                piece[axis] = Span::run(request.spans[axis].at(at), 1);
+        for part in Parts::new(&lens, budget / size) {
+            if self.stop.is_set() {
+                return Err(Error::interrupted("interrupted").hint("no output was made"));
             }
-            let span = request.spans[cut];
-            let mut done = 0;
-            while done < span.len {
-                if self.stop.is_set() {
-                    return Err(Error::interrupted("interrupted").hint("no output was made"));
-                }
-                let len = run.min(span.len - done);
-                piece[cut] = Span {
-                    start: span.at(done),
-                    len,
-                    ..span
-                };
-                let bytes = usize::try_from(inner * len)
-                    .map_err(|_| Error::unsupported("a piece is too large for memory"))?;
-                buffer.resize(bytes, 0);
-                self.snapshot.read(&piece, &mut buffer)?;
-                check = crc32c::crc32c_append(check, &buffer);
-                sink.write(&buffer)?;
-                self.progress.bytes(bytes as u64);
-                done += len;
-            }
-            let step = (cut + 1..outer.len()).find(|&axis| {
-                outer[axis] += 1;
-                let more = outer[axis] < request.spans[axis].len;
-                outer[axis] *= u64::from(more);
-                more
-            });
-            if step.is_none() {
-                return Ok(check);
-            }
+            let samples: u64 = part.iter().map(|span| span.len).product();
+            let spans = request.spans.iter().zip(&part);
+            let spans: Vec<Span> = spans.map(|(span, part)| span.part(part)).collect();
+            let bytes = usize::try_from(samples * size)
+                .map_err(|_| Error::unsupported("a piece is too large for memory"))?;
+            buffer.resize(bytes, 0);
+            self.snapshot.read(&spans, &mut buffer)?;
+            check = crc32c::crc32c_append(check, &buffer);
+            sink.write(&buffer)?;
+            self.progress.bytes(bytes as u64);
         }
+        Ok(check)
     }
 }

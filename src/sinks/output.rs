@@ -284,7 +284,8 @@ fn follow_links(path: &Path) -> Result<PathBuf> {
     Err(Error::input(format!("is more than {MAX_LINKS} links deep")))
 }
 
-pub(super) fn folder_of(path: &Path) -> &Path {
+/// The folder that a file is in, or is to be in.
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -15,6 +15,12 @@ use crate::error::{Error, IoContext, Result};
 /// Reads shorter than this are copied; a map would cost more in page faults.
 const COPY_BELOW: u64 = 16 * 1024;
 
+/// Most bytes given to the system in one write. The page cache takes memory for
+/// a write in one piece; beyond this pieces get so large that a virtual machine
+/// may have given them back to its host, and clearing them again takes longer
+/// than the write (`docs/decisions/002`).
+const WRITE_BYTES: usize = 128 << 10;
+
 /// Opening a FIFO waits for its other end without this; to files it means nothing.
 #[allow(clippy::cast_possible_wrap)]
 const DO_NOT_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
@@ -126,6 +132,14 @@ impl FileStorage {
         Ok(about.blocks().saturating_mul(512))
     }
 
+    fn ends(&self, at: u64, bytes: u64) -> Error {
+        let len = self.len().unwrap_or(0);
+        Error::damaged(format!(
+            "the file ends at byte {len}, but bytes {at} to {} are needed",
+            at.saturating_add(bytes)
+        ))
+    }
+
     fn mapped(&self, end: u64) -> Result<Option<Map>> {
         let Ok(needed) = usize::try_from(end) else {
             return Ok(None);
@@ -153,14 +167,7 @@ impl Storage for FileStorage {
     }
 
     fn read(&self, at: u64, bytes: u64) -> Result<Bytes> {
-        let ends = || {
-            let len = self.len().unwrap_or(0);
-            Error::damaged(format!(
-                "the file ends at byte {len}, but bytes {at} to {} are needed",
-                at.saturating_add(bytes)
-            ))
-        };
-        let end = at.checked_add(bytes).ok_or_else(ends)?;
+        let ends = || self.ends(at, bytes);
         if bytes < COPY_BELOW {
             let mut copy = vec![0; usize::try_from(bytes).map_err(|_| ends())?];
             return match self.file.read_exact_at(&mut copy, at) {
@@ -169,6 +176,12 @@ impl Storage for FileStorage {
                 Err(error) => Err(Error::io(format!("cannot read at byte {at}"), error)),
             };
         }
+        self.borrow(at, bytes)
+    }
+
+    fn borrow(&self, at: u64, bytes: u64) -> Result<Bytes> {
+        let ends = || self.ends(at, bytes);
+        let end = at.checked_add(bytes).ok_or_else(ends)?;
         let map = self.mapped(end)?.ok_or_else(ends)?;
         let (Ok(start), Ok(end)) = (usize::try_from(at), usize::try_from(end)) else {
             return Err(ends());
@@ -180,11 +193,7 @@ impl Storage for FileStorage {
         match self.file.read_exact_at(out, at) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Error::damaged(format!(
-                    "the file ends at byte {}, but bytes {at} to {} are needed",
-                    self.len()?,
-                    at.saturating_add(out.len() as u64)
-                )))
+                Err(self.ends(at, out.len() as u64))
             }
             Err(error) => Err(Error::io(format!("cannot read at byte {at}"), error)),
         }
@@ -202,9 +211,13 @@ impl Storage for FileStorage {
     }
 
     fn write(&self, at: u64, data: &[u8]) -> Result<()> {
-        self.file
-            .write_all_at(data, at)
-            .map_err(|error| Error::io(format!("cannot write at byte {at}"), error))
+        let mut at = at;
+        for piece in data.chunks(WRITE_BYTES) {
+            let done = self.file.write_all_at(piece, at);
+            done.map_err(|error| Error::io(format!("cannot write at byte {at}"), error))?;
+            at += piece.len() as u64;
+        }
+        Ok(())
     }
 
     fn extend(&self, bytes: u64) -> Result<()> {
@@ -224,11 +237,12 @@ impl Storage for FileStorage {
     fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes) {
             Ok(()) => Ok(()),
-            // A file system that cannot reserve still stores: holes read as
-            // zero, and a full disk shows when they are written.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                self.extend(at.saturating_add(bytes))
-            }
+            // A file system that cannot reserve still stores, and so may one that
+            // has too little room for what is to come later: holes read as zero,
+            // and a full disk shows when they are written.
+            Err(
+                rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::NOSPC,
+            ) => self.extend(at.saturating_add(bytes)),
             Err(error) => Err(Error::io(
                 format!("cannot reserve {bytes} bytes on the disk"),
                 error.into(),

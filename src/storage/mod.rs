@@ -56,6 +56,15 @@ pub trait Storage: Send + Sync {
     /// When the storage ends before, or cannot be read.
     fn read(&self, at: u64, bytes: u64) -> Result<Bytes>;
 
+    /// The bytes `at..at + bytes`, borrowed where there is a map however few
+    /// they are: for what is looked at many times.
+    ///
+    /// # Errors
+    /// When the storage ends before, or cannot be read.
+    fn borrow(&self, at: u64, bytes: u64) -> Result<Bytes> {
+        self.read(at, bytes)
+    }
+
     /// Fills `out` with the bytes from `at`, without a map.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ fn deleted_frames_are_gone_and_patches_are_in_the_samples() {
         let slots = [2, 1, 0, 0, 0, 0, 0, 0];
         let slots = std::array::from_fn(|axis| snapshot.pieces(axis).slot(slots[axis]).unwrap());
         let (tile, element) = snapshot.find(&slots).unwrap().unwrap();
-        edit.patch(vec![(tile, vec![(element, 0x4228_0000)])]);
+        edit.patch(&[(tile, vec![(element, 0x4228_0000)])]).unwrap();
     });
     let read = |snapshot: &Snapshot| {
         let shape = snapshot.shape();

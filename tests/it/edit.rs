@@ -54,7 +54,7 @@ fn frames_are_put_in_before_the_position_that_is_named() {
     }
     dir.cube(&format!("insert a.cube --at 6 {nine}")).fails(&[
         "position 6 is outside the cube: z runs from 1 to 3",
-        "1 puts in before everything, 4 after",
+        "1 is before everything, 4 after",
     ]);
 }
 
@@ -261,6 +261,73 @@ fn frames_are_deleted_by_their_keywords() {
     assert!(run.err.contains("0 positions of z"), "{}", run.err);
     dir.cube_args(["delete", "a.cube", "--where", "mean > 1"])
         .fails(&["measured values"]);
-    assert_eq!(dir.cube("delete a.cube").status, 2);
+    let run = dir.cube("delete a.cube");
+    assert_eq!(run.status, 2);
+    run.says(&["--at <POSITIONS>|--source <NAME>|--where <CONDITION>"]);
     assert_eq!(values(&dir, "a.cube"), [1, 3]);
+}
+
+#[test]
+fn a_frame_whose_pixels_were_put_in_another_order_is_not_taken_for_damaged() {
+    let dir = Scratch::new();
+    let image = Image::of(&[5, 2], &[1i16, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    dir.frame("a.fits", &image.clone().with_card("CRPIX1  = 1.0"));
+    dir.frame("column.fits", &Image::of(&[1, 2], &[0i16, 0]));
+    // Its ends stay as far apart as they were.
+    for (edits, expected) in [
+        (
+            vec!["move a.cube --axis x --from 3 --to 4"],
+            [1, 2, 4, 3, 5],
+        ),
+        (
+            vec![
+                "insert a.cube --axis x --at 3 column.fits",
+                "delete a.cube --axis x --at 4",
+            ],
+            [1, 2, 0, 4, 5],
+        ),
+    ] {
+        dir.ok("append a.cube --tile 2,2,2 a.fits a.fits");
+        for edit in edits {
+            dir.ok(edit);
+        }
+        dir.ok("slice a.cube --axis x,y --at 1 -o f.fits --overwrite");
+        dir.ok("check a.cube --deep");
+        assert_eq!(dir.samples::<i16>("a.cube")[..5], expected);
+        // Of pixels that moved no coordinates are kept.
+        assert_eq!(dir.cut("a.cube --axis x,y --at 1").value("CRPIX1"), None);
+        std::fs::remove_file(dir.path("a.cube")).unwrap();
+    }
+}
+
+#[test]
+fn what_matches_nothing_is_an_error_and_deletes_nothing() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2, 3]);
+    for (options, says) in [
+        (
+            "--source none.fits",
+            "no frame of the cube came from none.fits",
+        ),
+        ("--source 1.fits --source none.fits", "came from none.fits"),
+        (
+            "--source 1.fits --where NUMBER>5",
+            "came from 1.fits and meets --where",
+        ),
+    ] {
+        dir.cube(&format!("delete a.cube {options}")).fails(&[says]);
+    }
+    dir.ok("delete a.cube --where NUMBER>5")
+        .says(&["no frame meets --where"]);
+    assert_eq!(values(&dir, "a.cube"), [1, 2, 3]);
+    // Frames that were deleted are not asked for the keyword.
+    dir.frame("none.fits", &Image::of(&[2, 2], &[9i16; 4]));
+    dir.ok("append a.cube none.fits");
+    dir.ok("delete a.cube --at -1");
+    let run = dir.ok("sort a.cube --by NUMBER --reverse");
+    assert!(!run.err.contains("NUMBER"), "{}", run.err);
+    dir.ok("delete a.cube --at 1:3");
+    dir.ok("append a.cube none.fits");
+    dir.cube("sort a.cube --by NUMBER")
+        .fails(&["no frame has the keyword NUMBER"]);
 }

@@ -263,11 +263,8 @@ impl Maker {
             });
         }
         let tiles = tiles.into_iter();
-        edit.patch(
-            tiles
-                .map(|(at, set)| (at, set.into_iter().collect()))
-                .collect(),
-        );
+        let tiles = tiles.map(|(at, set)| (at, set.into_iter().collect()));
+        edit.patch(&tiles.collect::<Vec<_>>()).unwrap();
         edit.finish().unwrap();
     }
 

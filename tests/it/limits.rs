@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 
 use serde_json::Value;
 
-use crate::support::{Image, Scratch, finish};
+use crate::support::{Image, Scratch, peak_of};
 
 #[test]
 fn a_cube_has_eight_axes_and_no_more() {
@@ -158,23 +158,6 @@ fn more_than_a_hundred_thousand_frames_are_recorded() {
     );
     dir.ok("append a.cube --axis z --resume @list")
         .says(&["0 frames added", &format!("{MANY} there already")]);
-}
-
-/// The most of its own memory that the program was seen to use.
-fn peak_of(dir: &Scratch, line: &str) -> u64 {
-    let mut command = dir.command();
-    let mut child = command.args(line.split_whitespace()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let row = text.lines().find_map(|row| row.strip_prefix("RssAnon:"));
-        let kib = row.and_then(|row| row.split_whitespace().next()?.parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or(0) << 10);
-        std::thread::sleep(std::time::Duration::from_micros(500));
-    }
-    finish(child).ends(0);
-    peak
 }
 
 #[test]

@@ -17,6 +17,8 @@
 mod append;
 mod bad_input;
 mod check;
+mod clean;
+mod combine;
 mod compact;
 mod edit;
 mod filter;

@@ -4,20 +4,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 
-use crate::support::{Image, Scratch, Stored, read_fits, skip};
-
-/// A Python with these modules; says so when there is none.
-fn python(modules: &str) -> Option<OsString> {
-    let python = std::env::var_os("CUBE_PYTHON").unwrap_or_else(|| "python3".into());
-    let probe = Command::new(&python)
-        .args(["-c", &format!("import {modules}")])
-        .output();
-    if probe.is_ok_and(|probe| probe.status.success()) {
-        return Some(python);
-    }
-    skip(&format!("no python3 with {modules}; CUBE_PYTHON names one"));
-    None
-}
+use crate::support::{Image, Scratch, Stored, python_with, read_fits};
 
 /// Runs a script in the folder, which must end well.
 fn run(dir: &Scratch, python: &OsString, script: &str) -> String {
@@ -179,7 +166,7 @@ same(np.fromfile('a.raw', cube.dtype.newbyteorder('<')).reshape(cube.shape), cub
 
 #[test]
 fn astropy_and_numpy_read_what_they_are_given() {
-    let Some(python) = python("astropy, numpy") else {
+    let Some(python) = python_with("astropy, numpy") else {
         return;
     };
     let check = |dir: Scratch, name: &str| {
@@ -204,7 +191,7 @@ with tifffile.TiffFile('a.tif') as tif:
 
 #[test]
 fn tifffile_reads_shape_and_samples_of_a_tiff_output() {
-    let Some(python) = python("astropy, tifffile") else {
+    let Some(python) = python_with("astropy, tifffile") else {
         return;
     };
     let check = |dir: Scratch, _: &str| {
@@ -231,7 +218,7 @@ assert zarr.open('b.zarr', mode='r')['data'].metadata.dimension_names == ('z', '
 
 #[test]
 fn zarr_python_reads_a_store() {
-    let Some(python) = python("astropy, zarr") else {
+    let Some(python) = python_with("astropy, zarr") else {
         return;
     };
     let check = |dir: Scratch, _: &str| {
@@ -320,6 +307,79 @@ fn profiles_are_plots() {
     assert!(!plot("C.UTF-8").out.is_ascii());
     dir.cube("slice a.cube --axis x,y --at 1 --plot")
         .fails(&["plot holds profiles, but the cut is 7 x 5"]);
+}
+
+/// What the outputs of a folder hold, where they hold no more than samples.
+fn bytes_of<T: Stored>(samples: &[T]) -> Vec<u8> {
+    let bits = samples.iter().map(|sample| sample.bits().to_le_bytes());
+    bits.flat_map(|bits| bits[..size_of::<T>()].to_vec())
+        .collect()
+}
+
+#[test]
+fn a_combined_frame_comes_as_every_kind() {
+    let dir = cube_of(|k| k as i16);
+    for kind in ["fits", "fits.gz", "npy", "tiff", "raw", "zarr", "png"] {
+        let others = format!("--coverage n.{kind} --error e.{kind}");
+        dir.ok(&format!(
+            "combine a.cube --axis y --method median -o m.{kind} {others}"
+        ));
+    }
+    // The middle of five rows.
+    let medians: Vec<f32> = (0..21)
+        .map(|k| (35 * (k / 7) + 14 + k % 7) as f32)
+        .collect();
+    let raw = dir.read("m.raw");
+    assert_eq!(raw, bytes_of(&medians));
+    assert_eq!(
+        read_fits(&dir.read("m.fits"))[0].samples::<f32>(),
+        medians[..]
+    );
+    assert!(dir.read("m.npy").ends_with(&raw));
+    assert_eq!(dir.read("n.raw"), bytes_of(&[5i32; 21]));
+    // The axes that stay keep their names.
+    let page = dir.read("m.tiff");
+    assert!(page.windows(11).any(|part| part == b"\"axes\": \"ZX"));
+    let array: serde_json::Value =
+        serde_json::from_slice(&dir.read("m.zarr/data/zarr.json")).unwrap();
+    assert_eq!(array["dimension_names"], serde_json::json!(["z", "x"]));
+    let picture = |line: &str| {
+        let run = dir.ok(&format!("combine a.cube --method max -o - {line}"));
+        read_png(&run.out).2
+    };
+    let minmax = picture("--format png --stretch minmax");
+    assert_eq!((minmax[28], minmax[6]), ([0; 3], [255; 3]));
+    let inverted = picture("--format png --stretch minmax --colormap inverted");
+    assert_eq!((inverted[28], inverted[6]), ([255; 3], [0; 3]));
+    let profile = |format: &str| {
+        let line = "combine a.cube --method mean --section [2:4,3,*]";
+        let run = dir.ok(&format!("{line} --format {format} -o -"));
+        run.out().to_string()
+    };
+    assert_eq!(profile("csv"), "x,value\n2,50\n3,51\n4,52\n");
+    assert!(profile("plot").contains("a.cube  combined along z"));
+    dir.cube("combine a.cube --method mean -o m.csv")
+        .fails(&["csv holds profiles, but the cut is 7 x 5"]);
+}
+
+#[test]
+fn a_mask_comes_as_every_kind() {
+    let dir = cube_of(|k| k as i16);
+    let clean = "clean a.cube --dry-run --sigma 0.5";
+    for kind in ["fits", "fits.gz", "npy", "tiff", "raw", "zarr"] {
+        dir.ok(&format!("{clean} --mask m.{kind}"));
+    }
+    // Of three samples the first and the last are far from the middle.
+    let mask: Vec<u8> = (0..105).map(|k| u8::from(k / 35 != 1)).collect();
+    assert_eq!(dir.read("m.raw"), mask);
+    assert!(dir.read("m.npy").ends_with(&mask));
+    assert_eq!(read_fits(&dir.read("m.fits"))[0].samples::<u8>(), mask);
+    dir.ok(&format!("{clean} --section [2:4,3,*] --mask m.png"));
+    let (_, _, colors) = read_png(&dir.read("m.png"));
+    let (black, white) = ([0; 3], [255; 3]);
+    assert_eq!(colors, [[white; 3], [black; 3], [white; 3]].concat());
+    dir.ok(&format!("{clean} --section [2,3,*] --mask m.csv"));
+    assert_eq!(dir.read("m.csv"), b"z,value\n1,1\n2,0\n3,1\n");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Hdu, Scratch, read_fits, skip};
+use crate::support::{Hdu, Scratch, python_with, read_fits, skip};
 
 /// The files of a sequence, in order.
 fn sequence(name: &str) -> Option<Vec<PathBuf>> {
@@ -190,14 +190,9 @@ print('same', len(sys.argv) - 2)
 
 #[test]
 fn astropy_reads_the_same_samples_from_a_cut_as_from_the_frames() {
-    let python = std::env::var_os("CUBE_PYTHON").unwrap_or_else(|| "python3".into());
-    let probe = Command::new(&python)
-        .args(["-c", "import astropy"])
-        .output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        skip("no python3 with astropy; CUBE_PYTHON names one");
+    let Some(python) = python_with("astropy") else {
         return;
-    }
+    };
     for name in [
         "hatp32-microobservatory",
         "decam-cutouts-mixed-shape",

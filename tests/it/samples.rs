@@ -148,6 +148,20 @@ fn a_first_blank_that_comes_late_is_said() {
         .says(&["warning", "BLANK is -5"]);
     assert_eq!(dir.info("a.cube")["blank"], -5);
     assert_eq!(dir.samples::<i16>("a.cube"), [1, -5, 2, -5]);
+    dir.ok("append a.cube --axis z 1.fits")
+        .says(&["1 frame without BLANK: where a sample is -5"]);
+    // In one command it is no other, and void is no data then, too.
+    dir.frame("3.fits", &Image::of(&[1, 1], &[7i16]));
+    dir.ok("append b.cube --axis z 3.fits 2.fits")
+        .says(&["BLANK is -5", "1 frame without BLANK"]);
+    assert_eq!(dir.info("b.cube")["pad"], -5);
+    assert_eq!(dir.samples::<i16>("b.cube"), [7, -5, 2, -5]);
+    // What is left out has no say.
+    dir.frame("4.fits", &Image::of(&[1, 1], &[7i16]));
+    dir.frame("5.fits", &Image::of(&[1, 1], &[7i32]).with("BLANK", "9"));
+    let run = dir.cube("append c.cube --axis z --skip-bad 4.fits 5.fits");
+    assert_eq!(run.status, 3, "{}", run.err);
+    assert_eq!(dir.info("c.cube")["blank"], serde_json::Value::Null);
 }
 
 #[test]

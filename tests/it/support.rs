@@ -3,7 +3,7 @@
 //!
 //! Nothing here calls the library: a mistake there must not hide in here as well.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::fs;
 use std::io::Write as _;
@@ -498,4 +498,48 @@ pub(crate) fn signal(child: &Child, name: &str) {
         other => panic!("no signal {other}"),
     };
     rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// The Python that is the oracle of some tests, with these modules; without it they
+/// are skipped, and say so.
+pub(crate) fn python_with(modules: &str) -> Option<OsString> {
+    let python = std::env::var_os("CUBE_PYTHON").unwrap_or_else(|| "python3".into());
+    let probe = Command::new(&python)
+        .args(["-c", &format!("import {modules}")])
+        .output();
+    if probe.is_ok_and(|probe| probe.status.success()) {
+        return Some(python);
+    }
+    skip(&format!("no python3 with {modules}; CUBE_PYTHON names one"));
+    None
+}
+
+/// The most of its own memory that the program was seen to use.
+pub(crate) fn peak_of(dir: &Scratch, line: &str) -> u64 {
+    let mut command = dir.command();
+    let mut child = command.args(line.split_whitespace()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let row = text.lines().find_map(|row| row.strip_prefix("RssAnon:"));
+        let kib = row.and_then(|row| row.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) << 10);
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    finish(child).ends(0);
+    peak
+}
+
+/// By sorting.
+pub(crate) fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
+}
+
+/// By adding up.
+pub(crate) fn mean(samples: &[f64]) -> f64 {
+    samples.iter().sum::<f64>() / samples.len() as f64
 }

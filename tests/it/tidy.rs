@@ -313,6 +313,7 @@ fn every_key_of_the_catalog_and_of_records_is_in_the_specification() {
     // Keys that are left out when there is nothing to say count, too.
     catalog.axes[0].table = Some(PieceTable { pieces: 1, extent });
     catalog.axes[0].splices.push(Splice(0, 0, 0, 1));
+    catalog.command.samples = 1;
     hold_keys("Catalog", &serde_json::to_value(&catalog).unwrap());
     let record = Record {
         partial: true,

@@ -1,0 +1,315 @@
+//! `cube clean`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::progress::Bar;
+use super::{Common, DONE, Jobs, Lock, Memory, parsed, print, say};
+use crate::error::{Error, Result, show_path};
+use crate::ops::clean::{Center, Fill, FrameCount, Options, Report, Rule, Spread, clean, clip};
+use crate::ops::{Stop, count};
+use crate::region::parse_axis;
+use crate::sinks::{Format, Target};
+
+/// Replace outliers along an axis
+///
+/// Each line of samples along the axis is clipped by itself: what is further than
+/// --sigma spreads from the centre is rejected, again and again until nothing
+/// changes or --maxiters is reached, with the decisions of astropy's sigma_clip.
+/// What was rejected is replaced by --fill. NaN, BLANK and void do not count;
+/// infinities are always rejected. Nothing is overwritten: the new samples stand
+/// beside the old ones in the file, and `cube undo` takes them away.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube clean night.cube\n  \
+    cube clean night.cube --sigma 4 --maxiters all --spread mad --fill interpolate\n  \
+    cube clean night.cube --dry-run --report\n  \
+    cube clean night.cube --lower 6 --upper 3 --grow 1 --mask rejected.fits\n  \
+    cube clean night.cube --section '[100:200,*,*]' --fill nan")]
+pub(super) struct CleanArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// The axis that is compared along [default: the last]
+    #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
+    axis: Option<usize>,
+
+    #[command(flatten)]
+    clipping: Clipping,
+
+    /// What takes the place of a rejected sample: median or mean of what was kept,
+    /// interpolate, nan (BLANK where integers have it), or a value
+    #[arg(
+        long,
+        value_name = "FILL",
+        default_value = "median",
+        allow_hyphen_values = true
+    )]
+    #[arg(value_parser = parse_fill)]
+    fill: Fill,
+
+    /// Only this part, such as '[1:100,*,5:9]'
+    #[arg(long, value_name = "SECTION", allow_hyphen_values = true)]
+    section: Option<String>,
+
+    /// Leave lines as they are that would keep fewer samples
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    min_kept: u32,
+
+    /// Reject so many neighbours along the axis of each rejected sample, too
+    #[arg(long, value_name = "R", default_value_t = 0)]
+    grow: u32,
+
+    /// Replace NaN and BLANK that came with the data, too; never void
+    #[arg(long)]
+    fill_nan: bool,
+
+    /// Count only; change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Write a mask of the cleaned part: 1 where a sample was rejected, else 0
+    #[arg(long, value_name = "FILE")]
+    mask: Option<PathBuf>,
+
+    /// Format of the mask [default: by the name of FILE]
+    #[arg(long, value_name = "FORMAT", requires = "mask")]
+    #[arg(value_parser = |text: &str| parsed(Format::from_name(text)))]
+    mask_format: Option<Format>,
+
+    /// Replace the mask's file if it exists
+    #[arg(long, requires = "mask")]
+    overwrite: bool,
+
+    /// List what was rejected by frame, the worst first
+    #[arg(long)]
+    report: bool,
+
+    /// The report as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    lock: Lock,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    memory: Memory,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How lines are clipped, here and in `combine`.
+#[derive(Debug, Args)]
+pub(super) struct Clipping {
+    /// Spreads from the centre at which samples are still kept
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma)]
+    sigma: f64,
+
+    /// The same below the centre; inf keeps all there [default: --sigma]
+    #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    lower: Option<f64>,
+
+    /// The same above it [default: --sigma]
+    #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    upper: Option<f64>,
+
+    /// Rounds at most, or all: until nothing changes
+    #[arg(long, value_name = "N|all", default_value = "5", value_parser = parse_rounds)]
+    maxiters: Rounds,
+
+    /// What deviations are measured from
+    #[arg(long, value_enum, default_value_t = CenterName::Median)]
+    center: CenterName,
+
+    /// What they are measured in: standard deviation, or 1.4826 times the median
+    /// absolute deviation
+    #[arg(long, value_enum, default_value_t = SpreadName::Std)]
+    spread: SpreadName,
+}
+
+impl Clipping {
+    pub(super) fn rule(&self) -> Rule {
+        Rule {
+            lower: self.lower.unwrap_or(self.sigma),
+            upper: self.upper.unwrap_or(self.sigma),
+            rounds: self.maxiters.0,
+            center: match self.center {
+                CenterName::Median => Center::Median,
+                CenterName::Mean => Center::Mean,
+            },
+            spread: match self.spread {
+                SpreadName::Std => Spread::Std,
+                SpreadName::Mad => Spread::Mad,
+            },
+            fill: clip::Fill::None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CenterName {
+    Median,
+    Mean,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SpreadName {
+    Std,
+    Mad,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rounds(Option<u32>);
+
+fn parse_sigma(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(sigma) if sigma > 0.0 => Ok(sigma),
+        _ => Err("give a number above 0".into()),
+    }
+}
+
+fn parse_rounds(text: &str) -> std::result::Result<Rounds, String> {
+    match text.parse::<u32>() {
+        _ if text == "all" => Ok(Rounds(None)),
+        Ok(rounds @ 1..) => Ok(Rounds(Some(rounds))),
+        _ => Err("give a number from 1, or all".into()),
+    }
+}
+
+fn parse_fill(text: &str) -> std::result::Result<Fill, String> {
+    match text {
+        "median" => Ok(Fill::Median),
+        "mean" => Ok(Fill::Mean),
+        "interpolate" => Ok(Fill::Interpolate),
+        _ if text.eq_ignore_ascii_case("nan") || text.eq_ignore_ascii_case("blank") => {
+            Ok(Fill::Nan)
+        }
+        _ if text.parse::<f64>().is_ok() => Ok(Fill::Value(text.to_string())),
+        _ => Err("give median, mean, interpolate, nan or a number".into()),
+    }
+}
+
+pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
+    if args.fill_nan && args.fill == Fill::Nan {
+        return Err(
+            Error::input("--fill-nan with --fill nan would change nothing")
+                .hint("--fill median, mean, interpolate or a number fills what is missing"),
+        );
+    }
+    let mask = args.mask.as_ref().map(|path| {
+        let target = Target::from_path(path, args.overwrite);
+        (target, args.mask_format)
+    });
+    let options = Options {
+        axis: args.axis,
+        rule: args.clipping.rule(),
+        fill: args.fill.clone(),
+        section: args.section.clone(),
+        min_kept: args.min_kept,
+        grow: args.grow,
+        fill_nan: args.fill_nan,
+        dry_run: args.dry_run,
+        mask,
+        by_frame: args.report || args.json,
+        busy: args.lock.busy(),
+        memory: args.memory.bytes(),
+        jobs: args.jobs.count(),
+        line,
+    };
+    let report = clean(&args.cube, &options, &Bar::new(args.common.quiet), stop)?;
+    if args.json {
+        let mut object = json!(report);
+        object["dry_run"] = args.dry_run.into();
+        let worst = worst(&report.frames).into_iter().take(MOST_WORST);
+        object["worst"] = worst.map(|frame| frame.position).collect();
+        print(&format!("{object}\n"))?;
+    } else if args.report {
+        print(&table(&report))?;
+    }
+    if !args.common.quiet {
+        say(&format!(
+            "{}: {}",
+            show_path(&args.cube),
+            summary(&report, args)
+        ));
+    }
+    Ok(DONE)
+}
+
+/// JSON names so many of the worst frames.
+const MOST_WORST: usize = 10;
+
+fn summary(report: &Report, args: &CleanArgs) -> String {
+    let (found, done) = match args.dry_run {
+        true => ("would be replaced", "nothing was changed"),
+        false => ("replaced", ""),
+    };
+    let mut text = format!(
+        "{} of {} {found} along {} ({})",
+        count(report.rejected, "sample"),
+        report.samples,
+        report.axis,
+        percent(report.rejected, report.samples)
+    );
+    if report.filled > 0 || args.fill_nan {
+        text += &format!(", and {} without data", report.filled);
+    }
+    if report.lines_left > 0 {
+        text += &format!(
+            "; {} left as they are, for fewer than {} would be kept",
+            count(report.lines_left, "line"),
+            count(u64::from(args.min_kept), "sample")
+        );
+    }
+    if !done.is_empty() {
+        text += &format!("; {done}");
+    } else if report.rejected + report.filled == 0 {
+        text += "; the cube is as it was";
+    }
+    text
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.3} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+/// Frames with rejected samples, the worst first; equals by position.
+fn worst(frames: &[FrameCount]) -> Vec<&FrameCount> {
+    let mut frames: Vec<&FrameCount> = frames.iter().filter(|frame| frame.rejected > 0).collect();
+    frames.sort_by_key(|frame| std::cmp::Reverse(frame.rejected));
+    frames
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!(
+        "# rejected {} of {} samples, in {} of {} lines; {} lines left as they are\n# {:>9} {:>10} {:>10}  source\n",
+        report.rejected,
+        report.samples,
+        report.lines_changed,
+        report.lines,
+        report.lines_left,
+        report.axis,
+        "rejected",
+        "share"
+    );
+    for frame in worst(&report.frames) {
+        let source = frame.source.as_deref().unwrap_or("");
+        let line = format!(
+            "{:>11} {:>10} {:>10}  {}",
+            frame.position,
+            frame.rejected,
+            percent(frame.rejected, report.samples_per_position),
+            show_path(source.as_ref())
+        );
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}

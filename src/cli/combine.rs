@@ -1,0 +1,216 @@
+//! `cube combine`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::clean::Clipping;
+use super::pictures::Pictures;
+use super::progress::Bar;
+use super::{Common, DONE, Jobs, Memory, parsed, say};
+use crate::error::Result;
+use crate::ops::combine::{Options, Reject, Scale, Statistic, combine};
+use crate::ops::{Stop, count};
+use crate::region::{parse_axis, show_shape};
+use crate::sinks::{Format, Target};
+
+/// Collapse an axis to one frame
+///
+/// Each line of samples along the axis becomes its median, mean, sum, least or
+/// greatest sample, or standard deviation. NaN, BLANK and void are left out, and so
+/// is what --reject finds. The frame is float32, or float64 where the cube holds
+/// integers of 32 bits or more, or float64; a line without samples is NaN.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cube combine night.cube --method median -o master.fits\n  \
+    cube combine night.cube --method mean --reject sigma -o mean.fits --coverage n.fits\n  \
+    cube combine flats.cube --method mean --scale median --reject minmax -o flat.fits\n  \
+    cube combine night.cube --method mean --weight EXPTIME -o mean.fits --error sem.fits")]
+pub(super) struct CombineArgs {
+    /// The cube
+    cube: PathBuf,
+
+    /// What a line becomes
+    #[arg(long, value_enum)]
+    method: MethodName,
+
+    /// Where to; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Format [default: by the name of FILE]
+    #[arg(long, value_name = "FORMAT", value_parser = |text: &str| parsed(Format::from_name(text)))]
+    format: Option<Format>,
+
+    #[command(flatten)]
+    pictures: Pictures,
+
+    /// The axis that is collapsed [default: the last]
+    #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
+    axis: Option<usize>,
+
+    /// What to leave out of each line first: what sigma clipping rejects (--sigma to
+    /// --spread say how), so many of the least and greatest samples, or percentages
+    /// of them
+    #[arg(long, value_enum)]
+    reject: Option<RejectName>,
+
+    /// Of the least samples, with --reject minmax or percentile [default: 1; 10 percent]
+    #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share)]
+    low: Option<f64>,
+
+    /// Of the greatest samples [default: 1; 10 percent]
+    #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share)]
+    high: Option<f64>,
+
+    #[command(flatten)]
+    clipping: Clipping,
+
+    /// Weigh frames by this header keyword; for mean and sum
+    #[arg(long, value_name = "KEY")]
+    weight: Option<String>,
+
+    /// Scale frames to the first, by their median or a header keyword
+    #[arg(long, value_name = "median|KEY", value_parser = parse_scale)]
+    scale: Option<Scale>,
+
+    /// Shift frames to the level of the first, by their median
+    #[arg(long, value_enum)]
+    zero: Option<ZeroName>,
+
+    /// Only this part, such as '[1:100,*,5:9]'
+    #[arg(long, value_name = "SECTION", allow_hyphen_values = true)]
+    section: Option<String>,
+
+    /// Write how many samples each sample of the frame is made of
+    #[arg(long, value_name = "FILE")]
+    coverage: Option<PathBuf>,
+
+    /// Write standard errors of the mean
+    #[arg(long, value_name = "FILE")]
+    error: Option<PathBuf>,
+
+    /// Replace files that exist
+    #[arg(long)]
+    overwrite: bool,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    memory: Memory,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MethodName {
+    Median,
+    Mean,
+    Sum,
+    Min,
+    Max,
+    Std,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RejectName {
+    Sigma,
+    Minmax,
+    Percentile,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ZeroName {
+    Median,
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "clap wants a result")]
+fn parse_scale(text: &str) -> std::result::Result<Scale, String> {
+    Ok(match text {
+        "median" => Scale::Median,
+        key => Scale::Keyword(key.to_string()),
+    })
+}
+
+fn parse_share(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share.is_finite() && share >= 0.0 => Ok(share),
+        _ => Err("give a number from 0".into()),
+    }
+}
+
+impl CombineArgs {
+    fn reject(&self) -> Result<Reject> {
+        let wrong = |what: &str| Err(crate::error::Error::input(what));
+        let given = (self.low, self.high);
+        match self.reject {
+            None => Ok(Reject::None),
+            Some(RejectName::Sigma) if given != (None, None) => {
+                wrong("--low and --high are for --reject minmax and percentile")
+            }
+            Some(RejectName::Sigma) => Ok(Reject::Sigma(self.clipping.rule())),
+            Some(RejectName::Minmax) => {
+                let whole = |share: Option<f64>| {
+                    let share = share.unwrap_or(1.0);
+                    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                    (share.fract() == 0.0 && share < 1e9).then_some(share as u32)
+                };
+                match (whole(self.low), whole(self.high)) {
+                    (Some(low), Some(high)) => Ok(Reject::MinMax { low, high }),
+                    _ => wrong("--low and --high are whole numbers of samples with minmax"),
+                }
+            }
+            Some(RejectName::Percentile) => {
+                let (low, high) = (self.low.unwrap_or(10.0), self.high.unwrap_or(10.0));
+                match low + high < 100.0 {
+                    true => Ok(Reject::Percentile { low, high }),
+                    false => wrong("--low and --high are percentages, below 100 together"),
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
+    let target = |path: &PathBuf| Target::from_path(path, args.overwrite);
+    let options = Options {
+        axis: args.axis,
+        method: match args.method {
+            MethodName::Median => Statistic::Median,
+            MethodName::Mean => Statistic::Mean,
+            MethodName::Sum => Statistic::Sum,
+            MethodName::Min => Statistic::Min,
+            MethodName::Max => Statistic::Max,
+            MethodName::Std => Statistic::Std,
+        },
+        reject: args.reject()?,
+        weight: args.weight.clone(),
+        scale: args.scale.clone(),
+        zero: args.zero.is_some(),
+        section: args.section.clone(),
+        output: target(&args.output),
+        format: args.format,
+        look: args.pictures.look(),
+        coverage: args.coverage.as_ref().map(target),
+        error: args.error.as_ref().map(target),
+        memory: args.memory.bytes(),
+        jobs: args.jobs.count(),
+        line,
+    };
+    let report = combine(&args.cube, &options, &Bar::new(args.common.quiet), stop)?;
+    if !args.common.quiet {
+        let mut text = format!(
+            "{} of {} combined; the frame is {}",
+            count(report.positions, "position"),
+            report.axis,
+            show_shape(&report.shape)
+        );
+        if options.reject != Reject::None {
+            text += &format!("; {} rejected", count(report.rejected, "sample"));
+        }
+        say(&format!("{}: {text}", crate::error::show_path(&args.cube)));
+    }
+    Ok(DONE)
+}

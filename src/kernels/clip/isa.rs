@@ -1,0 +1,416 @@
+//! The same loops in the instructions of several machines.
+//!
+//! A loop is written once, over arrays of 16 lanes, as a `Kernel`; `run` compiles
+//! it for every level. What compilers do not find in plain loops is in `Isa`:
+//! lanes to bits, and bits to a list.
+
+#![allow(
+    unsafe_code,
+    reason = "vectors are loaded by address, and a machine is asked what it has"
+)]
+
+use super::{LANES, Level};
+
+/// A loop, with what it works on.
+pub(super) trait Kernel {
+    /// What it finds.
+    type Out;
+    /// Whether AVX-512 helps: it does where `Isa` has it, while plain loops come
+    /// out best as AVX2.
+    const IS_WIDE: bool = false;
+    /// Runs it. Implementations are `inline(always)`, or they would be compiled
+    /// for the least machine.
+    fn run<I: Isa>(self) -> Self::Out;
+}
+
+/// Runs a loop at a level that `Level::or_less` gave.
+pub(super) fn run<K: Kernel>(level: Level, kernel: K) -> K::Out {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 if K::IS_WIDE => {
+            // SAFETY: `Level::or_less` gives the level only where detected.
+            unsafe { avx512(kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => {
+            // SAFETY: `Level::or_less` gives the levels only where detected.
+            unsafe { avx2(kernel) }
+        }
+        _ => kernel.run::<Plain>(),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,popcnt,lzcnt")]
+fn avx512<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run::<Avx512>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+fn avx2<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run::<Avx2>()
+}
+
+/// What plain loops do not become by themselves.
+pub(super) trait Isa {
+    /// A bit for every lane with `low <= x && x <= high`.
+    fn inside(row: &[f32; LANES], low: &[f32; LANES], high: &[f32; LANES]) -> u16;
+    /// A bit for every lane with `x < low || x > high`.
+    fn outside(row: &[f32; LANES], low: &[f32; LANES], high: &[f32; LANES]) -> u16;
+    /// Writes `base + lane` for every bit to `list`, from `at` on, and tells where
+    /// the next goes. Beyond those, the list is overwritten up to `at + LANES`,
+    /// which it must have room for.
+    fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize;
+
+    /// Puts the lesser of two samples into `low`, the greater into `high`, for every
+    /// lane. Compilers make masked stores of it, which some machines are slow at.
+    #[inline(always)]
+    fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
+        order(low, high);
+    }
+
+    /// As `order_f32`.
+    #[inline(always)]
+    fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
+        order(low, high);
+    }
+
+    /// How many samples lie within `radius` of `pivot`, and the sums of their
+    /// distances and of the squares of those, in the order of rows.
+    #[inline(always)]
+    fn near(
+        rows: &[[f32; LANES]],
+        pivot: &[f32; LANES],
+        radius: &[f32; LANES],
+    ) -> ([u32; LANES], [f32; LANES], [f32; LANES]) {
+        let (mut n, mut sum, mut squares) = ([0; LANES], [0.0; LANES], [0.0; LANES]);
+        // Eight lanes at a time, for which a machine has registers.
+        for at in (0..LANES).step_by(8) {
+            let (mut some_n, mut some_sum, mut some_squares) =
+                ([0u32; 8], [0.0f32; 8], [0.0f32; 8]);
+            for row in rows {
+                for k in 0..8 {
+                    let distance = row[at + k] - pivot[at + k];
+                    let is_near = distance.abs() <= radius[at + k];
+                    let distance = if is_near { distance } else { 0.0 };
+                    some_n[k] += u32::from(is_near);
+                    some_sum[k] += distance;
+                    some_squares[k] += distance * distance;
+                }
+            }
+            n[at..at + 8].copy_from_slice(&some_n);
+            sum[at..at + 8].copy_from_slice(&some_sum);
+            squares[at..at + 8].copy_from_slice(&some_squares);
+        }
+        (n, sum, squares)
+    }
+}
+
+#[inline(always)]
+fn order<T: PartialOrd + Copy>(low: &mut [T; LANES], high: &mut [T; LANES]) {
+    for lane in 0..LANES {
+        let (a, b) = (low[lane], high[lane]);
+        low[lane] = if a < b { a } else { b };
+        high[lane] = if a < b { b } else { a };
+    }
+}
+
+/// Lanes to bits, by plain means.
+#[inline(always)]
+pub(super) fn bits(lanes: [bool; LANES]) -> u16 {
+    let mut bits = 0;
+    for lane in 0..LANES {
+        bits |= u16::from(lanes[lane]) << lane;
+    }
+    bits
+}
+
+/// The bits of a byte, as the positions of those that are set, first of all.
+static POSITIONS: [[u8; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut at) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                table[byte][at] = bit as u8;
+                at += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    table
+};
+
+#[inline(always)]
+fn push_by_table(list: &mut [u32], mut at: usize, base: u32, bits: u16) -> usize {
+    let room = &mut list[at..at + LANES];
+    let [low, high] = bits.to_le_bytes();
+    let n_low = low.count_ones() as usize;
+    for (out, position) in room[..8].iter_mut().zip(&POSITIONS[usize::from(low)]) {
+        *out = base + u32::from(*position);
+    }
+    for (out, position) in room[n_low..n_low + 8]
+        .iter_mut()
+        .zip(&POSITIONS[usize::from(high)])
+    {
+        *out = base + 8 + u32::from(*position);
+    }
+    at += n_low + high.count_ones() as usize;
+    at
+}
+
+/// What every machine of this kind has.
+pub(super) struct Plain;
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Isa for Plain {
+    #[inline(always)]
+    fn inside(row: &[f32; LANES], low: &[f32; LANES], high: &[f32; LANES]) -> u16 {
+        bits(std::array::from_fn(|lane| {
+            (row[lane] >= low[lane]) & (row[lane] <= high[lane])
+        }))
+    }
+
+    #[inline(always)]
+    fn outside(row: &[f32; LANES], low: &[f32; LANES], high: &[f32; LANES]) -> u16 {
+        bits(std::array::from_fn(|lane| {
+            (row[lane] < low[lane]) | (row[lane] > high[lane])
+        }))
+    }
+
+    #[inline(always)]
+    fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+        push_by_table(list, at, base, bits)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Isa, LANES, Plain, push_by_table};
+    use std::arch::x86_64::*;
+
+    type Row = [f32; LANES];
+
+    impl Isa for Plain {
+        #[inline(always)]
+        fn inside(row: &Row, low: &Row, high: &Row) -> u16 {
+            quarters(row, low, high, |x, low, high| {
+                // SAFETY: every x86-64 machine has SSE2.
+                unsafe { _mm_and_ps(_mm_cmpge_ps(x, low), _mm_cmple_ps(x, high)) }
+            })
+        }
+
+        #[inline(always)]
+        fn outside(row: &Row, low: &Row, high: &Row) -> u16 {
+            quarters(row, low, high, |x, low, high| {
+                // SAFETY: every x86-64 machine has SSE2.
+                unsafe { _mm_or_ps(_mm_cmplt_ps(x, low), _mm_cmpgt_ps(x, high)) }
+            })
+        }
+
+        #[inline(always)]
+        fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+            push_by_table(list, at, base, bits)
+        }
+    }
+
+    #[inline(always)]
+    fn quarters(
+        row: &Row,
+        low: &Row,
+        high: &Row,
+        test: impl Fn(__m128, __m128, __m128) -> __m128,
+    ) -> u16 {
+        // SAFETY: every x86-64 machine has SSE2; the four lanes at `4 * k` lie
+        // within arrays of 16, and loads need no alignment.
+        let quarter = |k: usize| unsafe {
+            let load = |row: &Row| _mm_loadu_ps(row.as_ptr().add(4 * k));
+            _mm_castps_si128(test(load(row), load(low), load(high)))
+        };
+        // SAFETY: every x86-64 machine has SSE2.
+        unsafe {
+            let left = _mm_packs_epi32(quarter(0), quarter(1));
+            let right = _mm_packs_epi32(quarter(2), quarter(3));
+            _mm_movemask_epi8(_mm_packs_epi16(left, right)) as u16
+        }
+    }
+
+    /// AVX2.
+    pub(in super::super) struct Avx2;
+
+    impl Isa for Avx2 {
+        #[inline(always)]
+        fn inside(row: &Row, low: &Row, high: &Row) -> u16 {
+            halves(row, low, high, |x, low, high| {
+                // SAFETY: only `isa::avx2` runs kernels with this type.
+                unsafe {
+                    let from = _mm256_cmp_ps::<_CMP_GE_OQ>(x, low);
+                    _mm256_and_ps(from, _mm256_cmp_ps::<_CMP_LE_OQ>(x, high))
+                }
+            })
+        }
+
+        #[inline(always)]
+        fn outside(row: &Row, low: &Row, high: &Row) -> u16 {
+            halves(row, low, high, |x, low, high| {
+                // SAFETY: only `isa::avx2` runs kernels with this type.
+                unsafe {
+                    let below = _mm256_cmp_ps::<_CMP_LT_OQ>(x, low);
+                    _mm256_or_ps(below, _mm256_cmp_ps::<_CMP_GT_OQ>(x, high))
+                }
+            })
+        }
+
+        #[inline(always)]
+        fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+            push_by_table(list, at, base, bits)
+        }
+
+        #[inline(always)]
+        fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
+            for at in (0..LANES).step_by(8) {
+                // SAFETY: only `isa::avx2` runs kernels with this type; the 8 lanes
+                // at `at` lie within arrays of 16, and nothing needs alignment.
+                unsafe {
+                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
+                    let (x, y) = (_mm256_loadu_ps(a), _mm256_loadu_ps(b));
+                    _mm256_storeu_ps(a, _mm256_min_ps(x, y));
+                    _mm256_storeu_ps(b, _mm256_max_ps(y, x));
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
+            for at in (0..LANES).step_by(4) {
+                // SAFETY: only `isa::avx2` runs kernels with this type; the 4 lanes
+                // at `at` lie within arrays of 16, and nothing needs alignment.
+                unsafe {
+                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
+                    let (x, y) = (_mm256_loadu_pd(a), _mm256_loadu_pd(b));
+                    _mm256_storeu_pd(a, _mm256_min_pd(x, y));
+                    _mm256_storeu_pd(b, _mm256_max_pd(y, x));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn halves(
+        row: &Row,
+        low: &Row,
+        high: &Row,
+        test: impl Fn(__m256, __m256, __m256) -> __m256,
+    ) -> u16 {
+        // SAFETY: only `isa::avx2` runs kernels with `Avx2`; the eight lanes at
+        // `8 * k` lie within arrays of 16, and loads need no alignment.
+        let half = |k: usize| unsafe {
+            let load = |row: &Row| _mm256_loadu_ps(row.as_ptr().add(8 * k));
+            _mm256_movemask_ps(test(load(row), load(low), load(high)))
+        };
+        (half(0) | half(1) << 8) as u16
+    }
+
+    /// AVX-512.
+    pub(in super::super) struct Avx512;
+
+    impl Isa for Avx512 {
+        #[inline(always)]
+        fn inside(row: &Row, low: &Row, high: &Row) -> u16 {
+            // SAFETY: only `isa::avx512` runs kernels with this type; arrays of 16
+            // are whole vectors, and loads need no alignment.
+            unsafe {
+                let x = _mm512_loadu_ps(row.as_ptr());
+                let from = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_loadu_ps(low.as_ptr()));
+                let high = _mm512_loadu_ps(high.as_ptr());
+                _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(from, x, high)
+            }
+        }
+
+        #[inline(always)]
+        fn outside(row: &Row, low: &Row, high: &Row) -> u16 {
+            // SAFETY: as in `inside`.
+            unsafe {
+                let x = _mm512_loadu_ps(row.as_ptr());
+                let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, _mm512_loadu_ps(low.as_ptr()));
+                let high = _mm512_loadu_ps(high.as_ptr());
+                below | _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, high)
+            }
+        }
+
+        #[inline(always)]
+        fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+            let room = &mut list[at..at + LANES];
+            // SAFETY: only `isa::avx512` runs kernels with this type; there is
+            // room for a whole vector. It is compressed in a register, as some
+            // machines are slow at compressing into memory.
+            unsafe {
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let list = _mm512_add_epi32(lanes, _mm512_set1_epi32(base.cast_signed()));
+                let list = _mm512_maskz_compress_epi32(bits, list);
+                _mm512_storeu_si512(room.as_mut_ptr().cast(), list);
+            }
+            at + bits.count_ones() as usize
+        }
+
+        #[inline(always)]
+        fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
+            for at in (0..LANES).step_by(16) {
+                // SAFETY: only `isa::avx512` runs kernels with this type; the 16 lanes
+                // at `at` lie within arrays of 16, and nothing needs alignment.
+                unsafe {
+                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
+                    let (x, y) = (_mm512_loadu_ps(a), _mm512_loadu_ps(b));
+                    _mm512_storeu_ps(a, _mm512_min_ps(x, y));
+                    _mm512_storeu_ps(b, _mm512_max_ps(y, x));
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
+            for at in (0..LANES).step_by(8) {
+                // SAFETY: only `isa::avx512` runs kernels with this type; the 8 lanes
+                // at `at` lie within arrays of 16, and nothing needs alignment.
+                unsafe {
+                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
+                    let (x, y) = (_mm512_loadu_pd(a), _mm512_loadu_pd(b));
+                    _mm512_storeu_pd(a, _mm512_min_pd(x, y));
+                    _mm512_storeu_pd(b, _mm512_max_pd(y, x));
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn near(rows: &[Row], pivot: &Row, radius: &Row) -> ([u32; LANES], Row, Row) {
+            let mut out = ([0; LANES], [0.0; LANES], [0.0; LANES]);
+            // SAFETY: only `isa::avx512` runs kernels with this type; arrays of 16
+            // are whole vectors, and neither loads nor stores need alignment.
+            unsafe {
+                let pivot = _mm512_loadu_ps(pivot.as_ptr());
+                let radius = _mm512_loadu_ps(radius.as_ptr());
+                let mut n = _mm512_setzero_si512();
+                let mut sum = _mm512_setzero_ps();
+                let mut squares = _mm512_setzero_ps();
+                let one = _mm512_set1_epi32(1);
+                for row in rows {
+                    let distance = _mm512_sub_ps(_mm512_loadu_ps(row.as_ptr()), pivot);
+                    let near = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(_mm512_abs_ps(distance), radius);
+                    n = _mm512_mask_add_epi32(n, near, n, one);
+                    sum = _mm512_mask_add_ps(sum, near, sum, distance);
+                    squares = _mm512_mask3_fmadd_ps(distance, distance, squares, near);
+                }
+                _mm512_storeu_si512(out.0.as_mut_ptr().cast(), n);
+                _mm512_storeu_ps(out.1.as_mut_ptr(), sum);
+                _mm512_storeu_ps(out.2.as_mut_ptr(), squares);
+            }
+            out
+        }
+    }
+}

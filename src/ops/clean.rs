@@ -1,0 +1,463 @@
+//! `cube clean`: outliers along an axis, replaced.
+//!
+//! Lines are clipped a column of tiles at a time, by as many threads as there
+//! are. What is replaced is stored as patches beside the data, in one commit, so
+//! that a clean costs reading the cube and writing its outliers, and `undo`
+//! restores every bit.
+
+mod fill;
+mod work;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::append::now;
+use super::crew::share;
+use super::lanes::{Sample, Shares};
+use super::slice::{self, Begin, Request};
+use super::spill::{Sorted, Spill};
+use super::{Progress, Stop, open, open_to_write};
+use crate::dtype::DType;
+use crate::engine::edit::Edit;
+use crate::engine::lines::{Lines, Void};
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Context, Error, Result};
+use crate::format::catalog::{Command, Piece};
+use crate::format::patches::{Patch, TilePatches};
+use crate::kernels::gather::is_wide;
+use crate::region::{AXIS_NAMES, Span, parse_section, show_shape, volume};
+use crate::sinks::output::folder_of;
+use crate::sinks::stretch::Stretch;
+use crate::sinks::{Format, Look, Sink, Target};
+use crate::storage::file::Busy;
+use work::{Cleaner, Found, Plan, Tally, Tile};
+
+pub use crate::kernels::clip::{self, Center, Rule, Spread};
+pub use fill::Fill;
+
+/// What a tile of patches costs in memory, patches apart.
+const TILE_COST: u64 = 64;
+
+/// What `clean` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The axis that lines run along; `None` is the last.
+    pub axis: Option<usize>,
+    /// How lines are clipped. What is wanted of a line follows from `fill`.
+    pub rule: Rule,
+    /// What takes the place of a rejected sample.
+    pub fill: Fill,
+    /// Which part of the cube, such as `[1:100,*,5:9]`; `None`: all.
+    pub section: Option<String>,
+    /// A line that keeps fewer samples is left as it is.
+    pub min_kept: u32,
+    /// So many neighbours of a rejected sample are rejected, too.
+    pub grow: u32,
+    /// Fill NaN and BLANK that came with the data, too.
+    pub fill_nan: bool,
+    /// Count only.
+    pub dry_run: bool,
+    /// Where to write what was rejected, and as what.
+    pub mask: Option<(Target, Option<Format>)>,
+    /// List counts by position on the axis.
+    pub by_frame: bool,
+    /// What to do when another writer is at work.
+    pub busy: Busy,
+    /// Bytes of memory to use.
+    pub memory: u64,
+    /// Threads at most.
+    pub jobs: usize,
+    /// The command as typed, for the history.
+    pub line: String,
+}
+
+/// What was rejected at one position of the axis.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrameCount {
+    /// The position, from 1.
+    pub position: u64,
+    /// Samples rejected there.
+    pub rejected: u64,
+    /// File that the frame there came from.
+    pub source: Option<String>,
+}
+
+/// What `clean` did, or would do.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Letter of the axis.
+    pub axis: String,
+    /// Samples in the region, void included.
+    pub samples: u64,
+    /// Samples that were rejected and replaced.
+    pub rejected: u64,
+    /// NaN and BLANK that were filled.
+    pub filled: u64,
+    /// Lines in the region.
+    pub lines: u64,
+    /// Lines in which samples were replaced.
+    pub lines_changed: u64,
+    /// Lines left as they are because too little would have been kept.
+    pub lines_left: u64,
+    /// Samples at one position of the axis.
+    pub samples_per_position: u64,
+    /// Counts by position, in order; empty unless asked for.
+    pub frames: Vec<FrameCount>,
+}
+
+/// Replaces outliers.
+///
+/// # Errors
+/// When the options do not fit the cube, or something cannot be read or written;
+/// the cube is then as it was.
+pub fn clean(
+    path: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
+    if options.dry_run {
+        let (_, snapshot) = open(path, progress)?;
+        return run(path, &snapshot, None, options, progress, stop).at(path);
+    }
+    let mut writer = open_to_write(path, options.busy, progress)?;
+    let snapshot = writer.snapshot().at(path)?;
+    let edit = writer.edit(Command {
+        verb: "clean".into(),
+        line: options.line.clone(),
+        time: now(),
+        ..Command::default()
+    });
+    let mut edit = edit.at(path)?;
+    match run(path, &snapshot, Some(&mut edit), options, progress, stop) {
+        Ok(report) if report.rejected + report.filled == 0 => Ok(report),
+        Ok(report) => {
+            edit.finish().at(path)?;
+            Ok(report)
+        }
+        Err(error) => {
+            edit.abandon();
+            Err(error).at(path)
+        }
+    }
+}
+
+/// The part of a cube that is meant, one span per axis, and the axis.
+pub(super) fn region(
+    snapshot: &Snapshot,
+    axis: Option<usize>,
+    section: Option<&str>,
+) -> Result<(usize, Vec<Span>)> {
+    let shape = snapshot.shape();
+    let axis = axis.unwrap_or(shape.len() - 1);
+    if axis >= shape.len() {
+        return Err(Error::input(format!(
+            "there is no axis {}: the cube is {}",
+            AXIS_NAMES[axis],
+            show_shape(&shape)
+        )));
+    }
+    if let Some(empty) = shape.iter().position(|&len| len == 0) {
+        return Err(Error::input(format!(
+            "the cube is empty: {} has length 0",
+            AXIS_NAMES[empty]
+        )));
+    }
+    let spans = match section {
+        Some(text) => parse_section(text, &shape)?,
+        None => shape.iter().map(|&len| Span::run(0, len)).collect(),
+    };
+    Ok((axis, spans))
+}
+
+fn run(
+    path: &Path,
+    snapshot: &Snapshot,
+    edit: Option<&mut Edit<'_>>,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
+    let (axis, spans) = region(snapshot, options.axis, options.section.as_deref())?;
+    if spans[axis].len < 2 {
+        let lens: Vec<u64> = spans.iter().map(|span| span.len).collect();
+        return Err(Error::input(format!(
+            "there is nothing to compare along {}: {} is one sample deep",
+            AXIS_NAMES[axis],
+            show_shape(&lens)
+        ))
+        .hint("--axis names another axis"));
+    }
+    let filler = fill::Filler::new(&options.fill, snapshot.catalog())?;
+    let plan = Plan {
+        rule: Rule {
+            fill: match options.fill {
+                Fill::Median => clip::Fill::Median,
+                Fill::Mean => clip::Fill::Mean,
+                _ => clip::Fill::None,
+            },
+            ..options.rule
+        },
+        fill: options.fill.clone(),
+        filler,
+        min_kept: options.min_kept.max(1),
+        grow: options.grow,
+        fill_nan: options.fill_nan,
+        patches: !options.dry_run,
+        marks: options.mask.is_some(),
+    };
+    stop.begin_work();
+    let mask = match &options.mask {
+        Some((target, format)) => Some(Mask::new(
+            path, snapshot, &spans, target, *format, progress,
+        )?),
+        None => None,
+    };
+    let void = match options.fill_nan {
+        true => Void::ByFrames,
+        false => Void::Plain,
+    };
+    let lines = Lines::new(snapshot, axis, &spans, void)?;
+    // A file without a name may be beside the mask, else beside the cube.
+    let beside = match &options.mask {
+        Some((Target::File { path, .. }, _)) => path,
+        _ => path,
+    };
+    let mut job = Job {
+        snapshot,
+        lines: &lines,
+        plan: &plan,
+        options,
+        progress,
+        stop,
+        taker: Taker {
+            edit,
+            patches: Vec::new(),
+            cost: 0,
+            most: options.memory / 8,
+            marks: Spill::new(options.memory / 8, folder_of(beside)),
+        },
+    };
+    let tally = match is_wide(snapshot.catalog().dtype) {
+        true => job.work::<f64>(),
+        false => job.work::<f32>(),
+    }?;
+    let marks = job.taker.marks;
+    if let Some(mask) = mask {
+        mask.write(marks.sorted()?, progress, stop)?;
+    }
+    let lens = lines.lens();
+    let samples: u64 = lens.iter().product();
+    let frames = match options.by_frame {
+        true => by_frame(snapshot, axis, &spans[axis], &tally)?,
+        false => Vec::new(),
+    };
+    Ok(Report {
+        axis: AXIS_NAMES[axis].to_string(),
+        samples,
+        rejected: tally.rejected,
+        filled: tally.filled,
+        lines: samples / lens[axis],
+        lines_changed: tally.lines,
+        lines_left: tally.left,
+        samples_per_position: samples / lens[axis],
+        frames,
+    })
+}
+
+/// Counts by position, with the names of the frames that joined the axis there.
+fn by_frame(
+    snapshot: &Snapshot,
+    axis: usize,
+    span: &Span,
+    tally: &Tally,
+) -> Result<Vec<FrameCount>> {
+    let mut frames: Vec<FrameCount> = (0..span.len)
+        .zip(&tally.by_sample)
+        .map(|(k, &rejected)| FrameCount {
+            position: span.at(k) + 1,
+            rejected,
+            source: None,
+        })
+        .collect();
+    let by_slot = snapshot.pieces(axis).by_slot();
+    snapshot.for_each_record(&mut |record| {
+        if record.axis != axis {
+            return Ok(());
+        }
+        for &Piece(slot, len) in &record.slots[axis] {
+            for slot in slot..slot.saturating_add(len) {
+                let Some(position) = by_slot.position(slot) else {
+                    continue;
+                };
+                let number = span.number_of(position);
+                if let Some(frame) = number.and_then(|k| frames.get_mut(k as usize)) {
+                    frame.source.get_or_insert_with(|| record.source.clone());
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(frames)
+}
+
+struct Job<'a, 'e, 'w> {
+    snapshot: &'a Snapshot,
+    lines: &'a Lines<'a>,
+    plan: &'a Plan,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    stop: &'a Stop,
+    taker: Taker<'e, 'w>,
+}
+
+impl Job<'_, '_, '_> {
+    fn work<L: Sample>(&mut self) -> Result<Tally> {
+        let memory = self.options.memory;
+        let jobs = self.options.jobs;
+        let shares = Shares::new(self.lines, size_of::<L>(), jobs, memory / 2)?;
+        let held = (memory / 8 / shares.jobs as u64 / 4).max(1 << 16);
+        let cleaner = || Cleaner::<L>::new(self.lines, self.plan, shares, held, self.stop);
+        let workers = (0..shares.jobs).map(|_| cleaner()).collect();
+        let size = self.snapshot.catalog().dtype.size() as u64;
+        let samples: u64 = self.lines.lens().iter().product();
+        self.progress
+            .begin("cleaning", 0, samples.saturating_mul(size));
+        let units = self.lines.columns() * shares.parts;
+        let done = share(workers, units, &mut |found: Found| {
+            self.progress.bytes(found.samples * size);
+            self.taker.take(found)
+        });
+        let done = done.and_then(|workers| self.taker.store().map(|()| workers));
+        self.progress.end();
+        let workers = done.map_err(|error| match error.kind() {
+            crate::error::Kind::Interrupted if self.options.dry_run => error,
+            crate::error::Kind::Interrupted => error.hint("the cube is as it was"),
+            _ => error,
+        })?;
+        let mut tally = Tally::default();
+        for worker in &workers {
+            tally.add(&worker.tally);
+        }
+        Ok(tally)
+    }
+}
+
+/// Takes what the threads found, and stores it when it gets much.
+struct Taker<'e, 'w> {
+    edit: Option<&'e mut Edit<'w>>,
+    patches: Vec<TilePatches>,
+    cost: u64,
+    most: u64,
+    marks: Spill,
+}
+
+impl Taker<'_, '_> {
+    fn take(&mut self, found: Found) -> Result<()> {
+        self.marks.push(&found.marks)?;
+        let Some(edit) = &mut self.edit else {
+            return Ok(());
+        };
+        for (tile, patches) in found.tiles {
+            let at = match tile {
+                Tile::At(at) => at,
+                Tile::Void(tile) => edit.make_tile(&tile)?,
+            };
+            self.cost += TILE_COST + (patches.len() * size_of::<Patch>()) as u64;
+            self.patches.push((at, patches));
+        }
+        match self.cost > self.most {
+            true => self.store(),
+            false => Ok(()),
+        }
+    }
+
+    /// Stores what there is as one set.
+    fn store(&mut self) -> Result<()> {
+        let Some(edit) = &mut self.edit else {
+            return Ok(());
+        };
+        let mut tiles = std::mem::take(&mut self.patches);
+        tiles.sort_unstable_by_key(|(at, _)| *at);
+        // Parts of a column come apart.
+        let mut set: Vec<TilePatches> = Vec::with_capacity(tiles.len());
+        for (at, mut patches) in tiles {
+            match set.last_mut() {
+                Some(last) if last.0 == at => last.1.append(&mut patches),
+                _ => set.push((at, patches)),
+            }
+        }
+        for (_, patches) in &mut set {
+            patches.sort_unstable();
+        }
+        self.cost = 0;
+        edit.patch(&set)
+    }
+}
+
+/// The output that says what was rejected.
+struct Mask {
+    sink: Box<dyn Sink>,
+    samples: u64,
+}
+
+impl Mask {
+    fn new(
+        path: &Path,
+        snapshot: &Snapshot,
+        spans: &[Span],
+        target: &Target,
+        format: Option<Format>,
+        progress: &dyn Progress,
+    ) -> Result<Mask> {
+        let format = slice::check_image(target, format)?;
+        let request = Request {
+            spans: spans.to_vec(),
+            kept: (0..spans.len()).collect(),
+        };
+        let (cards, _) = slice::header(snapshot, &request, &[format], progress).at(path)?;
+        let output = Begin {
+            target,
+            format,
+            dtype: DType::U8,
+            blank: None,
+            cards,
+            look: Look {
+                // Nearly all is 0, so only the whole range shows the rest.
+                stretch: Stretch::MinMax,
+                title: format!("{}  rejected", slice::name_of(path)),
+                ..Look::default()
+            },
+        };
+        Ok(Mask {
+            samples: volume(&request.shape())?,
+            sink: output.begin(&[request], progress)?,
+        })
+    }
+
+    fn write(mut self, mut marks: Sorted, progress: &dyn Progress, stop: &Stop) -> Result<()> {
+        const PART: u64 = 1 << 20;
+        progress.begin("writing the mask", 0, self.samples);
+        let mut next = marks.next()?;
+        let mut part = Vec::new();
+        let mut done = 0;
+        while done < self.samples {
+            if stop.is_set() {
+                return Err(Error::interrupted("interrupted").hint("the cube is as it was"));
+            }
+            let len = PART.min(self.samples - done);
+            part.clear();
+            part.resize(len as usize, 0);
+            while let Some(mark) = next.filter(|&mark| mark < done + len) {
+                part[(mark - done) as usize] = 1;
+                next = marks.next()?;
+            }
+            self.sink.write(&part)?;
+            progress.bytes(len);
+            done += len;
+        }
+        progress.end();
+        self.sink.finish()
+    }
+}

@@ -1,0 +1,401 @@
+//! `cube combine`: an axis collapsed to a frame.
+//!
+//! Lines come together as for `clean`; what they become goes to the output in its
+//! order, a part of it at a time, as large as the memory allows.
+
+mod levels;
+mod work;
+
+use std::path::Path;
+
+use super::crew::share;
+use super::lanes::{Sample, Shares};
+use super::slice::{self, Begin, Request};
+use super::{Progress, Stop, clean, open};
+use crate::dtype::DType;
+use crate::engine::lines::{Lines, Void};
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Context, Error, Kind, Result, show_path};
+use crate::frames::cards::{Cards, Value};
+use crate::kernels::clip::Rule;
+use crate::kernels::gather::is_wide;
+use crate::region::{AXIS_NAMES, Parts, Span, volume};
+use crate::sinks::{Format, Look, Sink, Target};
+use work::{Collapsed, Combiner, Plan};
+
+pub use crate::kernels::clip::Statistic;
+
+/// What is left out of every line first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reject {
+    /// Nothing.
+    None,
+    /// What sigma clipping rejects; nothing is wanted of the lines as they are clipped.
+    Sigma(Rule),
+    /// So many of the least and greatest samples of a line that has all.
+    MinMax {
+        /// Of the least.
+        low: u32,
+        /// Of the greatest.
+        high: u32,
+    },
+    /// Percentages of the least and greatest samples.
+    Percentile {
+        /// Of the least.
+        low: f64,
+        /// Of the greatest.
+        high: f64,
+    },
+}
+
+/// What frames are divided by, to have the level of the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Their median.
+    Median,
+    /// A header keyword, such as EXPTIME.
+    Keyword(String),
+}
+
+/// What `combine` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The axis that goes; `None` is the last.
+    pub axis: Option<usize>,
+    /// What a line becomes.
+    pub method: Statistic,
+    /// What is left out first.
+    pub reject: Reject,
+    /// Keyword of the frames' weights; for mean and sum.
+    pub weight: Option<String>,
+    /// Frames are scaled to the first.
+    pub scale: Option<Scale>,
+    /// Frames are shifted to the median of the first.
+    pub zero: bool,
+    /// Which part of the cube; `None`: all.
+    pub section: Option<String>,
+    /// Where the frame goes.
+    pub output: Target,
+    /// As what; `None` leaves it to the name.
+    pub format: Option<Format>,
+    /// What pictures and plots look like.
+    pub look: Look,
+    /// Where the counts of samples go.
+    pub coverage: Option<Target>,
+    /// Where the standard errors of the mean go.
+    pub error: Option<Target>,
+    /// Bytes of memory to use.
+    pub memory: u64,
+    /// Threads at most.
+    pub jobs: usize,
+    /// The command as typed, for the header.
+    pub line: String,
+}
+
+/// What `combine` did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Positions that became one.
+    pub positions: u64,
+    /// Letter of their axis.
+    pub axis: &'static str,
+    /// Lengths of the output.
+    pub shape: Vec<u64>,
+    /// Samples that were rejected.
+    pub rejected: u64,
+}
+
+/// Collapses an axis.
+///
+/// # Errors
+/// When the options do not fit the cube, or something cannot be read or written;
+/// there is then no output.
+pub fn combine(
+    path: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
+    let (_, snapshot) = open(path, progress)?;
+    let (axis, spans) =
+        clean::region(&snapshot, options.axis, options.section.as_deref()).at(path)?;
+    if options.weight.is_some() && !matches!(options.method, Statistic::Mean | Statistic::Sum) {
+        return Err(Error::input("weights are for mean and sum")
+            .hint("--method mean --weight KEY gives a weighted mean"));
+    }
+    let out = Outputs::check(options)?;
+    stop.begin_work();
+    let lines = Lines::new(&snapshot, axis, &spans, Void::Plain).at(path)?;
+    let void = match lines.is_whole() {
+        true => Void::None,
+        false => Void::Plain,
+    };
+    drop(lines);
+    let job = Job {
+        snapshot: &snapshot,
+        axis,
+        spans: &spans,
+        void,
+        options,
+        progress,
+        stop,
+    };
+    let factors = levels::factors(&job).at(path)?;
+    let weights = match &options.weight {
+        Some(key) => Some(levels::keyword(&snapshot, axis, &spans[axis], key).at(path)?),
+        None => None,
+    };
+    let plan = Plan {
+        method: options.method,
+        reject: options.reject,
+        factors,
+        weights,
+        wants_error: options.error.is_some(),
+    };
+    let sinks = out.open(path, &job)?;
+    let rejected = match is_wide(snapshot.catalog().dtype) {
+        true => job.stream::<f64>(&plan, sinks),
+        false => job.stream::<f32>(&plan, sinks),
+    }
+    .at(path)?;
+    Ok(Report {
+        positions: spans[axis].len,
+        axis: AXIS_NAMES[axis],
+        shape: job.request().shape(),
+        rejected,
+    })
+}
+
+/// The outputs, each with its format.
+struct Outputs {
+    frame: (Target, Format),
+    coverage: Option<(Target, Format)>,
+    error: Option<(Target, Format)>,
+}
+
+/// The outputs that are being written: frame, counts, errors.
+struct Sinks {
+    dtype: DType,
+    frame: Box<dyn Sink>,
+    coverage: Option<Box<dyn Sink>>,
+    error: Option<Box<dyn Sink>>,
+}
+
+impl Outputs {
+    fn check(options: &Options) -> Result<Outputs> {
+        let one = |target: &Target, format: Option<Format>| -> Result<(Target, Format)> {
+            Ok((target.clone(), slice::check_image(target, format)?))
+        };
+        let other = |target: &Option<Target>| -> Result<Option<(Target, Format)>> {
+            target.as_ref().map(|target| one(target, None)).transpose()
+        };
+        let all = [
+            Some(&options.output),
+            options.coverage.as_ref(),
+            options.error.as_ref(),
+        ];
+        let mut given = all.into_iter().flatten();
+        while let Some(target) = given.next() {
+            if given.clone().any(|other| other == target) {
+                return Err(Error::input("two outputs have one name"));
+            }
+        }
+        Ok(Outputs {
+            frame: one(&options.output, options.format)?,
+            coverage: other(&options.coverage)?,
+            error: other(&options.error)?,
+        })
+    }
+
+    fn open(self, path: &Path, job: &Job<'_>) -> Result<Sinks> {
+        let formats = [
+            Some(self.frame.1),
+            self.coverage.as_ref().map(|output| output.1),
+            self.error.as_ref().map(|output| output.1),
+        ];
+        let formats: Vec<Format> = formats.into_iter().flatten().collect();
+        let cards = job.cards(path, &formats)?;
+        let open = |(target, format): (Target, Format), dtype: DType, what: Option<&str>| {
+            let mut cards = cards.clone();
+            if let Some(what) = what {
+                cards.push_line("COMMENT", what);
+            }
+            let output = Begin {
+                target: &target,
+                format,
+                dtype,
+                blank: None,
+                cards,
+                look: Look {
+                    title: format!(
+                        "{}  combined along {}",
+                        slice::name_of(path),
+                        AXIS_NAMES[job.axis]
+                    ),
+                    ..job.options.look.clone()
+                },
+            };
+            output.begin(&[job.request()], job.progress)
+        };
+        let dtype = match is_wide(job.snapshot.catalog().dtype) {
+            true => DType::F64,
+            false => DType::F32,
+        };
+        let counts = "How many samples each sample of the combined frame is made of.";
+        let errors = "Standard errors of the mean of the combined frame's samples.";
+        Ok(Sinks {
+            dtype,
+            frame: open(self.frame, dtype, None)?,
+            coverage: match self.coverage {
+                Some(output) => Some(open(output, DType::I32, Some(counts))?),
+                None => None,
+            },
+            error: match self.error {
+                Some(output) => Some(open(output, dtype, Some(errors))?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// What every part of the work needs to know.
+struct Job<'a> {
+    snapshot: &'a Snapshot,
+    axis: usize,
+    spans: &'a [Span],
+    void: Void,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    stop: &'a Stop,
+}
+
+impl Job<'_> {
+    /// The output: the axes that stay.
+    fn request(&self) -> Request {
+        Request {
+            spans: self.spans.to_vec(),
+            kept: (0..self.spans.len())
+                .filter(|&axis| axis != self.axis)
+                .collect(),
+        }
+    }
+
+    /// The header of the first frame, and what was done.
+    fn cards(&self, path: &Path, formats: &[Format]) -> Result<Cards> {
+        let request = self.request();
+        let (mut cards, _) = slice::header(self.snapshot, &request, formats, self.progress)?;
+        let positions = i128::from(self.spans[self.axis].len);
+        cards.set("NCOMBINE", &Value::Integer(positions));
+        cards.push_line("HISTORY", &show_path(Path::new(&self.options.line)));
+        let span = &self.spans[self.axis];
+        let what = format!(
+            "{} {} to {} of {} combined by cube {}",
+            AXIS_NAMES[self.axis],
+            span.start + 1,
+            span.at(span.len - 1) + 1,
+            show_path(path),
+            env!("CARGO_PKG_VERSION")
+        );
+        cards.push_line("HISTORY", &what);
+        Ok(cards)
+    }
+
+    fn interrupted(&self) -> Error {
+        Error::interrupted("interrupted").hint("no output was made")
+    }
+
+    /// Collapses part after part, in the order of the output; returns how many
+    /// samples were rejected.
+    fn stream<L: Sample>(&self, plan: &Plan, mut sinks: Sinks) -> Result<u64> {
+        let frame = self.request();
+        let others = &frame.kept;
+        // Value, count, error of each line, and the bytes that are made of them.
+        let budget = (self.options.memory / 4 / 36).max(1);
+        let size = self.snapshot.catalog().dtype.size() as u64;
+        let lens: Vec<u64> = self.spans.iter().map(|span| span.len).collect();
+        self.progress
+            .begin("combining", 0, volume(&lens)?.saturating_mul(size));
+        let mut rejected = 0;
+        let tile = &self.snapshot.catalog().tile;
+        let tile: Vec<u64> = others.iter().map(|&axis| tile[axis]).collect();
+        let mut spans = self.spans.to_vec();
+        // Runs end at tile edges, where the axis is in order.
+        for part in Parts::new(&frame.shape(), budget).of_whole_tiles(&tile) {
+            for (&axis, part) in others.iter().zip(&part) {
+                spans[axis] = self.spans[axis].part(part);
+            }
+            rejected += self.part::<L>(plan, &spans, &mut sinks)?;
+        }
+        self.progress.end();
+        sinks.frame.finish()?;
+        for sink in [sinks.coverage, sinks.error].into_iter().flatten() {
+            sink.finish()?;
+        }
+        Ok(rejected)
+    }
+
+    /// Collapses the lines of a part and puts out what they became.
+    fn part<L: Sample>(&self, plan: &Plan, spans: &[Span], sinks: &mut Sinks) -> Result<u64> {
+        let lines = Lines::new(self.snapshot, self.axis, spans, self.void)?;
+        let size = match plan.factors.is_some() {
+            // A second buffer, of float64.
+            true => size_of::<L>() + size_of::<f64>(),
+            false => size_of::<L>(),
+        };
+        let shares = Shares::new(&lines, size, self.options.jobs, self.options.memory / 2)?;
+        let workers = (0..shares.jobs)
+            .map(|_| Combiner::<L>::new(&lines, plan, shares, self.stop))
+            .collect();
+        let total: u64 = lines.lens().iter().product::<u64>() / lines.len() as u64;
+        let nothing = Collapsed {
+            value: f64::NAN,
+            count: 0,
+            error: f64::NAN,
+        };
+        let mut collapsed = vec![nothing; total as usize];
+        let bytes = self.snapshot.catalog().dtype.size() as u64 * lines.len() as u64;
+        let units = lines.columns() * shares.parts;
+        let done = share(workers, units, &mut |found: Vec<(u64, Collapsed)>| {
+            self.progress.bytes(found.len() as u64 * bytes);
+            for (line, value) in found {
+                collapsed[line as usize] = value;
+            }
+            Ok(())
+        });
+        let workers = done.map_err(|error| match error.kind() {
+            Kind::Interrupted => self.interrupted(),
+            _ => error,
+        })?;
+        let mut out = Vec::new();
+        put(
+            &mut out,
+            sinks.dtype,
+            collapsed.iter().map(|line| line.value),
+        );
+        sinks.frame.write(&out)?;
+        if let Some(sink) = &mut sinks.coverage {
+            out.clear();
+            out.extend(collapsed.iter().flat_map(|line| line.count.to_le_bytes()));
+            sink.write(&out)?;
+        }
+        if let Some(sink) = &mut sinks.error {
+            put(
+                &mut out,
+                sinks.dtype,
+                collapsed.iter().map(|line| line.error),
+            );
+            sink.write(&out)?;
+        }
+        Ok(workers.iter().map(|worker| worker.rejected).sum())
+    }
+}
+
+/// Numbers as little-endian samples.
+fn put(out: &mut Vec<u8>, dtype: DType, numbers: impl Iterator<Item = f64>) {
+    out.clear();
+    match dtype {
+        #[allow(clippy::cast_possible_truncation, reason = "rounds on purpose")]
+        DType::F32 => out.extend(numbers.flat_map(|number| (number as f32).to_le_bytes())),
+        _ => out.extend(numbers.flat_map(f64::to_le_bytes)),
+    }
+}
