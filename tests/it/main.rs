@@ -30,5 +30,8 @@ mod outputs;
 mod real_frames;
 mod samples;
 mod slice;
+mod sources;
 mod support;
 mod tidy;
+mod tiff;
+mod tiff_file;

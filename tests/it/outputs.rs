@@ -383,6 +383,26 @@ fn a_mask_comes_as_every_kind() {
 }
 
 #[test]
+fn what_is_written_is_read_again_to_the_bit() {
+    every_type!(|dir: Scratch, dtype: &str| {
+        let samples = dir.ok("slice a.cube --format raw -o -").out;
+        for (kind, how) in [
+            ("fits", ""),
+            ("fits.gz", ""),
+            ("tiff", ""),
+            ("npy", ""),
+            ("raw", &format!("--raw 7x5x3,{dtype}")),
+        ] {
+            dir.ok(&format!("slice a.cube -o a.{kind}"));
+            dir.ok(&format!("append {kind}.cube {how} a.{kind}"));
+            assert_eq!(dir.shape(&format!("{kind}.cube")), [7, 5, 3]);
+            let again = dir.ok(&format!("slice {kind}.cube --format raw -o -")).out;
+            assert!(again == samples, "{dtype} by way of {kind}");
+        }
+    });
+}
+
+#[test]
 fn a_full_disk_leaves_nothing_and_a_closed_pipe_is_no_error() {
     let dir = cube_of(|k| k as i16);
     for format in [
