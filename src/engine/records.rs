@@ -4,6 +4,8 @@
 //! have gathered, so their number stays logarithmic and a record is rewritten a
 //! few times at most.
 
+use std::ops::Deref;
+
 use super::Coordinates;
 use super::pieces::{BySlot, Pieces};
 use super::snapshot::{Snapshot, read_checked};
@@ -220,23 +222,28 @@ impl Snapshot {
 }
 
 /// Reads records by number; neighbours come from one block.
-pub struct RecordReader<'s> {
-    snapshot: &'s Snapshot,
+pub struct RecordReader<S> {
+    snapshot: S,
     /// Number of the first record of a block, and the block's records.
     block: Option<(u64, Vec<Record>)>,
 }
 
 impl Snapshot {
     /// Reads records by number.
-    pub fn record_reader(&self) -> RecordReader<'_> {
-        RecordReader {
-            snapshot: self,
-            block: None,
-        }
+    pub fn record_reader(&self) -> RecordReader<&Snapshot> {
+        RecordReader::new(self)
     }
 }
 
-impl RecordReader<'_> {
+impl<S: Deref<Target = Snapshot>> RecordReader<S> {
+    /// Reads the records of this snapshot.
+    pub fn new(snapshot: S) -> RecordReader<S> {
+        RecordReader {
+            snapshot,
+            block: None,
+        }
+    }
+
     /// The record of the frame with this number.
     pub fn get(&mut self, frame: u64) -> Result<Option<&Record>> {
         let inside = |first: u64, frames: u64| first <= frame && frame - first < frames;

@@ -183,8 +183,13 @@ impl Snapshot {
         }
     }
 
+    /// Where the catalog stands.
+    pub fn extent(&self) -> &Extent {
+        &self.extent
+    }
+
     /// Bytes of the file that commits may refer to.
-    pub(super) fn committed(&self) -> u64 {
+    pub fn committed(&self) -> u64 {
         self.committed
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
 use super::{Progress, Stop, count, make_empty, tell_notice};
+use crate::engine::Coordinates;
 use crate::engine::commit::Writer;
 use crate::engine::edit::{Edit, Placement};
 use crate::engine::snapshot::Snapshot;
@@ -429,13 +430,17 @@ impl Run<'_> {
         let mut stopped = None;
         let mut records = Vec::new();
         let mut parts = Vec::new();
+        let mut reaches = Vec::new();
         let mut end = self.position;
         for planned in batch {
             match Opened::new(planned, &self.options.taking.reading, dtype) {
                 Ok(opened) => {
                     let shape = planned.shape();
-                    let placement = edit.place(self.plan.axis, end, &self.origin, &shape)?;
-                    end += shape[self.plan.axis];
+                    let axis = self.plan.axis;
+                    let origin = planned.origin(&self.origin, axis);
+                    let placement = edit.place(axis, end, &origin, &shape)?;
+                    end += shape[axis];
+                    reaches.push(std::array::from_fn(|axis| origin[axis] + shape[axis]));
                     records.push((opened.record(), volume(&shape)? * dtype.size() as u64));
                     parts.push(Part {
                         placement,
@@ -477,7 +482,7 @@ impl Run<'_> {
                 None => edit.delete(placement.axis, placement.position, len),
             }
         }
-        self.take_back_growth(edit, &before, &parts, &kept);
+        self.take_back_growth(edit, &before, &reaches, &kept);
         for (((mut record, bytes), part), check) in records.into_iter().zip(&parts).zip(kept) {
             let Some(check) = check else { continue };
             record.axis = part.placement.axis;
@@ -496,13 +501,16 @@ impl Run<'_> {
         &self,
         edit: &mut Edit<'_>,
         before: &[u64; MAX_RANK],
-        parts: &[Part<'_>],
+        reaches: &[Coordinates],
         kept: &[Option<u32>],
     ) {
         for axis in (0..MAX_RANK).filter(|&axis| axis != self.plan.axis) {
-            let kept = parts.iter().zip(kept).filter(|(_, kept)| kept.is_some());
-            let reach = kept.map(|(part, _)| self.origin[axis] + part.placement.shape()[axis]);
-            let needed = reach.max().unwrap_or(0).max(before[axis]);
+            let kept = reaches.iter().zip(kept).filter(|(_, kept)| kept.is_some());
+            let needed = kept
+                .map(|(reach, _)| reach[axis])
+                .max()
+                .unwrap_or(0)
+                .max(before[axis]);
             if needed < edit.len(axis) {
                 edit.delete(axis, needed, edit.len(axis) - needed);
             }

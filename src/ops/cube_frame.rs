@@ -1,70 +1,234 @@
-//! A cube as a frame: what `cube append a.cube b.cube` reads.
+//! A cube as a source of frames: what `cube append a.cube b.cube` reads.
 //!
-//! The commit that was the newest when it was opened is read, so a cube may even
-//! be put into itself.
+//! Where its frames stand one behind the other, they come in one by one as they came
+//! into the cube: each with its header, its file's name and its place on the other
+//! axes. Any other cube is one frame. The commit that was the newest when the command
+//! began is read, so a cube may even be put into itself.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::plan::{default_axis, full_shape, moment};
+use crate::engine::Coordinates;
+use crate::engine::records::RecordReader;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
-use crate::format::ledger::cards_from_text;
+use crate::format::Extent;
+use crate::format::ledger::{Record, cards_from_text};
 use crate::format::superblock::MAGIC;
 use crate::frames::cards::Cards;
 use crate::frames::{Facts, Frame};
-use crate::region::Span;
+use crate::region::{MAX_RANK, Span};
 use crate::sinks::fits::image_cards;
 use crate::storage::file::FileStorage;
 
-/// One commit of a cube, read in a linear order.
-pub(super) struct CubeFrame {
-    snapshot: Snapshot,
-    facts: Facts,
-    cards: Cards,
+/// One commit of a cube, open for as long as one of its frames is: neither frames nor
+/// cubes are bounded by the open-file limit.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    /// Where its catalog stands, and how many bytes of the file it may refer to.
+    commit: (Extent, u64),
+    open: Mutex<Weak<Open>>,
 }
 
-impl CubeFrame {
-    /// Does the file begin as a cube?
-    pub(super) fn is_cube(path: &Path) -> bool {
-        // A FIFO is left to the reader of frames, which refuses it unread.
-        let is_file = std::fs::metadata(path).is_ok_and(|about| about.is_file());
-        let mut head = Vec::new();
-        let mut read = |path| {
-            File::open(path)?
-                .take(MAGIC.len() as u64)
-                .read_to_end(&mut head)
-        };
-        is_file && read(path).is_ok() && head == MAGIC
-    }
+/// What the frames of a cube share while they are open.
+struct Open {
+    snapshot: Arc<Snapshot>,
+    records: Mutex<RecordReader<Arc<Snapshot>>>,
+}
 
-    pub(super) fn open(path: &Path) -> Result<CubeFrame> {
-        let storage = FileStorage::open(path).at(path)?;
-        let snapshot = Snapshot::open(Arc::new(storage)).at(path)?;
-        let shape = snapshot.shape();
-        if shape.contains(&0) {
-            return Err(Error::input("the cube is empty").at(path));
-        }
-        let catalog = snapshot.catalog();
-        let record = match catalog.header_frame {
-            Some(frame) => snapshot.record_reader().get(frame).at(path)?.cloned(),
-            None => None,
-        };
-        let cards = record.map(|record| Cards::from_bytes(cards_from_text(&record.cards)));
-        Ok(CubeFrame {
+/// Where a frame comes from that comes from a cube.
+#[derive(Clone, Debug)]
+pub(super) struct Came {
+    source: Arc<Source>,
+    /// The number of its record; none when the cube is one frame.
+    frame: Option<u64>,
+    /// The file that it first came from.
+    pub(super) name: String,
+    /// Type of its samples in that file.
+    pub(super) dtype: String,
+    /// Position of its first pixel in the cube.
+    pub(super) first: Coordinates,
+    facts: Facts,
+}
+
+/// A frame of a cube, or a whole cube, read in a linear order.
+pub(super) struct CubeFrame {
+    open: Arc<Open>,
+    facts: Facts,
+    cards: Cards,
+    notes: Vec<String>,
+    region: Vec<Span>,
+}
+
+/// Does the file begin as a cube?
+pub(super) fn is_cube(path: &Path) -> bool {
+    // A FIFO is left to the reader of frames, which refuses it unread.
+    let is_file = std::fs::metadata(path).is_ok_and(|about| about.is_file());
+    let mut head = Vec::new();
+    let mut read = |path| {
+        File::open(path)?
+            .take(MAGIC.len() as u64)
+            .read_to_end(&mut head)
+    };
+    is_file && read(path).is_ok() && head == MAGIC
+}
+
+/// The frames of a cube that are to join `axis`, or the axis that they join when none
+/// is given.
+///
+/// # Errors
+/// When the cube cannot be read, or holds nothing.
+pub(super) fn frames_of(path: &Path, axis: Option<usize>) -> Result<Vec<Came>> {
+    let storage = FileStorage::open(path).at(path)?;
+    let snapshot = Arc::new(Snapshot::open(Arc::new(storage)).at(path)?);
+    let shape = snapshot.shape();
+    if shape.contains(&0) {
+        return Err(Error::input("the cube is empty").at(path));
+    }
+    let source = Arc::new(Source {
+        path: path.to_path_buf(),
+        commit: (*snapshot.extent(), snapshot.committed()),
+        open: Mutex::default(),
+    });
+    let catalog = snapshot.catalog();
+    if let Some(records) = stack_of(&snapshot, axis).at(path)? {
+        let came = records.into_iter().map(|(first, record)| Came {
+            source: source.clone(),
+            frame: Some(record.frame),
+            first,
+            dtype: record.dtype,
             facts: Facts {
-                shape,
+                shape: record.shape,
                 dtype: catalog.dtype,
                 blank: catalog.blank,
-                // Of a cube it is the commit that counts, not the file.
-                file_bytes: catalog.generation,
-                modified: None,
-                part: 0,
-                offset: 0,
+                file_bytes: record.file_bytes,
+                modified: record.modified.and_then(moment),
+                part: record.part,
+                offset: record.frame,
             },
-            cards: image_cards(&cards.unwrap_or_default()),
+            name: record.source,
+        });
+        return Ok(came.collect());
+    }
+    Ok(vec![Came {
+        source,
+        frame: None,
+        name: path.to_string_lossy().into_owned(),
+        dtype: catalog.dtype.name().to_string(),
+        first: [0; MAX_RANK],
+        facts: Facts {
+            shape,
+            dtype: catalog.dtype,
+            blank: catalog.blank,
+            // Of a cube it is the commit that counts, not the file.
+            file_bytes: catalog.generation,
+            modified: None,
+            part: 0,
+            offset: 0,
+        },
+    }])
+}
+
+/// The frames of a cube in order, with their positions, when each position of the axis
+/// belongs to one frame that is still whole; cards and slots are left out.
+fn stack_of(
+    snapshot: &Snapshot,
+    axis: Option<usize>,
+) -> Result<Option<Vec<(Coordinates, Record)>>> {
+    let positions = snapshot.positions();
+    let mut all_whole = true;
+    let mut frames: Vec<(Coordinates, Record)> = Vec::new();
+    snapshot.for_each_record(&mut |mut record| {
+        if let Some((first, whole)) = positions.of(&record) {
+            all_whole &= whole;
+            (record.cards, record.slots) = Default::default();
+            frames.push((first, record));
+        }
+        Ok(())
+    })?;
+    let own_axis = frames
+        .first()
+        .map(|(_, record)| default_axis(&record.shape));
+    let Some(joined) = axis.or(own_axis).filter(|_| all_whole) else {
+        return Ok(None);
+    };
+    frames.sort_unstable_by_key(|(first, record)| (first[joined], record.frame));
+    let mut end = 0;
+    for (first, record) in &frames {
+        if first[joined] != end || axis.is_none() && default_axis(&record.shape) != joined {
+            return Ok(None);
+        }
+        end += full_shape(&record.shape)[joined];
+    }
+    Ok((end == snapshot.pieces(joined).len()).then_some(frames))
+}
+
+impl Source {
+    fn open(&self) -> Result<Arc<Open>> {
+        let mut held = lock(&self.open);
+        if let Some(open) = held.upgrade() {
+            return Ok(open);
+        }
+        let storage = FileStorage::open(&self.path)?;
+        let (extent, committed) = &self.commit;
+        let snapshot = Snapshot::at(Arc::new(storage), extent, *committed).map_err(|error| {
+            error.hint("it was whole when the command began: has another cube taken its place?")
+        })?;
+        let snapshot = Arc::new(snapshot);
+        let open = Arc::new(Open {
+            records: Mutex::new(RecordReader::new(snapshot.clone())),
             snapshot,
+        });
+        *held = Arc::downgrade(&open);
+        Ok(open)
+    }
+}
+
+/// What a panic left half done is read anew.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Came {
+    /// Opens the frame.
+    ///
+    /// # Errors
+    /// When the cube cannot be read any more.
+    pub(super) fn open(&self) -> Result<CubeFrame> {
+        let open = self.source.open()?;
+        let header = self.frame.or(open.snapshot.catalog().header_frame);
+        let cards = match header {
+            Some(frame) => {
+                let mut records = lock(&open.records);
+                let record = records.get(frame)?;
+                record.map(|record| Cards::from_bytes(cards_from_text(&record.cards)))
+            }
+            None => None,
+        };
+        let cards = cards.unwrap_or_default();
+        let note = "its frames are not whole, or do not stand one behind the other on the axis \
+                    they are to join, so it comes in as one frame with the header of its first: \
+                    --where, sort, --resume and delete --source will not see the others";
+        Ok(CubeFrame {
+            cards: match self.frame {
+                Some(_) => cards,
+                None => image_cards(&cards),
+            },
+            notes: match self.frame {
+                Some(_) => Vec::new(),
+                None => vec![note.to_string()],
+            },
+            region: full_shape(&self.facts.shape)
+                .iter()
+                .zip(self.first)
+                .map(|(&len, first)| Span::run(first, len))
+                .collect(),
+            facts: self.facts.clone(),
+            open,
         })
     }
 }
@@ -78,9 +242,11 @@ impl Frame for CubeFrame {
         &self.cards
     }
 
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let whole = self.facts.shape.iter().map(|&len| Span::run(0, len));
-        let whole: Vec<Span> = whole.collect();
-        self.snapshot.read_run(&whole, first, out)
+        self.open.snapshot.read_run(&self.region, first, out)
     }
 }

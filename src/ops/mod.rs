@@ -2,8 +2,9 @@
 //!
 //! Here frames, sinks and the engine meet; none of them knows the others.
 //!
-//! * [`append`]: frames onto an axis; its planning is in [`plan`], and what it
-//!   leaves out when it is run again in [`resume`].
+//! * [`append`]: frames onto an axis; its planning is in [`plan`], what it
+//!   leaves out when it is run again in [`resume`], and cubes as sources in
+//!   `cube_frame`.
 //! * [`arrange`]: positions taken away, moved and sorted.
 //! * [`history`]: what was done, and how to undo it.
 //! * [`check`]: is a cube damaged?

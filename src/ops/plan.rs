@@ -1,11 +1,12 @@
 //! What a command will do with its inputs, decided before the first byte is
 //! written: which frames there are, where each goes, what becomes of its samples.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::cube_frame::CubeFrame;
+use super::cube_frame::{self, Came};
 use super::resume::{Present, Seen};
 use super::{Progress, Stop, count};
 use crate::dtype::DType;
@@ -57,6 +58,8 @@ pub struct Taking {
 pub struct Planned {
     /// The file.
     pub input: Input,
+    /// Where it comes from, if that is a cube.
+    pub(super) came: Option<Came>,
     /// What it holds.
     pub facts: Facts,
     /// How its samples become the cube's; `None` when they are the cube's.
@@ -92,9 +95,29 @@ impl Planned {
     pub fn shape(&self) -> Coordinates {
         full_shape(&self.facts.shape)
     }
+
+    /// Where its first pixel goes on the axes other than `axis`: where it was in the
+    /// cube that it comes from, moved by `origin`.
+    pub fn origin(&self, origin: &Coordinates, axis: usize) -> Coordinates {
+        let mut all = *origin;
+        if let Some(came) = &self.came {
+            for other in (0..MAX_RANK).filter(|&other| other != axis) {
+                all[other] = all[other].saturating_add(came.first[other]);
+            }
+        }
+        all
+    }
+
+    /// The file that it first came from.
+    pub(super) fn source(&self) -> Cow<'_, str> {
+        match &self.came {
+            Some(came) => Cow::Borrowed(&came.name),
+            None => self.input.path.to_string_lossy(),
+        }
+    }
 }
 
-fn full_shape(shape: &[u64]) -> Coordinates {
+pub(super) fn full_shape(shape: &[u64]) -> Coordinates {
     std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1))
 }
 
@@ -155,7 +178,7 @@ pub fn plan(
     let mut first_blank = target.as_ref().map(|target| target.blank);
     let mut notes = Notes::default();
     for input in inputs {
-        let parts: Parts = match open_source(input, &taking.reading) {
+        let parts: Parts = match open_source(input, taking) {
             Ok(parts) => parts,
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
@@ -164,6 +187,10 @@ pub fn plan(
                 return Err(Error::interrupted("stopped before anything was written"));
             }
             plan.found += 1;
+            let (opened, came) = match opened {
+                Ok((frame, came)) => (Ok(frame), came),
+                Err(error) => (Err(error), None),
+            };
             let passed = opened.and_then(|frame| gate.pass(frame)).at(&input.path);
             let Some(passed) = passed.transpose() else {
                 plan.left_out += 1;
@@ -185,6 +212,7 @@ pub fn plan(
                 }
                 let planned = Planned {
                     input: input.clone(),
+                    came,
                     facts,
                     rules,
                 };
@@ -291,6 +319,7 @@ impl Plan {
         let mut extents = [0u64; MAX_RANK];
         for frame in &self.frames {
             let shape = frame.shape();
+            let origin = frame.origin(origin, self.axis);
             for (axis, extent) in extents.iter_mut().enumerate() {
                 *extent = match axis == self.axis {
                     true => extent.saturating_add(shape[axis]),
@@ -506,29 +535,43 @@ pub fn nanoseconds(moment: Option<SystemTime>) -> Option<i128> {
     })
 }
 
-/// Frames, or why there is none, one after the other.
-type Parts = Box<dyn Iterator<Item = Result<Box<dyn Frame>>>>;
-
-/// The frames of a file; a cube is one, too.
-fn open_source(input: &Input, reading: &Reading) -> Result<Parts> {
-    let path = &input.path;
-    if is_cube(input, reading) {
-        let cube: Box<dyn Frame> = Box::new(CubeFrame::open(path)?);
-        return Ok(Box::new(std::iter::once(Ok(cube))));
+/// The moment that a record holds.
+pub fn moment(nanoseconds: i128) -> Option<SystemTime> {
+    let apart = nanoseconds.unsigned_abs();
+    let seconds = u64::try_from(apart / 1_000_000_000).ok()?;
+    let apart = Duration::new(seconds, (apart % 1_000_000_000) as u32);
+    match nanoseconds < 0 {
+        true => UNIX_EPOCH.checked_sub(apart),
+        false => UNIX_EPOCH.checked_add(apart),
     }
-    Ok(Box::new(frames::open_all(input, reading).at(path)?))
+}
+
+/// A frame, and where it comes from if that is a cube.
+type Found = (Box<dyn Frame>, Option<Came>);
+
+/// Frames, or why there is none, one after the other.
+type Parts = Box<dyn Iterator<Item = Result<Found>>>;
+
+/// The frames of a file.
+fn open_source(input: &Input, taking: &Taking) -> Result<Parts> {
+    let (path, reading) = (&input.path, &taking.reading);
+    if input.stream.is_none() && reading.raw.is_none() && cube_frame::is_cube(path) {
+        let frames = cube_frame::frames_of(path, taking.axis)?;
+        return Ok(Box::new(frames.into_iter().map(|came| {
+            let frame: Box<dyn Frame> = Box::new(came.open()?);
+            Ok((frame, Some(came)))
+        })));
+    }
+    let frames = frames::open_all(input, reading).at(path)?;
+    Ok(Box::new(frames.map(|frame| Ok((frame?, None)))))
 }
 
 fn open_again(planned: &Planned, reading: &Reading) -> Result<Box<dyn Frame>> {
     let input = &planned.input;
-    match is_cube(input, reading) {
-        true => Ok(Box::new(CubeFrame::open(&input.path)?)),
-        false => frames::reopen(input, reading, &planned.facts).at(&input.path),
+    match &planned.came {
+        Some(came) => Ok(Box::new(came.open().at(&input.path)?)),
+        None => frames::reopen(input, reading, &planned.facts).at(&input.path),
     }
-}
-
-fn is_cube(input: &Input, reading: &Reading) -> bool {
-    input.stream.is_none() && reading.raw.is_none() && CubeFrame::is_cube(&input.path)
 }
 
 /// A planned frame, open again for its samples.
@@ -584,12 +627,15 @@ impl Opened {
     pub fn record(&self) -> Record {
         let facts = &self.planned.facts;
         Record {
-            source: self.planned.input.path.to_string_lossy().into_owned(),
+            source: self.planned.source().into_owned(),
             part: facts.part,
             file_bytes: facts.file_bytes,
             modified: nanoseconds(facts.modified),
             shape: facts.shape.clone(),
-            dtype: facts.dtype.name().to_string(),
+            dtype: match &self.planned.came {
+                Some(came) => came.dtype.clone(),
+                None => facts.dtype.name().to_string(),
+            },
             cards: crate::format::ledger::cards_to_text(self.cards().as_bytes()),
             ..Record::default()
         }

@@ -72,12 +72,13 @@ impl Seen {
         to: DType,
     ) -> Result<Option<Present>> {
         let facts = &planned.facts;
-        let key = (file_name(&planned.input.path), facts.file_bytes, facts.part);
+        let source = planned.source();
+        let name = file_name(Path::new(source.as_ref()));
+        let key = (name, facts.file_bytes, facts.part);
         let Some(known) = self.0.get_mut(&key).filter(|known| !known.is_empty()) else {
             return Ok(None);
         };
         let modified = nanoseconds(facts.modified);
-        let source = planned.input.path.to_string_lossy();
         let untouched = |known: &Present| {
             modified.is_some() && known.modified == modified && known.source == source
         };

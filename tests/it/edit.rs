@@ -73,19 +73,127 @@ fn columns_and_rows_are_put_in_the_middle_of_an_image() {
 }
 
 #[test]
-fn blocks_and_cubes_are_put_into_a_cube() {
+fn the_frames_of_a_cube_come_in_one_by_one_as_they_came() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2]);
+    let (three, four) = (frame(&dir, 3), frame(&dir, 4));
+    let wide = Image::of(&[3, 2], &[7i16; 6]).with_card("NUMBER  = 7");
+    dir.frame("wide.fits", &wide);
+    dir.ok(&format!("append b.cube {three} {four} --tile 2,2,2"));
+    dir.ok("insert b.cube --at 2 wide.fits --origin 2,2");
+    dir.ok("move b.cube --from 1 --to -1");
+    dir.ok("insert a.cube --at 2 b.cube");
+    let rows = |cube: &str| {
+        let rows = dir
+            .ok(&format!("info {cube} --frames --json --keys NUMBER"))
+            .out;
+        let rows: serde_json::Value = serde_json::from_slice(&rows).unwrap();
+        let rows = rows.as_array().unwrap().iter().map(|row| {
+            (
+                row["source"].as_str().unwrap().to_string(),
+                row["keys"]["NUMBER"].as_i64().unwrap(),
+            )
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let expected = |numbers: &[i64]| -> Vec<(String, i64)> {
+        let row = |&number: &i64| match number {
+            7 => ("wide.fits".to_string(), 7),
+            _ => (format!("{number}.fits"), number),
+        };
+        numbers.iter().map(row).collect()
+    };
+    assert_eq!(rows("a.cube"), expected(&[1, 7, 4, 3, 2]));
+    // Each where it was on the other axes, and void around it.
+    assert_eq!(dir.shape("a.cube"), [4, 3, 5]);
+    let profile = |at: &str| dir.profile(&format!("a.cube --axis z --at {at}"));
+    assert_eq!(
+        profile("4,3"),
+        ["-32768", "7", "-32768", "-32768", "-32768"]
+    );
+    assert_eq!(profile("2,1"), ["1", "-32768", "4", "3", "2"]);
+    dir.ok("check a.cube --deep");
+    // The frames are known again, whichever way they come.
+    let run = dir.ok("append a.cube b.cube --resume");
+    assert!(
+        run.err.contains("0 frames added, 3 there already"),
+        "{}",
+        run.err
+    );
+    let run = dir.ok(&format!("append a.cube {three} {four} --resume"));
+    assert!(
+        run.err.contains("0 frames added, 2 there already"),
+        "{}",
+        run.err
+    );
+    dir.ok("delete a.cube --source 3.fits");
+    dir.ok("sort a.cube --by NUMBER");
+    assert_eq!(rows("a.cube"), expected(&[1, 2, 4, 7]));
+    // A cube may be put into itself, in part.
+    dir.ok("append a.cube a.cube --where NUMBER<3 --origin 1,2");
+    assert_eq!(rows("a.cube"), expected(&[1, 2, 4, 7, 1, 2]));
+    assert_eq!(profile("1,1")[4..], ["-32768", "-32768"]);
+    assert_eq!(profile("1,2")[4..], ["1", "2"]);
+    dir.ok("check a.cube --deep");
+}
+
+#[test]
+fn samples_that_were_cleaned_come_in_clean() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 1, 1, 1, 1, 1, 1, 1, 90, 1]);
+    dir.ok("clean a.cube");
+    assert_eq!(values(&dir, "a.cube"), [1; 10]);
+    dir.ok("append b.cube a.cube");
+    assert_eq!(values(&dir, "b.cube"), [1; 10]);
+    dir.ok("check b.cube --deep");
+}
+
+#[test]
+fn a_cube_whose_frames_are_not_a_stack_is_one_frame() {
     let dir = Scratch::new();
     cube_of(&dir, &[1, 2]);
     let three = frame(&dir, 3);
+    let warned = |line: &str| {
+        let run = dir.ok(line);
+        assert!(
+            run.err
+                .contains("b.cube: its frames are not whole, or do not stand"),
+            "{}",
+            run.err
+        );
+    };
     dir.ok(&format!("append b.cube {three} {three}"));
-    dir.ok("insert a.cube --at 2 b.cube");
-    assert_eq!(values(&dir, "a.cube"), [1, 3, 3, 2]);
-    dir.ok("insert a.cube --at 2 a.cube");
-    assert_eq!(values(&dir, "a.cube"), [1, 1, 3, 3, 2, 3, 3, 2]);
-    let rows = dir.ok("info a.cube --frames --json").out;
-    let rows: serde_json::Value = serde_json::from_slice(&rows).unwrap();
-    assert_eq!(rows[1]["source"], "a.cube");
-    assert_eq!(rows[1]["len"], 4);
+    // Beside the others, a stack along z is one block.
+    warned("insert a.cube --axis x --at 2 b.cube");
+    assert_eq!(
+        dir.samples::<i16>("a.cube"),
+        [1, 3, 3, 1, 1, 3, 3, 1, 2, 3, 3, 2, 2, 3, 3, 2]
+    );
+    dir.ok("undo a.cube");
+    // A column of one frame was taken out, so it is not what its file holds.
+    dir.ok("delete b.cube --axis x --at 2");
+    warned("append a.cube b.cube --origin 2,1");
+    assert_eq!(
+        dir.samples::<i16>("a.cube"),
+        [
+            1, 1, 1, 1, 2, 2, 2, 2, -32768, 3, -32768, 3, -32768, 3, -32768, 3
+        ]
+    );
+    assert_eq!(dir.info("a.cube")["frames"], 3);
+    dir.ok("check a.cube --deep");
+}
+
+#[test]
+fn a_cube_of_spectra_joins_spectra() {
+    let dir = Scratch::new();
+    for (name, value) in [("a", 1i16), ("b", 2), ("c", 3)] {
+        dir.frame(&format!("{name}.fits"), &Image::of(&[3], &[value; 3]));
+    }
+    dir.ok("append s.cube a.fits b.fits");
+    dir.ok("append t.cube c.fits s.cube");
+    assert_eq!(dir.shape("t.cube"), [3, 3, 1]);
+    assert_eq!(dir.samples::<i16>("t.cube"), [3, 3, 3, 1, 1, 1, 2, 2, 2]);
+    assert_eq!(dir.info("t.cube")["frames"], 3);
 }
 
 #[test]
