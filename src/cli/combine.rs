@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::clean::Clipping;
+use super::pictures::Pictures;
 use super::progress::Bar;
 use super::{Common, DONE, Jobs, Memory, parsed, say};
 use crate::error::Result;
@@ -40,6 +41,9 @@ pub(super) struct CombineArgs {
     /// Format [default: by the name of FILE]
     #[arg(long, value_name = "FORMAT", value_parser = |text: &str| parsed(Format::from_name(text)))]
     format: Option<Format>,
+
+    #[command(flatten)]
+    pictures: Pictures,
 
     /// The axis that is collapsed [default: the last]
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
@@ -188,6 +192,7 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         section: args.section.clone(),
         output: target(&args.output),
         format: args.format,
+        look: args.pictures.look(),
         coverage: args.coverage.as_ref().map(target),
         error: args.error.as_ref().map(target),
         memory: args.memory.bytes(),

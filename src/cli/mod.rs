@@ -10,6 +10,7 @@ mod combine;
 mod compact;
 mod history;
 mod info;
+mod pictures;
 mod progress;
 mod slice;
 

@@ -106,12 +106,16 @@ impl Progress for Bar {
     }
 
     fn warn(&self, message: &str) {
+        self.tell(&format!("warning: {message}"));
+    }
+
+    fn tell(&self, message: &str) {
         if !self.warns {
             return;
         }
         match self.bar.borrow().as_ref() {
-            Some(bar) => bar.suspend(|| say(&format!("cube: warning: {message}"))),
-            None => say(&format!("cube: warning: {message}")),
+            Some(bar) => bar.suspend(|| say(&format!("cube: {message}"))),
+            None => say(&format!("cube: {message}")),
         }
     }
 }

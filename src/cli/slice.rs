@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::pictures::Pictures;
 use super::progress::Bar;
 use super::{Common, DONE, Memory, parsed};
 use crate::error::{Context, Error, IoContext, Result};
@@ -22,7 +23,9 @@ use crate::sinks::{Format, Target};
 #[command(after_help = "Examples:\n  \
     cube slice night.cube --axis z --at 120,45\n  \
     cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
+    cube slice night.cube --axis z --at 120,45 --plot\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
+    cube slice night.cube --axis x,y --at 7 -o frame7.png --stretch percentile=99\n  \
     cube slice night.cube --section '[1:100,*,-1]' -o last.fits\n  \
     cube slice night.cube -o - | ds9 -")]
 pub(super) struct SliceArgs {
@@ -59,13 +62,30 @@ pub(super) struct SliceArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// fits, npy, text, csv, tsv or json [default: by the name of FILE]
+    /// fits, fits.gz, npy, tiff, raw, zarr, png, plot, text, csv, tsv or json [default: by the
+    /// name of FILE]
     #[arg(long, value_name = "FORMAT", value_parser = |text: &str| parsed(Format::from_name(text)))]
     format: Option<Format>,
+
+    /// Draw the profile in the terminal
+    #[arg(long, conflicts_with_all = ["format", "output"])]
+    plot: bool,
+
+    #[command(flatten)]
+    pictures: Pictures,
 
     /// Replace FILE if it exists
     #[arg(long)]
     overwrite: bool,
+
+    /// Put a table with a row per frame behind the image [default: where a FITS image has
+    /// several frames]
+    #[arg(long, overrides_with = "no_frames_table")]
+    frames_table: bool,
+
+    /// Leave that table out
+    #[arg(long)]
+    no_frames_table: bool,
 
     #[command(flatten)]
     memory: Memory,
@@ -132,7 +152,12 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         cut,
         named: args.output.is_some(),
         target,
-        format: args.format,
+        format: args.plot.then_some(Format::Plot).or(args.format),
+        look: args.pictures.look(),
+        frames_table: match (args.frames_table, args.no_frames_table) {
+            (false, false) => None,
+            (wanted, _) => Some(wanted),
+        },
         memory: args.memory.bytes(),
     };
     // A bar between lines of a result on the same terminal would garble both.

@@ -103,6 +103,17 @@ impl Positions {
         Some((first, whole))
     }
 
+    /// Where the frame's samples stand on an axis: runs of positions, and how
+    /// long each is.
+    pub fn runs(&self, record: &Record, axis: usize) -> Vec<(u64, u64)> {
+        let slots = record.slots.get(axis).map_or(&[][..], |slots| slots);
+        let runs = slots
+            .iter()
+            .flat_map(|&Piece(slot, len)| self.0[axis].runs(slot, len));
+        runs.filter_map(|(position, len)| Some((position?, len)))
+            .collect()
+    }
+
     /// The frame as it is in a cube whose slots are the positions of this one.
     /// Pixels that were taken out get slots from `beyond` on, which are no
     /// position; says how many of them each axis needs. `None` when no pixel is

@@ -485,6 +485,50 @@ impl Snapshot {
         Ok(self.patches.get_or_init(|| sets))
     }
 
+    /// Which samples of a line along `axis` were replaced: their numbers in its
+    /// span, ascending. On the other axes the first position counts.
+    ///
+    /// # Errors
+    /// When the index or the patches are damaged there.
+    pub fn patched_along(&self, spans: &[Span], axis: usize) -> Result<Vec<u64>> {
+        let sets = self.patch_sets()?;
+        let mut patched = Vec::new();
+        let Some(line) = spans.get(axis).filter(|_| !sets.is_empty()) else {
+            return Ok(patched);
+        };
+        let mut slots: Coordinates = [0; MAX_RANK];
+        for (axis, slot) in slots.iter_mut().enumerate() {
+            let position = spans.get(axis).map_or(0, |span| span.start);
+            *slot = self.pieces[axis].slot(position).unwrap_or(0);
+        }
+        // The tile at hand, and what is replaced in it.
+        let mut known: Option<(u64, Vec<u32>)> = None;
+        for number in 0..line.len {
+            let slot = self.pieces[axis].slot(line.at(number));
+            slots[axis] = slot.unwrap_or(0);
+            let Some((at, element)) = self.find(&slots)? else {
+                continue;
+            };
+            let elements = match known.take() {
+                Some((tile, elements)) if tile == at => elements,
+                _ => {
+                    let mut elements = Vec::new();
+                    for set in sets {
+                        let patches = PatchReader::new(set, self.catalog.dtype)?.of_tile(at)?;
+                        elements.extend(patches.map(|(element, _)| element));
+                    }
+                    elements.sort_unstable();
+                    elements
+                }
+            };
+            if elements.binary_search(&element).is_ok() {
+                patched.push(number);
+            }
+            known = Some((at, elements));
+        }
+        Ok(patched)
+    }
+
     /// Offset of the tile that holds these slots, and the sample's number in it;
     /// `None` in void.
     pub fn find(&self, slots: &Coordinates) -> Result<Option<(u64, u32)>> {

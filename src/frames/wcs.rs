@@ -12,6 +12,9 @@
 //! * `CDi_j' = CDi_j step_j`; or `CDELTi' = CDELTi step_i` and
 //!   `PCi_j' = PCi_j step_j / step_i`; CROTA holds, for it turns before CDELT;
 //! * SIP `A_p_q' = A_p_q step_1^(p-1) step_2^q`, and B alike;
+//! * the plate solution of the Digitized Sky Survey: `CNPIXi' = CNPIXi + first - 1`,
+//!   only where every pixel is kept, for its pixels are those of the scan, and in
+//!   images of two axes, for readers look for a solution of every axis;
 //! * IRAF `LTVi' = (LTVi - first) / step + 1`, `LTMi_j' = LTMi_j / step_i`.
 //!
 //! World axis i goes where pixel axis i goes, so reordered axes are renumbered
@@ -83,8 +86,9 @@ pub fn cut(cards: &Cards, axes: &[AxisCut]) -> (Cards, Vec<String>) {
         sip: described.get(&PRIMARY).and_then(sip_axes),
         iraf: iraf_axes(&header, axes),
         n_output: axes.iter().filter_map(output_of).max().map_or(0, |n| n + 1),
+        plate: plate_axes(axes),
         keeps_sections: (0..2).all(|axis| is_untouched(axes, axis)),
-        keeps_order: (0..axes.len()).all(|axis| axes.get(axis).and_then(output_of) == Some(axis)),
+        keeps_order: keeps_order(&header, axes),
         header: &header,
         described,
     };
@@ -102,6 +106,12 @@ pub fn cut(cards: &Cards, axes: &[AxisCut]) -> (Cards, Vec<String>) {
         }
     }
     cut.add_defaults(&mut out);
+    if header.has_plate && cut.plate.is_none() {
+        notes.push(
+            "the plate solution (AMDX1 and others) is left out: it holds for planes of the pixels of the scan"
+                .to_string(),
+        );
+    }
     if header.has_distortion {
         notes.push(
             "the lookup distortion of the coordinates is left out: its tables are not in the output"
@@ -147,6 +157,18 @@ fn name_of(axis: usize) -> String {
     name.map_or_else(|| axis.to_string(), |name| name.to_string())
 }
 
+/// Is every axis in its place? One that the header does not speak of may be gone.
+fn keeps_order(header: &Header, axes: &[AxisCut]) -> bool {
+    let primary = header.alternates.get(&PRIMARY);
+    axes.iter().enumerate().all(|(axis, cut)| {
+        let is_told = primary.is_some_and(|present| present.contains(&(axis + 1)));
+        match output_of(cut) {
+            Some(output) => output == axis,
+            None => !is_told,
+        }
+    })
+}
+
 /// The axis in the output, where its positions are evenly spaced.
 fn kept_axis(axes: &[AxisCut], axis: usize) -> Option<Kept> {
     match *axes.get(axis.checked_sub(1)?)? {
@@ -169,6 +191,15 @@ fn sip_axes(kept: &KeptAxes) -> Option<[Kept; 2]> {
     let pair = [*kept.get(&1)?, *kept.get(&2)?];
     let outputs = pair.map(|axis| axis.axis);
     matches!(outputs, [1, 2] | [2, 1]).then_some(pair)
+}
+
+/// The first two axes, where they have kept all of their pixels, or some in a row,
+/// and are the only ones.
+fn plate_axes(axes: &[AxisCut]) -> Option<[Kept; 2]> {
+    let pair = [kept_axis(axes, 1)?, kept_axis(axes, 2)?];
+    let is_plain = |(kept, axis): (&Kept, usize)| kept.axis == axis && kept.step == 1.0;
+    let is_alone = axes.iter().filter_map(output_of).all(|output| output < 2);
+    (is_alone && pair.iter().zip(1..).all(is_plain)).then_some(pair)
 }
 
 /// Axes of IRAF's map between pixels of the image and of the detector; none
@@ -197,6 +228,7 @@ struct Header {
     has_sip: bool,
     has_distortion: bool,
     has_iraf_map: bool,
+    has_plate: bool,
 }
 
 impl Header {
@@ -231,6 +263,7 @@ impl Header {
                 }
                 Key::SipOrder { .. } => header.has_sip = true,
                 Key::Distortion => header.has_distortion = true,
+                Key::Plate => header.has_plate = true,
                 Key::Offset { .. } | Key::Scale { .. } => header.has_iraf_map = true,
                 _ => {}
             }
@@ -369,6 +402,7 @@ struct Cut<'header> {
     described: BTreeMap<char, KeptAxes>,
     sip: Option<[Kept; 2]>,
     iraf: KeptAxes,
+    plate: Option<[Kept; 2]>,
     n_output: usize,
     keeps_sections: bool,
     keeps_order: bool,
@@ -397,7 +431,12 @@ impl Cut<'_> {
             Key::Distortion => {}
             Key::DistortionRecord if self.header.has_distortion => {}
             Key::Iraf if !self.keeps_order => {}
-            Key::DistortionRecord | Key::Iraf | Key::Section => out.push_entry(entry),
+            Key::Plate if self.plate.is_none() => {}
+            // Without a solution they are numbers like others.
+            Key::PlateCorner { .. } if !self.header.has_plate => out.push_entry(entry),
+            Key::DistortionRecord | Key::Iraf | Key::Section | Key::Plate => {
+                out.push_entry(entry);
+            }
             Key::Count { alternate } => {
                 if self
                     .described
@@ -419,7 +458,11 @@ impl Cut<'_> {
             }
             _ => {
                 if let Some((new, factor)) = self.moved(key) {
-                    let old = self.header.numbers.get(&key).copied();
+                    // The card's own value: of two cards of one name some
+                    // readers take the first, others the last.
+                    let card = &entry[..super::cards::CARD_BYTES];
+                    let old = Cards::from_bytes(card.to_vec()).get(&keyword_of(card));
+                    let old = old.and_then(|value| value.as_real());
                     let value = old.map(factor);
                     match new == key && value == old {
                         // What still holds stays as it was written.
@@ -521,6 +564,10 @@ impl Cut<'_> {
                 let kept = *self.iraf.get(&axis)?;
                 let new = Key::Offset { axis: kept.axis };
                 (new, Box::new(move |value| kept.pixel(value)))
+            }
+            Key::PlateCorner { axis } => {
+                let kept = *self.plate.as_ref()?.get(axis.checked_sub(1)?)?;
+                (key, Box::new(move |value| value + kept.first - 1.0))
             }
             Key::Scale { row, column } => {
                 let (to_row, to_column) = (self.iraf.get(&row)?, self.iraf.get(&column)?);

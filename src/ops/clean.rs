@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::append::now;
 use super::crew::share;
 use super::lanes::{Sample, Shares};
-use super::slice::{self, Request};
+use super::slice::{self, Begin, Request};
 use super::spill::{Sorted, Spill};
 use super::{Progress, Stop, open, open_to_write};
 use crate::dtype::DType;
@@ -26,9 +26,10 @@ use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Command, Piece};
 use crate::format::patches::{Patch, TilePatches};
 use crate::kernels::gather::is_wide;
-use crate::region::{AXIS_NAMES, Span, parse_section, show_shape};
+use crate::region::{AXIS_NAMES, Span, parse_section, show_shape, volume};
 use crate::sinks::output::folder_of;
-use crate::sinks::{self, Format, Image, Sink, Target};
+use crate::sinks::stretch::Stretch;
+use crate::sinks::{Format, Look, Sink, Target};
 use crate::storage::file::Busy;
 use work::{Cleaner, Found, Plan, Tally, Tile};
 
@@ -415,16 +416,23 @@ impl Mask {
             spans: spans.to_vec(),
             kept: (0..spans.len()).collect(),
         };
-        let (cards, _) = slice::header(snapshot, &request, progress).at(path)?;
-        let image = Image {
-            shape: spans.iter().map(|span| span.len).collect(),
+        let (cards, _) = slice::header(snapshot, &request, &[format], progress).at(path)?;
+        let output = Begin {
+            target,
+            format,
             dtype: DType::U8,
             blank: None,
             cards,
+            look: Look {
+                // Nearly all is 0, so only the whole range shows the rest.
+                stretch: Stretch::MinMax,
+                title: format!("{}  rejected", slice::name_of(path)),
+                ..Look::default()
+            },
         };
         Ok(Mask {
-            samples: image.bytes()?,
-            sink: sinks::create(target, format, &image)?,
+            samples: volume(&request.shape())?,
+            sink: output.begin(&[request], progress)?,
         })
     }
 

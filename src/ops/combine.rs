@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::crew::share;
 use super::lanes::{Sample, Shares};
-use super::slice::{self, Request};
+use super::slice::{self, Begin, Request};
 use super::{Progress, Stop, clean, open};
 use crate::dtype::DType;
 use crate::engine::lines::{Lines, Void};
@@ -20,7 +20,7 @@ use crate::frames::cards::{Cards, Value};
 use crate::kernels::clip::Rule;
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Parts, Span, volume};
-use crate::sinks::{self, Format, Image, Sink, Target};
+use crate::sinks::{Format, Look, Sink, Target};
 use work::{Collapsed, Combiner, Plan};
 
 pub use crate::kernels::clip::Statistic;
@@ -78,6 +78,8 @@ pub struct Options {
     pub output: Target,
     /// As what; `None` leaves it to the name.
     pub format: Option<Format>,
+    /// What pictures and plots look like.
+    pub look: Look,
     /// Where the counts of samples go.
     pub coverage: Option<Target>,
     /// Where the standard errors of the mean go.
@@ -159,7 +161,7 @@ pub fn combine(
     Ok(Report {
         positions: spans[axis].len,
         axis: AXIS_NAMES[axis],
-        shape: job.shape(),
+        shape: job.request().shape(),
         rejected,
     })
 }
@@ -206,19 +208,34 @@ impl Outputs {
     }
 
     fn open(self, path: &Path, job: &Job<'_>) -> Result<Sinks> {
-        let cards = job.cards(path)?;
+        let formats = [
+            Some(self.frame.1),
+            self.coverage.as_ref().map(|output| output.1),
+            self.error.as_ref().map(|output| output.1),
+        ];
+        let formats: Vec<Format> = formats.into_iter().flatten().collect();
+        let cards = job.cards(path, &formats)?;
         let open = |(target, format): (Target, Format), dtype: DType, what: Option<&str>| {
             let mut cards = cards.clone();
             if let Some(what) = what {
                 cards.push_line("COMMENT", what);
             }
-            let image = Image {
-                shape: job.shape(),
+            let output = Begin {
+                target: &target,
+                format,
                 dtype,
                 blank: None,
                 cards,
+                look: Look {
+                    title: format!(
+                        "{}  combined along {}",
+                        slice::name_of(path),
+                        AXIS_NAMES[job.axis]
+                    ),
+                    ..job.options.look.clone()
+                },
             };
-            sinks::create(&target, format, &image)
+            output.begin(&[job.request()], job.progress)
         };
         let dtype = match is_wide(job.snapshot.catalog().dtype) {
             true => DType::F64,
@@ -253,22 +270,20 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Lengths of the output: those of the axes that stay.
-    fn shape(&self) -> Vec<u64> {
-        let spans = self.spans.iter().enumerate();
-        let kept = spans.filter(|&(axis, _)| axis != self.axis);
-        kept.map(|(_, span)| span.len).collect()
-    }
-
-    /// The header of the first frame, and what was done.
-    fn cards(&self, path: &Path) -> Result<Cards> {
-        let request = Request {
+    /// The output: the axes that stay.
+    fn request(&self) -> Request {
+        Request {
             spans: self.spans.to_vec(),
             kept: (0..self.spans.len())
                 .filter(|&axis| axis != self.axis)
                 .collect(),
-        };
-        let (mut cards, _) = slice::header(self.snapshot, &request, self.progress)?;
+        }
+    }
+
+    /// The header of the first frame, and what was done.
+    fn cards(&self, path: &Path, formats: &[Format]) -> Result<Cards> {
+        let request = self.request();
+        let (mut cards, _) = slice::header(self.snapshot, &request, formats, self.progress)?;
         let positions = i128::from(self.spans[self.axis].len);
         cards.set("NCOMBINE", &Value::Integer(positions));
         cards.push_line("HISTORY", &show_path(Path::new(&self.options.line)));
@@ -292,9 +307,8 @@ impl Job<'_> {
     /// Collapses part after part, in the order of the output; returns how many
     /// samples were rejected.
     fn stream<L: Sample>(&self, plan: &Plan, mut sinks: Sinks) -> Result<u64> {
-        let others: Vec<usize> = (0..self.spans.len())
-            .filter(|&axis| axis != self.axis)
-            .collect();
+        let frame = self.request();
+        let others = &frame.kept;
         // Value, count, error of each line, and the bytes that are made of them.
         let budget = (self.options.memory / 4 / 36).max(1);
         let size = self.snapshot.catalog().dtype.size() as u64;
@@ -306,7 +320,7 @@ impl Job<'_> {
         let tile: Vec<u64> = others.iter().map(|&axis| tile[axis]).collect();
         let mut spans = self.spans.to_vec();
         // Runs end at tile edges, where the axis is in order.
-        for part in Parts::new(&self.shape(), budget).of_whole_tiles(&tile) {
+        for part in Parts::new(&frame.shape(), budget).of_whole_tiles(&tile) {
             for (&axis, part) in others.iter().zip(&part) {
                 spans[axis] = self.spans[axis].part(part);
             }

@@ -28,6 +28,7 @@ pub mod combine;
 pub mod compact;
 mod crew;
 mod cube_frame;
+mod frames_table;
 pub mod history;
 pub mod info;
 mod lanes;
@@ -58,6 +59,8 @@ pub trait Progress {
     fn end(&self);
     /// Something the user should know, beside the report.
     fn warn(&self, message: &str);
+    /// Something that completes a result, and is no warning.
+    fn tell(&self, _message: &str) {}
 }
 
 /// A progress that nobody watches.

@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::frames_table::FramesTable;
 use super::{Progress, Stop, open};
+use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
@@ -14,7 +16,7 @@ use crate::region::{
     AXIS_NAMES, MAX_RANK, Parts, Span, parse_position, parse_section, show_shape, volume,
 };
 use crate::sinks::text::{self, Profiles};
-use crate::sinks::{self, Format, Image, Sink, Target, fits};
+use crate::sinks::{self, Format, Image, Look, Sink, Target, fits, plot};
 
 /// Which samples are wanted.
 #[derive(Clone, Debug)]
@@ -38,6 +40,11 @@ pub struct Options {
     pub named: bool,
     /// As what; `None` leaves it to the name of the target.
     pub format: Option<Format>,
+    /// Should a table of the frames go with the samples? `None` leaves it to the
+    /// cut: an image of several frames has one.
+    pub frames_table: Option<bool>,
+    /// What a picture or a plot looks like; title, unit and marks are added here.
+    pub look: Look,
     /// Bytes of memory to use.
     pub memory: u64,
 }
@@ -46,6 +53,18 @@ pub struct Options {
 pub(super) struct Request {
     pub(super) spans: Vec<Span>,
     pub(super) kept: Vec<usize>,
+}
+
+impl Request {
+    /// Lengths of the axes that stay.
+    pub(super) fn shape(&self) -> Vec<u64> {
+        self.kept.iter().map(|&axis| self.spans[axis].len).collect()
+    }
+
+    /// Axes of the output that are longer than 1.
+    fn n_long(&self) -> usize {
+        self.shape().iter().filter(|&&len| len != 1).count()
+    }
 }
 
 /// Cuts through a cube.
@@ -59,36 +78,42 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         .first()
         .ok_or_else(|| Error::input("no positions were given").hint("--at 120,45 gives one"))?;
     let format = output_format(first, options)?;
+    if options.frames_table == Some(true) && !format.holds_tables() {
+        return Err(Error::input(format!(
+            "{} has no place for a table of frames",
+            format.name()
+        ))
+        .hint("--format fits has one"));
+    }
     refuse_cube(&options.target)?;
     stop.begin_work();
     sinks::check(&options.target)?;
     let dtype = snapshot.catalog().dtype;
-    let mut shape: Vec<u64> = first
-        .kept
-        .iter()
-        .map(|&axis| first.spans[axis].len)
-        .collect();
-    if requests.len() > 1 {
-        shape.push(requests.len() as u64);
-    }
-    let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
+    let total = volume(&shape(&requests))?.saturating_mul(dtype.size() as u64);
+    let mut output = Begin {
+        target: &options.target,
+        format,
+        dtype,
+        blank: snapshot.catalog().blank,
+        cards: Cards::default(),
+        look: Look {
+            title: title(path, &requests),
+            ..options.look.clone()
+        },
+    };
     let mut whole_frame = None;
-    let mut sink = if format.is_text() {
-        text::create(&options.target, format, dtype, profiles(&requests, format)?)?
-    } else {
-        let (cards, record) = header(&snapshot, first, progress).at(path)?;
+    if !format.is_text() {
+        let (cards, record) = header(&snapshot, first, &[format], progress).at(path)?;
         let plain = requests.len() == 1 && snapshot.catalog().patches.is_empty();
         whole_frame = record
             .filter(|_| plain)
             .map(|record| (record.check, record.source));
-        let image = Image {
-            shape,
-            dtype,
-            blank: snapshot.catalog().blank,
-            cards,
-        };
-        sinks::create(&options.target, format, &image)?
-    };
+        output.cards = cards;
+    }
+    if format.is_plot() && profile_axis(first).is_ok() {
+        output.look.marks = marks(&snapshot, &requests).at(path)?;
+    }
+    let mut sink = output.begin(&requests, progress)?;
     progress.begin("reading", 0, total);
     let mut check = 0;
     for request in &requests {
@@ -109,7 +134,137 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         ))
         .at(path));
     }
+    let table = frames_table(&snapshot, &requests, format, options, progress).at(path)?;
+    if let Some(frames) = table {
+        let mut rows = frames.rows((options.memory / 8).clamp(1 << 20, 64 << 20));
+        sink.table(&frames.table, &mut rows)?;
+    }
     sink.finish()
+}
+
+/// Lengths of an output; several profiles are along an axis of their own.
+fn shape(requests: &[Request]) -> Vec<u64> {
+    let mut shape = requests[0].shape();
+    if requests.len() > 1 {
+        shape.push(requests.len() as u64);
+    }
+    shape
+}
+
+/// An output that is about to begin.
+pub(super) struct Begin<'a> {
+    pub(super) target: &'a Target,
+    pub(super) format: Format,
+    pub(super) dtype: DType,
+    pub(super) blank: Option<i128>,
+    pub(super) cards: Cards,
+    /// Unit and axes are told by the cards and the cuts.
+    pub(super) look: Look,
+}
+
+impl Begin<'_> {
+    /// Begins an output that gets the samples of these cuts, or as many that were
+    /// made of them.
+    pub(super) fn begin(
+        self,
+        requests: &[Request],
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Sink>> {
+        let first = &requests[0];
+        let (target, format, dtype) = (self.target, self.format, self.dtype);
+        if format.is_text() {
+            return text::create(target, format, dtype, profiles(requests, format)?);
+        }
+        let names = first.kept.iter().map(|&axis| AXIS_NAMES[axis].to_string());
+        let profile = (requests.len() > 1).then(|| "profile".to_string());
+        let look = Look {
+            unit: self.cards.get_text("BUNIT").unwrap_or_default(),
+            axes: names.chain(profile).collect(),
+            ..self.look
+        };
+        if format == Format::Plot || format.is_plot() && profile_axis(first).is_ok() {
+            let profiles = profiles(requests, format)?;
+            return plot::create(target, format, dtype, self.blank, profiles, &look);
+        }
+        let shape = shape(requests);
+        if format == Format::Raw {
+            // The samples do not say what they are.
+            progress.tell(&format!(
+                "{dtype}, little-endian, {}, x fastest",
+                show_shape(&shape)
+            ));
+        }
+        let image = Image {
+            shape,
+            dtype,
+            blank: self.blank,
+            cards: self.cards,
+        };
+        sinks::create_with(target, format, &image, &look)
+    }
+}
+
+/// What a picture calls a cube.
+pub(super) fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// What a picture says of itself: the cube, and the positions that are fixed.
+fn title(path: &Path, requests: &[Request]) -> String {
+    let mut title = name_of(path);
+    let first = &requests[0];
+    let is_fixed = |&axis: &usize| {
+        let span = &first.spans[axis];
+        !first.kept.contains(&axis) || span.len == 1
+    };
+    let mut fixed: Vec<usize> = (0..first.spans.len()).filter(is_fixed).collect();
+    // Of axes that never had a second position nobody wants to hear.
+    while fixed.len() > 2
+        && let Some(&last) = fixed.last()
+        && first.spans[last] == Span::run(0, 1)
+    {
+        fixed.pop();
+    }
+    let names: Vec<&str> = fixed.iter().map(|&axis| AXIS_NAMES[axis]).collect();
+    if !names.is_empty() {
+        title.push_str(&format!("  {}", names.join(",")));
+        if requests.len() == 1 {
+            let places = fixed.iter().map(|&axis| first.spans[axis].start + 1);
+            let places: Vec<String> = places.map(|place| place.to_string()).collect();
+            title.push_str(&format!(" = {}", places.join(",")));
+        }
+    }
+    title
+}
+
+/// Which samples of profiles were replaced.
+fn marks(snapshot: &Snapshot, requests: &[Request]) -> Result<Vec<Vec<u64>>> {
+    let axis = profile_axis(&requests[0]).unwrap_or(0);
+    let marks = requests
+        .iter()
+        .map(|request| snapshot.patched_along(&request.spans, axis));
+    marks.collect()
+}
+
+/// The table of the frames in a cut, where one is wanted.
+fn frames_table<'s>(
+    snapshot: &'s Snapshot,
+    requests: &[Request],
+    format: Format,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Option<FramesTable<'s>>> {
+    let is_wanted = options.frames_table.unwrap_or(requests[0].n_long() > 1);
+    if !is_wanted || !format.holds_tables() {
+        return Ok(None);
+    }
+    let at_least = match options.frames_table {
+        Some(_) => 0,
+        None => 2,
+    };
+    let cuts = requests.iter().map(|request| request.spans.clone());
+    FramesTable::new(snapshot, cuts.collect(), at_least, progress)
 }
 
 /// Makes sure that an image can go to a target; says as what.
@@ -147,11 +302,7 @@ fn refuse_cube(target: &Target) -> Result<()> {
 /// The format asked for, or the one that the output's name says; text for a
 /// profile on stdout, FITS for the rest.
 fn output_format(request: &Request, options: &Options) -> Result<Format> {
-    let long = request
-        .kept
-        .iter()
-        .filter(|&&axis| request.spans[axis].len != 1)
-        .count();
+    let long = request.n_long();
     match (&options.format, &options.target) {
         (Some(format), _) => Ok(*format),
         (None, Target::File { path, .. }) => Format::from_path(path),
@@ -256,30 +407,33 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
         .collect()
 }
 
-fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
-    let first = &requests[0];
-    let long: Vec<usize> = match first.kept[..] {
+/// The axis along which a profile runs, or the axes of what is none.
+fn profile_axis(request: &Request) -> std::result::Result<usize, Vec<usize>> {
+    let long: Vec<usize> = match request.kept[..] {
         [axis] => vec![axis],
-        _ => first
-            .kept
-            .iter()
-            .copied()
-            .filter(|&axis| first.spans[axis].len != 1)
-            .collect(),
-    };
-    let axis = match long[..] {
-        [axis] => axis,
-        [] => first.kept.last().copied().unwrap_or(0),
         _ => {
-            let shape: Vec<u64> = long.iter().map(|&axis| first.spans[axis].len).collect();
-            return Err(Error::input(format!(
-                "{} holds profiles, but the cut is {}",
-                format.name(),
-                show_shape(&shape)
-            ))
-            .hint("--format fits or npy holds any shape"));
+            let kept = request.kept.iter().copied();
+            kept.filter(|&axis| request.spans[axis].len != 1).collect()
         }
     };
+    match long[..] {
+        [axis] => Ok(axis),
+        [] => Ok(request.kept.last().copied().unwrap_or(0)),
+        _ => Err(long),
+    }
+}
+
+fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
+    let first = &requests[0];
+    let axis = profile_axis(first).map_err(|long| {
+        let shape: Vec<u64> = long.iter().map(|&axis| first.spans[axis].len).collect();
+        Error::input(format!(
+            "{} holds profiles, but the cut is {}",
+            format.name(),
+            show_shape(&shape)
+        ))
+        .hint("--format fits or npy holds any shape")
+    })?;
     let span = first.spans[axis];
     let places = requests.iter().map(|request| {
         let others = request
@@ -297,11 +451,13 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
 }
 
 /// The header of a cut: that of the frame its first sample came with, its
-/// coordinates fitted to the cut. Also that frame's record, when the cut is the
+/// coordinates fitted to the cut; what a user should know of that is told where one
+/// of the formats has a place for it. Also that frame's record, when the cut is the
 /// frame and nothing else.
 pub(super) fn header(
     snapshot: &Snapshot,
     request: &Request,
+    formats: &[Format],
     progress: &dyn Progress,
 ) -> Result<(Cards, Option<Record>)> {
     let mut slots: Coordinates = [0; MAX_RANK];
@@ -323,8 +479,8 @@ pub(super) fn header(
         .collect();
     let cards = Cards::from_bytes(cards_from_text(&record.cards));
     let (cards, notes) = wcs::cut(&fits::image_cards(&cards), &cuts);
-    for note in notes {
-        progress.warn(&note);
+    if formats.iter().any(|format| format.holds_cards()) {
+        notes.iter().for_each(|note| progress.warn(note));
     }
     let is_frame = cuts.iter().enumerate().all(|(axis, cut)| match cut {
         AxisCut::Kept { whole, .. } => *whole,

@@ -3,17 +3,22 @@
 //! The cards that say how the data are laid out are always ours; cards of the
 //! same names that came with the image are dropped ([`image_cards`]). Samples
 //! are big-endian in the file; unsigned and signed-byte types are stored offset
-//! by BZERO, which flips the top bit and loses nothing.
+//! by BZERO, which flips the top bit and loses nothing. CHECKSUM and DATASUM are
+//! put in at the end where the target is a file; a table may follow the image.
 
+mod checksum;
 mod clean;
+mod hdu;
 
 use super::output::{Output, Target};
+use super::table::{Kind, Table};
 use super::{Image, Remaining, Sink};
 use crate::dtype::DType;
-use crate::error::{Context, Result};
-use crate::frames::cards::{Cards, keyword_of};
+use crate::error::{Context, Error, Result};
+use crate::frames::cards::{CARD_BYTES, Cards, Value, keyword_of};
 use crate::kernels::swap::{flip_sign, swap_in_place};
 use clean::clean;
+use hdu::Hdu;
 
 /// Headers and data are filled up to a multiple of this.
 const BLOCK_BYTES: usize = 2880;
@@ -51,6 +56,27 @@ pub fn image_cards(cards: &Cards) -> Cards {
     kept
 }
 
+/// Calls `each` for every keyword that has a value, in capitals, and the value, in
+/// order. Strings that CONTINUE are joined.
+pub fn each_value(cards: &Cards, each: &mut dyn FnMut(&str, Value)) {
+    const NO_VALUES: [&str; 4] = ["COMMENT", "HISTORY", "CONTINUE", ""];
+    let bytes = cards.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let keyword = keyword_of(&bytes[at..at + CARD_BYTES]).to_ascii_uppercase();
+        let mut end = at + CARD_BYTES;
+        while end < bytes.len() && keyword_of(&bytes[end..end + CARD_BYTES]) == "CONTINUE" {
+            end += CARD_BYTES;
+        }
+        if !NO_VALUES.contains(&&keyword[..])
+            && let Some(value) = Cards::from_bytes(bytes[at..end].to_vec()).get(&keyword)
+        {
+            each(&keyword, value);
+        }
+        at = end;
+    }
+}
+
 /// Is `keyword` the name, with a number in the place of its `#`?
 fn matches_name(keyword: &str, name: &str) -> bool {
     let Some(stem) = name.strip_suffix('#') else {
@@ -86,6 +112,10 @@ pub struct FitsSink {
     remaining: Remaining,
     dtype: DType,
     scratch: Vec<u8>,
+    /// The image; none when it is whole.
+    image: Option<Hdu>,
+    /// Where the next HDU begins.
+    next: u64,
 }
 
 impl FitsSink {
@@ -94,15 +124,38 @@ impl FitsSink {
     /// # Errors
     /// When the target cannot be written, or the size overflows.
     pub fn create(target: &Target, image: &Image) -> Result<FitsSink> {
+        FitsSink::begin(Output::create(target)?, image)
+    }
+
+    /// Opens the target for a file that is compressed by gzip, and writes the
+    /// header.
+    ///
+    /// # Errors
+    /// As [`FitsSink::create`].
+    pub fn create_gzip(target: &Target, image: &Image) -> Result<FitsSink> {
+        FitsSink::begin(Output::create_gzip(target)?, image)
+    }
+
+    fn begin(mut output: Output, image: &Image) -> Result<FitsSink> {
         let remaining = Remaining::new(image.bytes()?, image.dtype);
-        let mut output = Output::create(target)?;
-        output.write(&header(image))?;
+        let hdu = Hdu::begin(&mut output, 0, header(image))?;
         Ok(FitsSink {
             output,
             remaining,
             dtype: image.dtype,
             scratch: Vec::with_capacity(SCRATCH_BYTES),
+            image: Some(hdu),
+            next: 0,
         })
+    }
+
+    /// Completes the image, once.
+    fn finish_image(&mut self) -> Result<()> {
+        self.remaining.finish().at(self.output.name())?;
+        if let Some(image) = self.image.take() {
+            self.next = image.finish(&mut self.output)?;
+        }
+        Ok(())
     }
 }
 
@@ -116,23 +169,46 @@ impl Sink for FitsSink {
                 flip_sign(&mut self.scratch, self.dtype.size());
             }
             swap_in_place(&mut self.scratch, self.dtype.size());
-            self.output.write(&self.scratch)?;
+            if let Some(image) = &mut self.image {
+                image.write(&mut self.output, &self.scratch)?;
+            }
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        self.remaining.finish().at(self.output.name())?;
-        let over = self.remaining.total % BLOCK_BYTES as u64;
-        let padding = (BLOCK_BYTES as u64 - over) % BLOCK_BYTES as u64;
-        for _ in 0..padding {
-            self.output.write(&[0])?;
+    fn table(
+        &mut self,
+        table: &Table,
+        rows: &mut dyn Iterator<Item = Result<Vec<u8>>>,
+    ) -> Result<()> {
+        self.finish_image()?;
+        let header = table_header(table).as_bytes().to_vec();
+        let mut hdu = Hdu::begin(&mut self.output, self.next, header)?;
+        let mut written = 0;
+        for rows in rows {
+            let rows = rows?;
+            hdu.write(&mut self.output, &rows)?;
+            written += rows.len() as u64;
         }
+        let expected = table.n_rows.checked_mul(table.row_bytes() as u64);
+        if expected != Some(written) {
+            return Err(Error::input(format!(
+                "{written} bytes are not {} rows of {}",
+                table.n_rows,
+                table.row_bytes()
+            )));
+        }
+        self.next = hdu.finish(&mut self.output)?;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.finish_image()?;
         self.output.finish()
     }
 }
 
-/// The header of an image, whole blocks.
+/// The cards of an image, without END.
 fn header(image: &Image) -> Vec<u8> {
     let (bitpix, zero) = stored(image.dtype);
     // NAXIS = 0 would mean that there are no data.
@@ -151,6 +227,7 @@ fn header(image: &Image) -> Vec<u8> {
     for (axis, &len) in shape.iter().enumerate() {
         cards.push_int(&format!("NAXIS{}", axis + 1), len.into(), "");
     }
+    cards.push_logical("EXTEND", true, "extensions may follow");
     if zero != 0 {
         cards.push_int("BSCALE", 1, "");
         let what = format!("samples are {}", image.dtype);
@@ -171,9 +248,36 @@ fn header(image: &Image) -> Vec<u8> {
     for card in image_cards(&image.cards).iter() {
         bytes.extend_from_slice(&clean(card));
     }
-    bytes.extend_from_slice(b"END");
-    bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), b' ');
     bytes
+}
+
+/// The cards of a binary table, without END.
+fn table_header(table: &Table) -> Cards {
+    let mut cards = Cards::default();
+    cards.push_text("XTENSION", "BINTABLE", "binary table");
+    cards.push_int("BITPIX", 8, "");
+    cards.push_int("NAXIS", 2, "");
+    cards.push_int("NAXIS1", table.row_bytes() as i128, "bytes of a row");
+    cards.push_int("NAXIS2", table.n_rows.into(), "number of rows");
+    cards.push_int("PCOUNT", 0, "");
+    cards.push_int("GCOUNT", 1, "");
+    cards.push_int("TFIELDS", table.columns.len() as i128, "number of columns");
+    cards.push_text("EXTNAME", &table.name, "");
+    for (column, number) in table.columns.iter().zip(1..) {
+        let (form, null) = match column.kind {
+            Kind::Logical => ("L".to_string(), None),
+            Kind::Int32 => ("J".to_string(), Some(i32::MIN.into())),
+            Kind::Int64 => ("K".to_string(), Some(i64::MIN.into())),
+            Kind::Real => ("D".to_string(), None),
+            Kind::Text(width) => (format!("{width}A"), None),
+        };
+        cards.push_text(&format!("TTYPE{number}"), &column.name, &column.comment);
+        cards.push_text(&format!("TFORM{number}"), &form, "");
+        if let Some(null) = null {
+            cards.push_int(&format!("TNULL{number}"), null, "");
+        }
+    }
+    cards
 }
 
 #[cfg(test)]

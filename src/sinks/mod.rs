@@ -5,9 +5,17 @@
 //! under that name, and nothing is clobbered unless asked for.
 
 pub mod fits;
+mod folder;
 pub mod npy;
 pub mod output;
+pub mod plot;
+pub mod png;
+pub mod raw;
+pub mod stretch;
+pub mod table;
 pub mod text;
+pub mod tiff;
+pub mod zarr;
 
 use std::path::Path;
 
@@ -15,8 +23,10 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::frames::cards::Cards;
 use crate::region::volume;
+use table::Table;
 
 pub use output::{Target, check};
+use stretch::{Colormap, Stretch};
 
 /// What an output is told before its samples come.
 #[derive(Clone, Debug)]
@@ -44,10 +54,77 @@ impl Image {
     }
 }
 
+/// What pictures and plots look like, and what the axes are called.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Which values are black and white.
+    pub stretch: Stretch,
+    /// The colours between.
+    pub colormap: Colormap,
+    /// The longer side of a picture has at most so many pixels.
+    pub max_size: u64,
+    /// What stands above it.
+    pub title: String,
+    /// Unit of the samples.
+    pub unit: String,
+    /// Names of the axes of the image, x first, where they are not the usual ones.
+    pub axes: Vec<String>,
+    /// Of each profile, the numbers of samples to mark, ascending, from 0.
+    pub marks: Vec<Vec<u64>>,
+    /// Where a plot of characters is shown.
+    pub terminal: Terminal,
+}
+
+/// What a terminal can show.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    /// Characters in a line.
+    pub columns: usize,
+    /// Lines.
+    pub rows: usize,
+    /// Has it no other characters than those of ASCII?
+    pub ascii: bool,
+}
+
+impl Default for Look {
+    fn default() -> Look {
+        Look {
+            stretch: Stretch::default(),
+            colormap: Colormap::default(),
+            max_size: 2048,
+            title: String::new(),
+            unit: String::new(),
+            axes: Vec::new(),
+            marks: Vec::new(),
+            terminal: Terminal {
+                columns: 80,
+                rows: 24,
+                ascii: false,
+            },
+        }
+    }
+}
+
 /// One output, streamed.
 pub trait Sink {
     /// Takes the next samples, x fastest, little-endian, whole samples only.
     fn write(&mut self, samples: &[u8]) -> Result<()>;
+
+    /// Takes a table that goes with the samples, all of which have come; `rows`
+    /// are encoded ([`Table::encode`]), some at a time.
+    ///
+    /// # Errors
+    /// When this kind of output has no place for a table ([`Format::holds_tables`]).
+    fn table(
+        &mut self,
+        table: &Table,
+        _rows: &mut dyn Iterator<Item = Result<Vec<u8>>>,
+    ) -> Result<()> {
+        Err(Error::unsupported(format!(
+            "the output has no place for the table {}",
+            table.name
+        )))
+    }
 
     /// Completes the output and gives it its final name. A sink that is dropped
     /// before leaves nothing behind.
@@ -59,8 +136,20 @@ pub trait Sink {
 pub enum Format {
     /// A FITS image.
     Fits,
+    /// A FITS image, the file compressed by gzip.
+    FitsGz,
     /// A NumPy array.
     Npy,
+    /// A TIFF file with a page for each plane; BigTIFF where it must be.
+    Tiff,
+    /// Samples alone, little-endian.
+    Raw,
+    /// A Zarr v3 store, which is a folder.
+    Zarr,
+    /// A picture of a plane, or a plot of profiles.
+    Png,
+    /// A plot of profiles in characters.
+    Plot,
     /// Profiles in columns parted by tabs, below a line that begins with `#`.
     Text,
     /// Profiles in columns parted by commas, with a header line.
@@ -72,9 +161,15 @@ pub enum Format {
 }
 
 /// Every format: the name users type, and the extensions it goes by.
-const FORMATS: [(Format, &str, &[&str]); 6] = [
+const FORMATS: [(Format, &str, &[&str]); 12] = [
     (Format::Fits, "fits", &["fits", "fit", "fts"]),
+    (Format::FitsGz, "fits.gz", &["fits.gz", "fit.gz", "fts.gz"]),
     (Format::Npy, "npy", &["npy"]),
+    (Format::Tiff, "tiff", &["tiff", "tif", "btf"]),
+    (Format::Raw, "raw", &["raw"]),
+    (Format::Zarr, "zarr", &["zarr"]),
+    (Format::Png, "png", &["png"]),
+    (Format::Plot, "plot", &[]),
     (Format::Text, "text", &["txt"]),
     (Format::Csv, "csv", &["csv"]),
     (Format::Tsv, "tsv", &["tsv"]),
@@ -108,11 +203,21 @@ impl Format {
     /// When there is no extension, or an unknown one.
     pub fn from_path(path: &Path) -> Result<Format> {
         let extension = path.extension().map(|text| text.to_string_lossy());
+        // `night.fits.gz` has an extension of two parts.
+        let stem = path.file_stem().map(Path::new);
+        let before = stem
+            .and_then(Path::extension)
+            .map(|text| text.to_string_lossy());
+        let both = extension.as_deref().zip(before);
+        let both = both.map(|(last, before)| format!("{before}.{last}"));
         let by_extension = |extension: &str| {
             let found = FORMATS.iter().find(|entry| is_among(extension, entry.2));
             found.map(|&(format, _, _)| format)
         };
-        let found = extension.as_deref().and_then(by_extension);
+        let found = both
+            .as_deref()
+            .and_then(by_extension)
+            .or_else(|| extension.as_deref().and_then(by_extension));
         found.ok_or_else(|| {
             let what = match &extension {
                 Some(extension) => format!("the extension `.{extension}` is of no known format"),
@@ -124,9 +229,27 @@ impl Format {
         })
     }
 
+    /// Does it show profiles, several of them in one plot?
+    pub fn is_plot(self) -> bool {
+        matches!(self, Format::Png | Format::Plot)
+    }
+
+    /// Can header cards go with the samples?
+    pub fn holds_cards(self) -> bool {
+        matches!(self, Format::Fits | Format::FitsGz | Format::Zarr)
+    }
+
+    /// Can a table go with the samples?
+    pub fn holds_tables(self) -> bool {
+        matches!(self, Format::Fits | Format::FitsGz)
+    }
+
     /// Does it hold profiles only, as text?
     pub fn is_text(self) -> bool {
-        !matches!(self, Format::Fits | Format::Npy)
+        matches!(
+            self,
+            Format::Text | Format::Csv | Format::Tsv | Format::Json
+        )
     }
 }
 
@@ -140,20 +263,55 @@ fn known_names() -> String {
     FORMATS.map(|(_, name, _)| name).join(", ")
 }
 
-/// Begins an output. Text formats take an image with one axis (others of
+/// Begins an output that looks as it does by default. Text formats take an image with one axis (others of
 /// length 1 aside); [`text::create`] takes more profiles and their places.
 ///
 /// # Errors
 /// When the target cannot be written, or the format cannot hold the image.
 pub fn create(target: &Target, format: Format, image: &Image) -> Result<Box<dyn Sink>> {
+    create_with(target, format, image, &Look::default())
+}
+
+/// Begins an output; `look` says what a picture looks like.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_with(
+    target: &Target,
+    format: Format,
+    image: &Image,
+    look: &Look,
+) -> Result<Box<dyn Sink>> {
     match format {
         Format::Fits => Ok(Box::new(fits::FitsSink::create(target, image)?)),
+        Format::FitsGz => Ok(Box::new(fits::FitsSink::create_gzip(target, image)?)),
         Format::Npy => Ok(Box::new(npy::NpySink::create(target, image)?)),
+        Format::Tiff => Ok(Box::new(tiff::TiffSink::create(target, image, &look.axes)?)),
+        Format::Zarr => Ok(Box::new(zarr::ZarrSink::create(target, image, &look.axes)?)),
+        Format::Raw => Ok(Box::new(raw::RawSink::create(target, image)?)),
+        Format::Png => png::create(target, image, look),
+        Format::Plot => {
+            let profiles = text::Profiles::of_image(image, format)?;
+            plot::create(target, format, image.dtype, image.blank, profiles, look)
+        }
         Format::Text | Format::Csv | Format::Tsv | Format::Json => {
             let profiles = text::Profiles::of_image(image, format)?;
             text::create(target, format, image.dtype, profiles)
         }
     }
+}
+
+/// The value of a sample; `None` where it is NaN or BLANK, whose bits are given.
+fn value_of(dtype: DType, blank: Option<u64>, sample: &[u8]) -> Option<f64> {
+    let bits = dtype.bits_at(sample);
+    #[allow(clippy::cast_possible_truncation)]
+    let value = match dtype {
+        DType::F32 => f64::from(f32::from_bits(bits as u32)),
+        DType::F64 => f64::from_bits(bits),
+        _ if blank == Some(bits) => return None,
+        _ => dtype.int_of_bits(bits)? as f64,
+    };
+    (!value.is_nan()).then_some(value)
 }
 
 /// Counts the bytes an output still wants, so that none is short or long.
@@ -224,8 +382,13 @@ mod tests {
             }
         }
         let error = Format::from_name("gif").unwrap_err();
-        assert!(error.hint_text().unwrap().contains("fits, npy, text"));
-        for name in ["a", "a.fits.gz", ".fits", ""] {
+        assert!(
+            error
+                .hint_text()
+                .unwrap()
+                .contains("fits, fits.gz, npy, tiff, raw, zarr")
+        );
+        for name in ["a", "a.gz", ".fits", ".fits.gz", ""] {
             let error = Format::from_path(Path::new(name)).unwrap_err();
             assert!(error.hint_text().unwrap().contains("--format"), "{name}");
         }

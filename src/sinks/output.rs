@@ -3,16 +3,19 @@
 //! A regular file is written under another name in the same folder and renamed
 //! when it is whole, so its own name never stands for a part of it, and a file
 //! that appears meanwhile is not clobbered. What cannot be renamed (a pipe, a
-//! device) is written straight.
+//! device) is written straight, and what was written there is out of reach.
 
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
 
+use super::folder;
 use crate::error::{Context, Error, IoContext, Result};
 
 /// Small writes are gathered into writes of this size.
@@ -20,6 +23,9 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// As many links in a row as Linux follows.
 const MAX_LINKS: usize = 40;
+
+/// Noise hardly gets smaller for more work.
+const GZIP_LEVEL: Compression = Compression::new(4);
 
 /// What messages call stdout.
 const STDOUT_NAME: &str = "standard output";
@@ -52,7 +58,7 @@ impl Target {
     }
 
     /// The name that messages use.
-    fn name(&self) -> &Path {
+    pub(super) fn name(&self) -> &Path {
         match self {
             Target::File { path, .. } => path,
             Target::Stdout => Path::new(STDOUT_NAME),
@@ -69,6 +75,11 @@ pub fn check(target: &Target) -> Result<()> {
     let Target::File { path, overwrite } = target else {
         return Ok(());
     };
+    // A store may take the place of another; whether this is to be one is not
+    // known here.
+    if folder::is_store(path) {
+        return folder::check(path, *overwrite).at(path);
+    }
     match place(path, *overwrite).at(path)? {
         Place::Straight => Ok(()),
         // Making the file is the only test that no mount option, quota or
@@ -79,7 +90,7 @@ pub fn check(target: &Target) -> Result<()> {
 
 /// An output that is being written.
 pub struct Output {
-    writer: BufWriter<Writer>,
+    writer: Stream,
     rename: Option<Rename>,
     name: PathBuf,
 }
@@ -88,6 +99,23 @@ pub struct Output {
 struct Rename {
     to: PathBuf,
     overwrite: bool,
+}
+
+/// Bytes as they come, or compressed on the way.
+enum Stream {
+    Plain(BufWriter<Writer>),
+    Gzip(GzEncoder<BufWriter<Writer>>),
+}
+
+impl Stream {
+    /// Writes what is buffered.
+    fn finish(self) -> io::Result<Writer> {
+        let writer = match self {
+            Stream::Plain(writer) => writer,
+            Stream::Gzip(writer) => writer.finish()?,
+        };
+        writer.into_inner().map_err(|error| error.into_error())
+    }
 }
 
 enum Writer {
@@ -119,10 +147,23 @@ impl Output {
     pub fn create(target: &Target) -> Result<Output> {
         let (writer, rename) = open(target).at(target.name())?;
         Ok(Output {
-            writer: BufWriter::with_capacity(BUFFER_BYTES, writer),
+            writer: Stream::Plain(BufWriter::with_capacity(BUFFER_BYTES, writer)),
             rename,
             name: target.name().to_path_buf(),
         })
+    }
+
+    /// Opens a target for what is written to be compressed by gzip.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn create_gzip(target: &Target) -> Result<Output> {
+        let mut output = Output::create(target)?;
+        if let Stream::Plain(writer) = output.writer {
+            let writer = GzEncoder::new(writer, GZIP_LEVEL);
+            output.writer = Stream::Gzip(writer);
+        }
+        Ok(output)
     }
 
     /// Writes all of `bytes`.
@@ -131,8 +172,42 @@ impl Output {
     /// When the disk is full, the pipe was closed
     /// ([`Error::is_closed_pipe`]), or the system refuses otherwise.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let done = self.writer.write_all(bytes).doing("cannot write");
-        done.at(&self.name)
+        let done = match &mut self.writer {
+            Stream::Plain(writer) => writer.write_all(bytes),
+            Stream::Gzip(writer) => writer.write_all(bytes),
+        };
+        done.doing("cannot write").at(&self.name)
+    }
+
+    /// Can bytes that were written still be changed?
+    pub fn can_patch(&self) -> bool {
+        match &self.writer {
+            Stream::Plain(writer) => matches!(writer.get_ref(), Writer::Beside(_)),
+            Stream::Gzip(_) => false,
+        }
+    }
+
+    /// Writes `bytes` over those that stand at `at`, all of which were written
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Output::write`], and where [`Output::can_patch`] says no.
+    pub fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let over = |writer: &mut BufWriter<Writer>| {
+            writer.flush()?;
+            let Writer::Beside(file) = writer.get_mut() else {
+                return Err(io::Error::from(ErrorKind::NotSeekable));
+            };
+            let file = file.as_file_mut();
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(bytes)?;
+            file.seek(SeekFrom::End(0)).map(drop)
+        };
+        let done = match &mut self.writer {
+            Stream::Plain(writer) => over(writer),
+            Stream::Gzip(_) => Err(io::Error::from(ErrorKind::NotSeekable)),
+        };
+        done.doing("cannot write").at(&self.name)
     }
 
     /// Writes what is buffered and gives a file its name.
@@ -145,8 +220,7 @@ impl Output {
             rename,
             name,
         } = self;
-        let flushed = writer.into_inner().map_err(|error| error.into_error());
-        let writer = flushed.doing("cannot write").at(&name)?;
+        let writer = writer.finish().doing("cannot write").at(&name)?;
         match (writer, rename) {
             (Writer::Beside(file), Some(rename)) => persist(file, &rename).at(&name),
             _ => Ok(()),
@@ -192,7 +266,7 @@ fn place(path: &Path, overwrite: bool) -> Result<Place> {
     Ok(Place::Beside { file, replaced })
 }
 
-fn exists() -> Error {
+pub(super) fn exists() -> Error {
     Error::input("exists").hint("--overwrite replaces it")
 }
 
@@ -410,8 +484,8 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let mut output = Output {
-            writer: BufWriter::new(Writer::Straight(File::from(std::os::fd::OwnedFd::from(
-                writer,
+            writer: Stream::Plain(BufWriter::new(Writer::Straight(File::from(
+                std::os::fd::OwnedFd::from(writer),
             )))),
             rename: None,
             name: PathBuf::from("pipe"),

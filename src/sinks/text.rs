@@ -60,7 +60,7 @@ impl Profiles {
         })
     }
 
-    fn bytes(&self, dtype: DType) -> Result<u64> {
+    pub(super) fn bytes(&self, dtype: DType) -> Result<u64> {
         volume(&[
             self.positions.len,
             self.at.len() as u64,
@@ -69,7 +69,7 @@ impl Profiles {
     }
 
     /// Names of the columns after the first.
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         match &self.at[..] {
             [_] => vec!["value".to_string()],
             many => many.iter().map(|place| join(place)).collect(),
@@ -98,7 +98,7 @@ pub fn create(
         Format::Json => Layout::Json,
         Format::Csv => Layout::Columns { separator: ',' },
         Format::Text | Format::Tsv => Layout::Columns { separator: '\t' },
-        Format::Fits | Format::Npy => {
+        _ => {
             let what = format!("{} is not a format of text", format.name());
             return Err(Error::input(what));
         }

@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::{
-    Image, Scratch, Stored, bits, finish, mean, median, peak_of, python_with_astropy, read_fits,
-    signal, wait_until,
+    Image, Scratch, Stored, bits, finish, mean, median, peak_of, python_with, read_fits, signal,
+    wait_until,
 };
 
 /// A sample that can be computed with.
@@ -926,7 +926,7 @@ print(bad.sum())
 
 #[test]
 fn decisions_are_those_of_astropy() {
-    let Some(python) = python_with_astropy() else {
+    let Some(python) = python_with("astropy") else {
         return;
     };
     let mut total = 0u64;

@@ -26,6 +26,7 @@ mod golden;
 mod info;
 mod interrupt;
 mod limits;
+mod outputs;
 mod real_frames;
 mod samples;
 mod slice;

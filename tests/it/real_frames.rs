@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Hdu, Scratch, python_with_astropy, read_fits, skip};
+use crate::support::{Hdu, Scratch, python_with, read_fits, skip};
 
 /// The files of a sequence, in order.
 fn sequence(name: &str) -> Option<Vec<PathBuf>> {
@@ -190,7 +190,7 @@ print('same', len(sys.argv) - 2)
 
 #[test]
 fn astropy_reads_the_same_samples_from_a_cut_as_from_the_frames() {
-    let Some(python) = python_with_astropy() else {
+    let Some(python) = python_with("astropy") else {
         return;
     };
     for name in [

@@ -430,10 +430,12 @@ impl Scratch {
         serde_json::from_value(shape.clone()).unwrap()
     }
 
-    /// A cut as FITS.
+    /// A cut as FITS, without the table of its frames.
     #[track_caller]
     pub(crate) fn cut(&self, line: &str) -> Hdu {
-        let run = self.ok(&format!("slice {line} --format fits -o -"));
+        let run = self.ok(&format!(
+            "slice {line} --format fits --no-frames-table -o -"
+        ));
         let mut hdus = read_fits(&run.out);
         assert_eq!(hdus.len(), 1);
         hdus.remove(0)
@@ -498,17 +500,17 @@ pub(crate) fn signal(child: &Child, name: &str) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// The Python that is the oracle of some tests; without it they are skipped, and
-/// say so.
-pub(crate) fn python_with_astropy() -> Option<OsString> {
+/// The Python that is the oracle of some tests, with these modules; without it they
+/// are skipped, and say so.
+pub(crate) fn python_with(modules: &str) -> Option<OsString> {
     let python = std::env::var_os("CUBE_PYTHON").unwrap_or_else(|| "python3".into());
     let probe = Command::new(&python)
-        .args(["-c", "import astropy"])
+        .args(["-c", &format!("import {modules}")])
         .output();
     if probe.is_ok_and(|probe| probe.status.success()) {
         return Some(python);
     }
-    skip("no python3 with astropy; CUBE_PYTHON names one");
+    skip(&format!("no python3 with {modules}; CUBE_PYTHON names one"));
     None
 }
 

@@ -51,6 +51,11 @@ pub(super) enum Key {
     Scale { row: usize, column: usize },
     /// Other keywords of IRAF that number the axes.
     Iraf,
+    /// `CNPIXi`: where the image begins on the scan of a photographic plate.
+    PlateCorner { axis: usize },
+    /// `AMDXi`, `PPOi`, `PLTRAH` and others: the solution of that plate, in pixels
+    /// of the scan.
+    Plate,
     /// `DATASEC` and its like: a region of the whole frame.
     Section,
 }
@@ -69,6 +74,13 @@ const RECORD_STEMS: [&str; 7] = ["CPERR", "CQERR", "D2IMERR", "D2IMARR", "D2IM",
 /// IRAF's names of regions, and those of mosaics, with or without an amplifier.
 const SECTIONS: [&str; 8] = [
     "DATASEC", "CCDSEC", "TRIMSEC", "BIASSEC", "DETSEC", "AMPSEC", "ORIGSEC", "ASEC",
+];
+
+/// Keywords of a plate solution that have no number. A reader that finds one of
+/// them looks for the others.
+const PLATE: [&str; 9] = [
+    "PLTRAH", "PLTRAM", "PLTRAS", "PLTDECSN", "PLTDECD", "PLTDECM", "PLTDECS", "XPIXELSZ",
+    "YPIXELSZ",
 ];
 
 impl Key {
@@ -116,7 +128,10 @@ impl Key {
             Key::SipGreatest { stem } => format!("{stem}_DMAX"),
             Key::Offset { axis } => format!("LTV{axis}"),
             Key::Scale { row, column } => format!("LTM{row}_{column}"),
-            Key::Distortion | Key::DistortionRecord | Key::Iraf | Key::Section => String::new(),
+            Key::PlateCorner { axis } => format!("CNPIX{axis}"),
+            Key::Plate | Key::Distortion | Key::DistortionRecord | Key::Iraf | Key::Section => {
+                String::new()
+            }
         };
         name.trim_end().to_string()
     }
@@ -228,6 +243,17 @@ fn other_key(keyword: &str) -> Option<Key> {
     if keyword == "WCSDIM" || keyword.starts_with("WAXMAP") || is_wat() {
         return Some(Key::Iraf);
     }
+    if PLATE.contains(&keyword) {
+        return Some(Key::Plate);
+    }
+    for stem in ["AMDX", "AMDY", "PPO", "CNPIX"] {
+        let rest = keyword.strip_prefix(stem).and_then(axis_number);
+        match rest {
+            Some((axis, "")) if stem == "CNPIX" => return Some(Key::PlateCorner { axis }),
+            Some((_, "")) => return Some(Key::Plate),
+            _ => {}
+        }
+    }
     let is_section = |stem: &str| {
         let amplifier = keyword.strip_prefix(stem);
         amplifier.is_some_and(|rest| rest.len() <= 1 || number(rest).is_some())
@@ -302,6 +328,8 @@ mod tests {
         assert_eq!(Key::parse("DP1.EXTVER"), Some(Key::DistortionRecord));
         assert_eq!(Key::parse("D2IMDIS2"), Some(Key::Distortion));
         assert_eq!(Key::parse("WAT1_001"), Some(Key::Iraf));
+        assert_eq!(Key::parse("AMDY13"), Some(Key::Plate));
+        assert_eq!(Key::parse("CNPIX2"), Some(Key::PlateCorner { axis: 2 }));
         assert_eq!(Key::parse("CCDSEC"), Some(Key::Section));
         assert_eq!(Key::parse("DATASEC2"), Some(Key::Section));
     }

@@ -286,6 +286,62 @@ fn what_describes_the_whole_frame_or_another_table_is_left_out() {
 }
 
 #[test]
+fn the_corner_on_a_plate_moves_and_its_solution_holds_for_whole_pixels_only() {
+    let header = cards(&[
+        "CNPIX1  =                 8860",
+        "CNPIX2  =                 1708",
+        "AMDX1   =           67.2333",
+        "PPO3    =         177500.0",
+    ]);
+    let plane = [kept(0, 11.0, 1.0), kept(1, 5.0, 1.0), AxisCut::Dropped];
+    let (out, notes) = cut(&header, &plane);
+    assert_eq!(out.get_real("CNPIX1"), Some(8870.0));
+    assert_eq!(out.get_real("CNPIX2"), Some(1712.0));
+    assert_eq!(out.len(), 4);
+    assert!(notes.is_empty());
+    for axes in [
+        [kept(0, 11.0, 2.0), kept(1, 5.0, 1.0)],
+        [kept(1, 1.0, 1.0), kept(0, 1.0, 1.0)],
+        [kept(0, 1.0, 1.0), AxisCut::Dropped],
+    ] {
+        let (out, notes) = cut(&header, &axes);
+        assert!(out.is_empty());
+        assert!(notes[0].contains("plate solution"), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_distortion_in_iraf_cards_stays_with_a_plane_of_a_cube() {
+    let header = cards(&[
+        "CTYPE1  = 'RA---TNX'",
+        "CTYPE2  = 'DEC--TNX'",
+        "WAT1_001= 'wtype=tnx axtype=ra lngcor = \"1. 4.'",
+    ]);
+    let plane = [whole(0), whole(1), AxisCut::Dropped];
+    let (out, _) = cut(&header, &plane);
+    assert_eq!(out.len(), 3);
+    // A profile has no use for it.
+    let (out, _) = cut(&header, &[whole(0), AxisCut::Dropped, AxisCut::Dropped]);
+    assert!(out.get("WAT1_001").is_none());
+}
+
+#[test]
+fn two_cards_of_one_name_keep_their_own_values() {
+    let header = cards(&[
+        "CTYPE1  = 'VELOCITY'",
+        "CRPIX1  =                403.0",
+        "CRPIX1  =                  1.0",
+    ]);
+    let (out, _) = cut(&header, &[kept(0, 3.0, 2.0)]);
+    let values: Vec<f64> = out
+        .iter()
+        .filter(|card| card.starts_with(b"CRPIX1"))
+        .map(|card| Cards::from_bytes(card.to_vec()).get_real("CRPIX1").unwrap())
+        .collect();
+    assert_eq!(values, [201.0, 0.0]);
+}
+
+#[test]
 fn distortion_needs_both_of_its_axes_first() {
     let axes = [kept(1, 1.0, 1.0), kept(2, 1.0, 1.0), kept(0, 1.0, 1.0)];
     let (output, notes) = cut(&cards(&DISTORTED), &axes);

@@ -116,7 +116,7 @@ pub(super) fn keyword(
 /// The median of what is at each position.
 fn medians<L: Lane>(job: &Job<'_>) -> Result<Vec<f64>> {
     let span = &job.spans[job.axis];
-    let shape = job.shape();
+    let shape = job.request().shape();
     let samples = shape
         .iter()
         .fold(1u64, |product, &len| product.saturating_mul(len));
