@@ -4,7 +4,7 @@
 //! have gathered, so their number stays logarithmic and a record is rewritten a
 //! few times at most. One group of a block is read without the others.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use super::Coordinates;
 use super::pieces::{BySlot, Pieces};
@@ -12,7 +12,7 @@ use super::snapshot::Snapshot;
 use crate::error::Result;
 use crate::format::catalog::{LedgerBlock, Piece};
 use crate::format::ledger::{self, Group, Packer, Record};
-use crate::region::MAX_RANK;
+use crate::region::{MAX_RANK, Span};
 use crate::storage::Storage;
 
 /// So many blocks of about one size become one.
@@ -163,15 +163,41 @@ impl Snapshot {
     /// Calls `each` for every record, in order of arrival, also of frames that
     /// were taken out since; stops at the first error.
     pub fn for_each_record(&self, each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+        self.for_each_record_of(&|_| true, each)
+    }
+
+    /// Calls `each` for the records of the groups that are wanted, as
+    /// [`Snapshot::for_each_record`] does; others are not unpacked.
+    pub fn for_each_record_of(
+        &self,
+        wanted: &dyn Fn(&Group) -> bool,
+        each: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
         let storage = self.storage.as_ref();
         for block in &self.catalog.ledger {
             for group in groups_of(storage, block)? {
-                for record in records_of(storage, block, &group)? {
-                    each(record)?;
+                if wanted(&group) {
+                    for record in records_of(storage, block, &group)? {
+                        each(record)?;
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Least slot and one past the greatest on each axis, of these positions (one
+    /// span per axis, x first; axes left out are at their first position).
+    pub fn slot_ranges(&self, spans: &[Span]) -> [Range<u64>; MAX_RANK] {
+        std::array::from_fn(|axis| {
+            let span = spans.get(axis).copied().unwrap_or(Span::run(0, 1));
+            let last = span.at(span.len.saturating_sub(1));
+            let (least, most) = (span.start.min(last), span.start.max(last));
+            let runs = self.pieces[axis].runs(least, most - least + 1);
+            let begin = runs.iter().map(|run| run.slot).min().unwrap_or(0);
+            let end = runs.iter().map(|run| run.slot + run.len).max();
+            begin..end.unwrap_or(0)
+        })
     }
 
     /// The frame that a sample came with, by the sample's slots: the last one
@@ -193,7 +219,7 @@ impl Snapshot {
                 continue;
             }
             for group in groups_of(storage, block)?.iter().rev() {
-                if group.may_hold(slots) {
+                if group.meets(&slots.map(|slot| slot..slot + 1)) {
                     let records = records_of(storage, block, group)?;
                     if let Some(found) = records.into_iter().rev().find(holds) {
                         return Ok(Some(found));

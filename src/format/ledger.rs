@@ -5,6 +5,7 @@
 //! byte of the header (Latin-1).
 
 use std::io::{Read, Write};
+use std::ops::Range;
 
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
@@ -127,12 +128,12 @@ impl Group {
         (group.encode(number) == bytes.get(..GROUP_ENTRY)?).then_some(group)
     }
 
-    /// May a frame in it hold this slot of every axis?
-    pub fn may_hold(&self, slots: &[u64; MAX_RANK]) -> bool {
+    /// May a frame in it hold slots of these ranges, on all axes?
+    pub fn meets(&self, slots: &[Range<u64>; MAX_RANK]) -> bool {
         let ranges = self.lo.iter().zip(&self.hi).zip(slots);
         ranges
             .into_iter()
-            .all(|((lo, hi), slot)| (lo..hi).contains(&slot))
+            .all(|((&lo, &hi), slots)| lo < slots.end && slots.start < hi)
     }
 
     /// The records of the group, from its stream.

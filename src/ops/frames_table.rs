@@ -3,7 +3,7 @@
 //!
 //! Two passes over the ledger find the frames and the types of the columns; more
 //! fill in the rows, as many at a time as fit the memory. So no pass holds more
-//! than one block of the ledger, a number for each frame and a batch of rows.
+//! than one group of the ledger, a number for each frame and a batch of rows.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::Progress;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
-use crate::format::ledger::{Record, cards_from_text};
+use crate::format::ledger::{Group, Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
 use crate::region::{AXIS_NAMES, Span};
 use crate::sinks::fits::{each_value, image_cards};
@@ -65,8 +65,14 @@ impl<'s> FramesTable<'s> {
             table: Table::default(),
             columns: HashMap::new(),
         };
+        let ranges: Vec<_> = frames
+            .cuts
+            .iter()
+            .map(|cut| snapshot.slot_ranges(cut))
+            .collect();
+        let near = |group: &Group| ranges.iter().any(|slots| group.meets(slots));
         let mut order = Vec::new();
-        snapshot.for_each_record(&mut |record| {
+        snapshot.for_each_record_of(&near, &mut |record| {
             if let Some(found) = frames.overlap(&record) {
                 order.push((found.first, record.frame));
             }
@@ -78,7 +84,7 @@ impl<'s> FramesTable<'s> {
         order.sort_unstable();
         frames.order = order;
         let mut seen = Seen::default();
-        snapshot.for_each_record(&mut |record| {
+        snapshot.for_each_record_of(&near, &mut |record| {
             if let Some(found) = frames.overlap(&record) {
                 for (number, value) in own_values(snapshot, &record, &found).iter().enumerate() {
                     seen.own[number].widen(value);
@@ -156,7 +162,12 @@ impl<'s> FramesTable<'s> {
                 .collect();
             rows.sort_unstable();
             let mut out = vec![0; row_bytes * places.len()];
-            self.snapshot.for_each_record(&mut |record| {
+            let holds = |group: &Group| {
+                let next = rows.partition_point(|&(frame, _)| frame < group.first);
+                rows.get(next)
+                    .is_some_and(|&(frame, _)| frame - group.first < group.frames)
+            };
+            self.snapshot.for_each_record_of(&holds, &mut |record| {
                 let Ok(at) = rows.binary_search_by_key(&record.frame, |&(frame, _)| frame) else {
                     return Ok(());
                 };

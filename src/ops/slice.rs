@@ -29,6 +29,10 @@ pub enum Cut {
     Axes(Vec<usize>, Vec<String>),
 }
 
+/// So much of a cut is read at a time: what the processor's cache holds is read and
+/// written fastest, and cold tiles come no slower (`docs/benchmarks.md`).
+const PART_BYTES: u64 = 512 << 10;
+
 /// What `slice` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -545,10 +549,11 @@ impl Streamed<'_> {
     /// returns the CRC-32C of what was sent before and now.
     fn stream(&self, request: &Request, mut check: u32, sink: &mut dyn Sink) -> Result<u32> {
         let size = self.snapshot.catalog().dtype.size() as u64;
-        let budget = (self.memory / 4).clamp(1 << 16, 64 << 20);
+        let most = (self.memory / 4).clamp(1 << 16, PART_BYTES) / size;
         let lens: Vec<u64> = request.spans.iter().map(|span| span.len).collect();
         let mut buffer = Vec::new();
-        for part in Parts::new(&lens, budget / size) {
+        let tile = &self.snapshot.catalog().tile;
+        for part in Parts::new(&lens, most).of_whole_tiles(tile) {
             if self.stop.is_set() {
                 return Err(Error::interrupted("interrupted").hint("no output was made"));
             }

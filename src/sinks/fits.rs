@@ -24,7 +24,7 @@ use hdu::Hdu;
 const BLOCK_BYTES: usize = 2880;
 
 /// Samples are turned around in a buffer of this size.
-const SCRATCH_BYTES: usize = 256 << 10;
+const SCRATCH_BYTES: usize = 128 << 10;
 
 /// Keywords that describe the layout of another file, not of the one written.
 /// A `#` stands for a number.

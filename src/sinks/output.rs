@@ -18,8 +18,9 @@ use tempfile::NamedTempFile;
 use super::folder;
 use crate::error::{Context, Error, IoContext, Result};
 
-/// Small writes are gathered into writes of this size.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Small writes are gathered into writes of this size; page cache takes larger ones
+/// more slowly (`docs/decisions/002-write-path.md`).
+const BUFFER_BYTES: usize = 128 << 10;
 
 /// As many links in a row as Linux follows.
 const MAX_LINKS: usize = 40;
