@@ -6,6 +6,7 @@
 //! table, so that 1 ms is about 1000 Msamples/s; rates are listed at the end.
 
 #![allow(clippy::print_stdout, reason = "a bench prints what it found")]
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 #![allow(
     clippy::cast_possible_truncation,
     reason = "samples are rounded to what cubes hold"

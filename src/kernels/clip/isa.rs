@@ -18,6 +18,7 @@ pub(super) trait Kernel {
     type Out;
     /// Whether AVX-512 helps: it does where `Isa` has it, while plain loops come
     /// out best as AVX2.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     const IS_WIDE: bool = false;
     /// Runs it. Implementations are `inline(always)`, or they would be compiled
     /// for the least machine.

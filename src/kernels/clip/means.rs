@@ -106,7 +106,7 @@ impl<T: Sample> Kernel for Between<'_, T> {
     }
 }
 
-/// Lists samples outside bounds.
+/// Lists samples outside bounds at the head of `list`, and tells how many.
 pub(super) struct List<'a, T> {
     pub(super) rows: &'a [[T; LANES]],
     pub(super) low: &'a [T; LANES],
@@ -115,11 +115,11 @@ pub(super) struct List<'a, T> {
 }
 
 impl<T: Sample> Kernel for List<'_, T> {
-    type Out = ();
+    type Out = usize;
     const IS_WIDE: bool = true;
 
     #[inline(always)]
-    fn run<I: Isa>(self) {
+    fn run<I: Isa>(self) -> usize {
         const BLOCK: usize = 32;
         let mut n = 0;
         for (number, block) in self.rows.chunks(BLOCK).enumerate() {
@@ -136,7 +136,7 @@ impl<T: Sample> Kernel for List<'_, T> {
                 }
             }
         }
-        self.list.truncate(n);
+        n
     }
 }
 

@@ -3,12 +3,19 @@
 //! | file | what |
 //! |---|---|
 //! | `scalar` | the definition: one line, in float64, step by step as astropy does it |
+//! | `sort`, `net` | 16 lines sorted at once, by a network |
+//! | `rounds` | rounds of clipping on sorted lines, and what they cannot tell |
+//! | `band` | long float32 lines without sorting: the band about the median, the ends |
+//! | `means` | what is summed in the order of rows, and lists of what is rejected |
 //! | `collapse` | median, mean, sum, least, greatest and standard deviation of lines |
+//! | `isa` | the same loops in the instructions of several machines |
+//! | `rows` | rows that begin where cache lines begin |
 //!
 //! Which samples are rejected is what `astropy.stats.sigma_clip` 8.0.2 rejects on
 //! x86-64, sample by sample; `scalar` has its bounds bit for bit. Anything faster
 //! may round sums in another order, so it hands a line to `scalar` whenever a
-//! sample lies too near a bound to be sure.
+//! sample lies too near a bound to be sure. Why it is made so, and how fast it is:
+//! `docs/decisions/005-clip.md`.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -288,6 +295,7 @@ pub struct Clipper {
     band: Band,
     patience: Patience,
     medians: Collapser,
+    list: Vec<u32>,
 }
 
 impl Clipper {
@@ -308,6 +316,7 @@ impl Clipper {
             band: Band::default(),
             patience: Patience::default(),
             medians: Collapser::with_level(level),
+            list: Vec::new(),
         }
     }
 
@@ -390,9 +399,10 @@ impl Clipper {
                 rows,
                 low: &low,
                 high: &high,
-                list: rejected,
+                list: &mut self.list,
             };
-            run(self.level, list);
+            let n = run(self.level, list);
+            rejected.extend_from_slice(&self.list[..n]);
         }
         let samples = rows.as_flattened();
         let mut has_rejected = 0u16;
