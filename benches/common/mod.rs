@@ -43,8 +43,9 @@ impl<'a> Rival<'a> {
     }
 }
 
-/// Runs the rivals round by round and prints a table.
-pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) {
+/// Runs the rivals round by round and prints a table; tells the least and the median
+/// time of each, in seconds.
+pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<(f64, f64)> {
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); rivals.len()];
     let mut order: Vec<usize> = (0..rivals.len()).collect();
     let mut random = noise(1, 4 * (rounds + 1) * rivals.len()).into_iter();
@@ -77,6 +78,7 @@ pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) {
             median / spans[0].1
         );
     }
+    spans
 }
 
 /// Least and median.

@@ -11,8 +11,14 @@ use super::rounds::{Core, Wide};
 use super::sort::{Network, sort};
 use super::{LANES, Level, Rows, Rule};
 
-/// Lines shorter than this are sorted.
-pub(super) const SHORTEST: usize = 100;
+/// Lines of fewer samples are faster sorted: to clip, and for a median.
+pub(super) fn shortest(level: Level) -> (usize, usize) {
+    match level {
+        Level::Avx512 => (300, 160),
+        Level::Avx2 => (450, 270),
+        Level::Plain | Level::Scalar => (270, 200),
+    }
+}
 
 /// Rows that are looked at first.
 const ROWS: usize = 16;

@@ -9,6 +9,7 @@
     reason = "vectors are loaded by address, and a machine is asked what it has"
 )]
 
+use super::net::Exchange;
 use super::{LANES, Level};
 
 /// A loop, with what it works on.
@@ -17,6 +18,7 @@ pub(super) trait Kernel {
     type Out;
     /// Whether AVX-512 helps: it does where `Isa` has it, while plain loops come
     /// out best as AVX2.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     const IS_WIDE: bool = false;
     /// Runs it. Implementations are `inline(always)`, or they would be compiled
     /// for the least machine.
@@ -53,7 +55,7 @@ fn avx2<K: Kernel>(kernel: K) -> K::Out {
 }
 
 /// What plain loops do not become by themselves.
-pub(super) trait Isa {
+pub(super) trait Isa: Exchange<f32> + Exchange<f64> {
     /// A bit for every lane with `low <= x && x <= high`.
     fn inside(row: &[f32; LANES], low: &[f32; LANES], high: &[f32; LANES]) -> u16;
     /// A bit for every lane with `x < low || x > high`.
@@ -62,19 +64,6 @@ pub(super) trait Isa {
     /// the next goes. Beyond those, the list is overwritten up to `at + LANES`,
     /// which it must have room for.
     fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize;
-
-    /// Puts the lesser of two samples into `low`, the greater into `high`, for every
-    /// lane. Compilers make masked stores of it, which some machines are slow at.
-    #[inline(always)]
-    fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
-        order(low, high);
-    }
-
-    /// As `order_f32`.
-    #[inline(always)]
-    fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
-        order(low, high);
-    }
 
     /// How many samples lie within `radius` of `pivot`, and the sums of their
     /// distances and of the squares of those, in the order of rows.
@@ -104,15 +93,6 @@ pub(super) trait Isa {
             squares[at..at + 8].copy_from_slice(&some_squares);
         }
         (n, sum, squares)
-    }
-}
-
-#[inline(always)]
-fn order<T: PartialOrd + Copy>(low: &mut [T; LANES], high: &mut [T; LANES]) {
-    for lane in 0..LANES {
-        let (a, b) = (low[lane], high[lane]);
-        low[lane] = if a < b { a } else { b };
-        high[lane] = if a < b { b } else { a };
     }
 }
 
@@ -271,34 +251,6 @@ mod x86 {
         fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
             push_by_table(list, at, base, bits)
         }
-
-        #[inline(always)]
-        fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
-            for at in (0..LANES).step_by(8) {
-                // SAFETY: only `isa::avx2` runs kernels with this type; the 8 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm256_loadu_ps(a), _mm256_loadu_ps(b));
-                    _mm256_storeu_ps(a, _mm256_min_ps(x, y));
-                    _mm256_storeu_ps(b, _mm256_max_ps(y, x));
-                }
-            }
-        }
-
-        #[inline(always)]
-        fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
-            for at in (0..LANES).step_by(4) {
-                // SAFETY: only `isa::avx2` runs kernels with this type; the 4 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm256_loadu_pd(a), _mm256_loadu_pd(b));
-                    _mm256_storeu_pd(a, _mm256_min_pd(x, y));
-                    _mm256_storeu_pd(b, _mm256_max_pd(y, x));
-                }
-            }
-        }
     }
 
     #[inline(always)]
@@ -357,34 +309,6 @@ mod x86 {
                 _mm512_storeu_si512(room.as_mut_ptr().cast(), list);
             }
             at + bits.count_ones() as usize
-        }
-
-        #[inline(always)]
-        fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
-            for at in (0..LANES).step_by(16) {
-                // SAFETY: only `isa::avx512` runs kernels with this type; the 16 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm512_loadu_ps(a), _mm512_loadu_ps(b));
-                    _mm512_storeu_ps(a, _mm512_min_ps(x, y));
-                    _mm512_storeu_ps(b, _mm512_max_ps(y, x));
-                }
-            }
-        }
-
-        #[inline(always)]
-        fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
-            for at in (0..LANES).step_by(8) {
-                // SAFETY: only `isa::avx512` runs kernels with this type; the 8 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm512_loadu_pd(a), _mm512_loadu_pd(b));
-                    _mm512_storeu_pd(a, _mm512_min_pd(x, y));
-                    _mm512_storeu_pd(b, _mm512_max_pd(y, x));
-                }
-            }
         }
 
         #[inline(always)]

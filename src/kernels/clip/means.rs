@@ -106,7 +106,7 @@ impl<T: Sample> Kernel for Between<'_, T> {
     }
 }
 
-/// Lists samples outside bounds.
+/// Lists samples outside bounds at the head of `list`, and tells how many.
 pub(super) struct List<'a, T> {
     pub(super) rows: &'a [[T; LANES]],
     pub(super) low: &'a [T; LANES],
@@ -115,19 +115,28 @@ pub(super) struct List<'a, T> {
 }
 
 impl<T: Sample> Kernel for List<'_, T> {
-    type Out = ();
+    type Out = usize;
     const IS_WIDE: bool = true;
 
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (number, row) in self.rows.iter().enumerate() {
-            let mut bits = T::outside::<I>(row, self.low, self.high);
-            while bits != 0 {
-                let lane = bits.trailing_zeros() as usize;
-                self.list.push((number * LANES + lane) as u32);
-                bits &= bits - 1;
+    fn run<I: Isa>(self) -> usize {
+        const BLOCK: usize = 32;
+        let mut n = 0;
+        for (number, block) in self.rows.chunks(BLOCK).enumerate() {
+            // Room for all of them, so that the loop need not look.
+            let room = n + (BLOCK + 1) * LANES;
+            if self.list.len() < room {
+                self.list.resize(room + n, 0);
+            }
+            for (k, row) in block.iter().enumerate() {
+                let bits = T::outside::<I>(row, self.low, self.high);
+                if bits != 0 {
+                    let base = (number * BLOCK + k) * LANES;
+                    n = I::push(self.list, n, base as u32, bits);
+                }
             }
         }
+        n
     }
 }
 
