@@ -11,7 +11,7 @@ use super::{Stop, show_bytes};
 
 /// Lines that are gathered together fill about this much, so that they stay near
 /// the processor.
-const NEAR_BYTES: u64 = 512 << 10;
+const NEAR_BYTES: u64 = 1 << 20;
 
 /// Fewest and most lines that are gathered together while they do: runs of so
 /// many neighbours are what memory gives away at a time.
