@@ -17,7 +17,7 @@ mod common;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use common::{Rival, compare, is_wanted, rounds};
+use common::{Random, Rival, compare, is_wanted, rounds};
 use cube::kernels::clip::{
     Center, Clipper, Collapser, Fill, LANES, Level, Rows, Rule, Spread, Statistic,
 };
@@ -44,39 +44,20 @@ fn main() {
     }
 }
 
-/// Random numbers; the same on every run (Knuth's MMIX constants).
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Normal (Box and Muller).
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    /// A sample of a kind: noise with 1 in 1000 hit from one side, as by rays;
-    /// quiet integers with the same; a long tail; noise with holes.
-    fn sample(&mut self, kind: &str) -> f32 {
-        let normal = self.normal();
-        let is_hit = self.uniform() < 0.001;
-        let hit = 60.0 - 2000.0 * (1.0 - self.uniform()).ln();
-        let hit = if is_hit { hit } else { 0.0 };
-        let sample = match kind {
-            "integers" => (100.0 + 1.2 * normal + hit).round(),
-            "lognormal" => normal.exp(),
-            "5 % NaN" if self.uniform() < 0.05 => f64::NAN,
-            _ => 1000.0 + 15.0 * normal + hit,
-        };
-        sample as f32
-    }
+/// A sample of a kind: noise with 1 in 1000 hit from one side, as by rays;
+/// quiet integers with the same; a long tail; noise with holes.
+fn sample(random: &mut Random, kind: &str) -> f32 {
+    let normal = random.normal();
+    let is_hit = random.uniform() < 0.001;
+    let hit = 60.0 - 2000.0 * (1.0 - random.uniform()).ln();
+    let hit = if is_hit { hit } else { 0.0 };
+    let sample = match kind {
+        "integers" => (100.0 + 1.2 * normal + hit).round(),
+        "lognormal" => normal.exp(),
+        "5 % NaN" if random.uniform() < 0.05 => f64::NAN,
+        _ => 1000.0 + 15.0 * normal + hit,
+    };
+    sample as f32
 }
 
 /// Blocks of lines of n samples.
@@ -86,7 +67,7 @@ fn blocks(n: usize, kind: &str) -> Vec<Rows<f32>> {
         let mut rows = Rows::new();
         rows.resize(n, 0.0);
         for sample in rows.as_flattened_mut() {
-            *sample = random.sample(kind);
+            *sample = self::sample(&mut random, kind);
         }
         rows
     };

@@ -6,7 +6,7 @@
 //! buffer first: XOR undone, BLANK made NaN, integers of 8 and 16 bits and
 //! float32 as `f32`, which holds them exactly, the rest as `f64`.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "a processor is asked to fetch by address")]
 #![allow(
     clippy::cast_precision_loss,
     reason = "64-bit integers are compared as f64, as docs/guide.md says"

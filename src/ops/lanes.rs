@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
 use crate::error::{Error, Result};
-use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Statistic};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Statistic};
 use crate::kernels::gather::Lane;
 
 use super::{Stop, show_bytes};
@@ -151,7 +151,7 @@ impl Shares {
         unit: u64,
         held: u64,
         stop: &Stop,
-        rows: &mut Vec<[L; LANES]>,
+        rows: &mut Rows<L>,
         each: Each<'_, L>,
     ) -> Result<Option<Column>> {
         let (number, part) = (unit / self.parts, unit % self.parts);

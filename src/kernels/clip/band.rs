@@ -6,7 +6,7 @@
 //! band and lists what is in it and what is beyond the cuts, so that the rest of
 //! the work is about few samples. Where that fails, the line is given up.
 
-use super::isa::{Isa, Kernel, run};
+use super::isa::{Isa, Kernel, make_room, run};
 use super::rounds::{Core, Wide};
 use super::sort::{Network, sort};
 use super::{LANES, Level, Rows, Rule};
@@ -368,14 +368,8 @@ fn split<I: Isa, const ENDS: bool>(split: Split<'_>) -> Counts {
     let (mut below, mut above) = ([0; LANES], [0; LANES]);
     let (mut n_band, mut n_ends) = (0, 0);
     for (number, block) in rows.chunks(BLOCK).enumerate() {
-        // Room for all, so that the loop need not look.
-        let room = |list: &mut Vec<u32>, n: usize| {
-            if list.len() < n + (BLOCK + 1) * LANES {
-                list.resize(2 * n + (BLOCK + 1) * LANES, 0);
-            }
-        };
-        room(band_list, n_band);
-        room(end_list, n_ends);
+        make_room(band_list, n_band, BLOCK);
+        make_room(end_list, n_ends, BLOCK);
         for (k, row) in block.iter().enumerate() {
             let base = ((number * BLOCK + k) * LANES) as u32;
             for lane in 0..LANES {

@@ -106,6 +106,16 @@ pub(super) fn bits(lanes: [bool; LANES]) -> u16 {
     bits
 }
 
+/// Gives a list room for `push` to add all lanes of so many rows from `at` on, so
+/// that a loop over them need not look.
+#[inline(always)]
+pub(super) fn make_room(list: &mut Vec<u32>, at: usize, rows: usize) {
+    let room = at + (rows + 1) * LANES;
+    if list.len() < room {
+        list.resize(room + at, 0);
+    }
+}
+
 /// The bits of a byte, as the positions of those that are set, first of all.
 static POSITIONS: [[u8; 8]; 256] = {
     let mut table = [[0; 8]; 256];

@@ -1,7 +1,7 @@
 //! What is summed in the order of rows: 16 lanes at a time it gives the same bits
 //! as one line after the other, so nothing here is ever in doubt.
 
-use super::isa::{Isa, Kernel};
+use super::isa::{Isa, Kernel, make_room};
 use super::rounds::{Wide, mask, select};
 use super::{LANES, Rule, Sample};
 
@@ -123,11 +123,7 @@ impl<T: Sample> Kernel for List<'_, T> {
         const BLOCK: usize = 32;
         let mut n = 0;
         for (number, block) in self.rows.chunks(BLOCK).enumerate() {
-            // Room for all of them, so that the loop need not look.
-            let room = n + (BLOCK + 1) * LANES;
-            if self.list.len() < room {
-                self.list.resize(room + n, 0);
-            }
+            make_room(self.list, n, BLOCK);
             for (k, row) in block.iter().enumerate() {
                 let bits = T::outside::<I>(row, self.low, self.high);
                 if bits != 0 {

@@ -7,7 +7,7 @@ use crate::engine::Coordinates;
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
 use crate::error::Result;
 use crate::format::patches::Patch;
-use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rule, Statistic};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Rule, Statistic};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
 use crate::ops::lanes::{Sample, Shares, leave_void_out};
@@ -98,7 +98,7 @@ pub(super) struct Cleaner<'a, L> {
     held: u64,
     clipper: Clipper,
     collapser: Collapser,
-    rows: Vec<[L; LANES]>,
+    rows: Rows<L>,
     rejected: Vec<u32>,
     covered: Vec<u16>,
     /// By row, the lanes that are rejected, and those that are to be filled.
@@ -134,7 +134,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
             held,
             clipper: Clipper::new(plan.rule),
             collapser: Collapser::new(),
-            rows: Vec::new(),
+            rows: Rows::new(),
             rejected: Vec::new(),
             covered: Vec::new(),
             flags: Vec::new(),

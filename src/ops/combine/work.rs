@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Reject, Statistic};
 use crate::engine::lines::{Column, Lines};
 use crate::error::Result;
-use crate::kernels::clip::{Clipper, Collapser, LANES};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Rows};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
 use crate::ops::lanes::{Sample, Shares, leave_void_out};
@@ -41,7 +41,7 @@ pub(super) struct Combiner<'a, L> {
     /// Absent when nothing is clipped.
     clipper: Option<Clipper>,
     collapser: Collapser,
-    rows: Vec<[L; LANES]>,
+    rows: Rows<L>,
     /// The same, scaled and shifted.
     level: Vec<[f64; LANES]>,
     covered: Vec<u16>,
@@ -67,7 +67,7 @@ impl<'a, L: Sample> Combiner<'a, L> {
                 _ => None,
             },
             collapser: Collapser::new(),
-            rows: Vec::new(),
+            rows: Rows::new(),
             level: Vec::new(),
             covered: Vec::new(),
             hits: Vec::new(),
