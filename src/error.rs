@@ -89,6 +89,13 @@ impl Error {
         self
     }
 
+    /// Says in which part of the file it is.
+    #[must_use]
+    pub fn within(mut self, part: &str) -> Self {
+        self.0.what = format!("{part}: {}", self.0.what);
+        self
+    }
+
     /// Says what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 //! `cube append` and `cube insert`: one code path, two verbs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -9,9 +9,10 @@ use super::progress::Bar;
 use super::{Common, DONE, Lock, Memory, PARTLY, fail, parsed, print_error, say};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
-use crate::frames::HduChoice;
+use crate::frames::array::Layout;
 use crate::frames::filter::Filter;
 use crate::frames::list::{self, Input};
+use crate::frames::{HduChoice, Reading, parse_channel};
 use crate::ops::append::{Options, Place, append};
 use crate::ops::plan::Taking;
 use crate::ops::{Stop, count, show_bytes};
@@ -64,7 +65,11 @@ struct Intake {
     /// The cube
     cube: PathBuf,
 
-    /// FITS files or cubes; @LIST names a file that lists them, one on each line
+    /// Files, directories or cubes; @LIST names a file that lists them; - is a frame on stdin
+    ///
+    /// FITS, TIFF and NumPy files are known by their first bytes. A directory stands for
+    /// the frames in it and below it, in natural order. A name may end in an HDU and a
+    /// section, as in 'a.fits[SCI,1][10:500,*]'. In a list there is one name on each line.
     frames: Vec<OsString>,
 
     /// Read names from FILE, one on each line; - is standard input
@@ -79,9 +84,24 @@ struct Intake {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// Which HDU of each file: its number, NAME or NAME,VERSION [default: the first image]
+    /// Which HDU of each file: number, NAME, NAME,VERSION or all [default: the first image]
+    ///
+    /// Of a TIFF file it is the number of a page, from 0; without it all pages come in, but
+    /// for those that are smaller copies or masks of others.
     #[arg(long, value_name = "HDU", value_parser = |text: &str| parsed(HduChoice::parse(text)))]
     hdu: Option<HduChoice>,
+
+    /// Which sample of each pixel of TIFF images: R, G, B or a number [default: all, as an axis]
+    #[arg(long, value_name = "CHANNEL", value_parser = |text: &str| parsed(parse_channel(text)))]
+    channel: Option<u64>,
+
+    /// Files are samples and no more: shape, x first, and type, such as 2048x2048,uint16
+    ///
+    /// Behind them may stand ,big for big-endian samples and ,offset=N for bytes to be
+    /// skipped. A file must be exactly so long.
+    #[arg(long, value_name = "SHAPE,DTYPE", conflicts_with_all = ["hdu", "channel"])]
+    #[arg(value_parser = |text: &str| parsed(Layout::parse(text)))]
+    raw: Option<Layout>,
 
     /// Only frames that meet this condition, such as "EXPTIME >= 30"; repeated: meet all
     ///
@@ -168,17 +188,27 @@ fn parse_dtype(text: &str) -> std::result::Result<DType, String> {
 }
 
 fn inputs(args: &Intake) -> Result<Vec<Input>> {
-    if args.frames.iter().any(|name| name == "-") {
-        return Err(
-            Error::unsupported("`-`: frames cannot be read from standard input yet")
-                .hint("--files-from - reads names from standard input; a file called - is ./-"),
-        );
+    let names_on_stdin = args.files_from.as_ref().is_some_and(|list| list == "-");
+    let n_streams = args.frames.iter().filter(|name| *name == "-").count();
+    if n_streams + usize::from(names_on_stdin) > 1 {
+        return Err(Error::input("standard input is asked for twice")
+            .hint("`-` reads frames from it, --files-from - names; a file called - is ./-"));
     }
-    let mut inputs = list::expand(args.frames.iter().cloned())?;
+    let folder = match args.cube.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut inputs = Vec::new();
+    for argument in &args.frames {
+        match argument == "-" {
+            true => inputs.push(list::standard_input(folder)?),
+            false => inputs.extend(list::expand([argument])?),
+        }
+    }
     if let Some(list) = &args.files_from {
         inputs.extend(list::files_from(list, args.null)?);
     }
-    Ok(inputs)
+    list::walk(inputs, args.raw.is_some())
 }
 
 pub(super) fn run_append(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {
@@ -199,7 +229,11 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     let bar = Bar::new(args.common.quiet);
     let options = Options {
         taking: Taking {
-            hdu: args.hdu.unwrap_or_default(),
+            reading: Reading {
+                hdu: args.hdu.unwrap_or_default(),
+                channel: args.channel,
+                raw: args.raw,
+            },
             filters: args.filters,
             axis: args.axis,
             dtype: args.dtype,
@@ -226,7 +260,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         say(&format!(
             "{name}: kept {} of {}; the cube is {}",
             count(report.frames, "frame"),
-            inputs.len() as u64 - report.left_out,
+            report.found - report.left_out,
             show_shape(&report.shape)
         ));
         if error.kind() == Kind::Interrupted {

@@ -4,7 +4,8 @@
 //! tiles (those that differ in x alone) the rows of pixels are read from every
 //! frame, put where they belong in a buffer of whole tiles, and stored with as
 //! few writes as there are gaps. While one buffer is stored by a second thread
-//! the next is filled, so memory is two buffers, whatever the size of the frames.
+//! the next is filled, so memory is two buffers, whatever the size of the frames; and
+//! a third one where frames are slow to read, and several are read at once.
 //!
 //! Every sample goes to a slot of the insertion axis that nothing was ever
 //! written to. So of a tile that existed before, the layers of those slots may be
@@ -36,6 +37,11 @@ pub trait Samples: Send {
     /// Fills `out` with the samples from the linear index `first` (x fastest),
     /// little-endian, of the cube's type.
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()>;
+
+    /// Does reading take so long that several frames are better read at once?
+    fn is_slow(&self) -> bool {
+        false
+    }
 }
 
 /// A frame to be written.
@@ -56,9 +62,14 @@ struct Cut<'p, 'a> {
     segments: [Vec<Segment>; MAX_RANK],
     /// Samples from one pixel to the next on each axis of the frame.
     pitches: Coordinates,
+    /// Bytes of a sample.
+    size: usize,
     samples: u64,
     check: RunningCheck,
     failed: Option<Error>,
+    /// Samples that were read ahead, and the first of them.
+    ahead: Vec<u8>,
+    ahead_first: u64,
 }
 
 /// CRC-32C of a frame whose samples arrive in any order: the check of a whole is
@@ -242,6 +253,7 @@ impl Edit<'_> {
                     },
                 };
                 made += 1;
+                read_ahead(cuts, &row, chunk, self.geometry.size, budget / 2);
                 self.fill_row(cuts, &row, chunk, &mut job, &mut scratch, progress)?;
                 if full.send(job).is_err() {
                     return Ok(());
@@ -395,6 +407,56 @@ impl Edit<'_> {
     }
 }
 
+/// Reads what a row of tiles wants of frames that are slow to read, several at once,
+/// into buffers that take no more than `budget` together. Where that is not enough,
+/// frames are read one after the other, as those are that are not slow.
+fn read_ahead(
+    cuts: &mut [Cut<'_, '_>],
+    row: &Coordinates,
+    chunk: &[u64],
+    size: usize,
+    budget: u64,
+) {
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut slow = Vec::new();
+    let mut bytes = 0u64;
+    for cut in cuts.iter_mut() {
+        cut.ahead.clear();
+        let is_slow = cut.failed.is_none() && cut.part.samples.is_slow();
+        if let Some((first, count)) = cut.run_in(row, chunk).filter(|_| is_slow) {
+            bytes = bytes.saturating_add(count.saturating_mul(size as u64));
+            slow.push((cut, first, count));
+        }
+    }
+    let n_threads = n_threads.min(slow.len());
+    if n_threads < 2 || bytes > budget {
+        return;
+    }
+    let queue = std::sync::Mutex::new(slow.into_iter());
+    let work = || {
+        loop {
+            let next = match queue.lock() {
+                Ok(mut queue) => queue.next(),
+                Err(_) => return,
+            };
+            let Some((cut, first, count)) = next else {
+                return;
+            };
+            cut.ahead.resize(count as usize * size, 0);
+            cut.ahead_first = first;
+            if let Err(error) = cut.part.samples.read(first, &mut cut.ahead) {
+                cut.failed = Some(error);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..n_threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
 fn is_zero(bytes: &[u8]) -> bool {
     const ZERO: [u8; 4096] = [0; 4096];
     bytes
@@ -450,9 +512,12 @@ impl<'p, 'a> Cut<'p, 'a> {
             part,
             segments,
             pitches,
+            size: geometry.size,
             samples,
             check: RunningCheck::default(),
             failed: None,
+            ahead: Vec::new(),
+            ahead_first: 0,
         }
     }
 
@@ -461,6 +526,43 @@ impl<'p, 'a> Cut<'p, 'a> {
         self.segments[axis]
             .iter()
             .filter(move |segment| segment.tile == tile)
+    }
+
+    /// The run of samples that this row of tiles wants of the frame, when it is one:
+    /// whole rows of one image. First sample and count.
+    fn run_in(&self, row: &Coordinates, chunk: &[u64]) -> Option<(u64, u64)> {
+        let x = self.segments[0].iter();
+        let columns = x.filter(|segment| chunk.binary_search(&segment.tile).is_ok());
+        if columns.map(|segment| segment.len).sum::<u64>() != self.pitches[1] {
+            return None;
+        }
+        let mut run = (0, 0);
+        for axis in 1..MAX_RANK {
+            let mut segments = self.within(axis, row[axis]);
+            let (segment, others) = (segments.next()?, segments.next());
+            if others.is_some() || axis > 1 && segment.len > 1 {
+                return None;
+            }
+            run.0 += segment.first * self.pitches[axis];
+            if axis == 1 {
+                run.1 = segment.len * self.pitches[1];
+            }
+        }
+        Some(run)
+    }
+
+    /// Reads samples that may have been read ahead.
+    fn read_samples(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
+        let size = self.size;
+        let start = first
+            .checked_sub(self.ahead_first)
+            .map(|k| k as usize * size);
+        let found = start.and_then(|start| self.ahead.get(start..)?.get(..out.len()));
+        match found {
+            Some(found) => out.copy_from_slice(found),
+            None => self.part.samples.read(first, out)?,
+        }
+        Ok(())
     }
 
     fn touches(&self, row: &Coordinates, chunk: &[u64]) -> bool {
@@ -554,7 +656,7 @@ impl<'p, 'a> Cut<'p, 'a> {
                     let count = rows_at_once.min(rows.len - done);
                     fill.scratch.resize(row_bytes * count as usize, 0);
                     let at = first + (rows.first + done) * self.pitches[1];
-                    self.part.samples.read(at, fill.scratch)?;
+                    self.read_samples(at, fill.scratch)?;
                     self.check.add(at * size as u64, fill.scratch, total);
                     (fill.progress)(fill.scratch.len() as u64);
                     let mut lens = [1; MAX_RANK];

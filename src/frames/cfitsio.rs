@@ -47,6 +47,13 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
         ))
         .hint("gunzip it first"));
     }
+    // cfitsio sees the file from its head on, and one file only.
+    if hdu.place.part != hdu.place.number {
+        return Err(Error::unsupported(
+            "a tile-compressed image behind the first file of a stream is not read",
+        )
+        .hint("name the files, or funpack them"));
+    }
     let Tiled {
         image,
         is_quantized,

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Frame, HduChoice, open};
+use crate::error::Result;
 use crate::region::volume;
 
 /// The folder of real frames: CUBE_FRAMES, or beside the source tree.
@@ -58,11 +59,11 @@ fn files_under(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Least and greatest finite sample, and how many NaN or BLANK.
-fn extremes(frame: &mut dyn Frame) -> (f64, f64, u64) {
+fn extremes(frame: &mut dyn Frame) -> Result<(f64, f64, u64)> {
     let facts = frame.facts().clone();
     let size = facts.dtype.size();
     let mut bytes = vec![0; usize::try_from(volume(&facts.shape).unwrap()).unwrap() * size];
-    frame.read(0, &mut bytes).unwrap();
+    frame.read(0, &mut bytes)?;
     let (mut least, mut greatest, mut n_nan) = (f64::INFINITY, f64::NEG_INFINITY, 0);
     for sample in bytes.chunks_exact(size) {
         let bits = facts.dtype.bits_at(sample);
@@ -77,7 +78,7 @@ fn extremes(frame: &mut dyn Frame) -> (f64, f64, u64) {
             greatest = greatest.max(value);
         }
     }
-    (least, greatest, n_nan)
+    Ok((least, greatest, n_nan))
 }
 
 /// The manifest keeps nine digits.
@@ -98,7 +99,7 @@ fn real_frames_read_as_astropy_reads_them() {
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with("fits-") || name == "sequences" {
+        if name.starts_with("fits-") || name.starts_with("tiff-") || name == "sequences" {
             files_under(&path, &mut files);
         }
     }
@@ -119,15 +120,33 @@ fn real_frames_read_as_astropy_reads_them() {
         };
         n_read += 1;
         let facts = frame.facts().clone();
-        let (least, greatest, n_nan) = extremes(frame.as_mut());
+        let (least, greatest, n_nan) = match extremes(frame.as_mut()) {
+            Ok(found) => found,
+            Err(error) => {
+                eprintln!("{error}");
+                assert!(name.starts_with("tiff-broken"), "{error}");
+                continue;
+            }
+        };
+        // Of a TIFF file that is damaged further on, the first page may have been read.
         let Some(row) = row.filter(|row| !row["dtype"].is_empty()) else {
             continue;
         };
         let lens: Vec<String> = facts.shape.iter().rev().map(u64::to_string).collect();
-        assert_eq!(lens.join("x"), row["shape"], "{name}");
+        // tifffile has the samples of a pixel on the last axis, where they lie so.
+        let mut expected: Vec<&str> = row["shape"].split('x').collect();
+        if name.contains(".tif") && expected.len() == 3 && lens != expected {
+            expected.rotate_right(1);
+        }
+        assert_eq!(lens, expected, "{name}");
         // astropy makes floats of integers that have a BLANK; here they stay.
         if facts.blank.is_none() {
-            assert_eq!(facts.dtype.name(), row["dtype"], "{name}");
+            let dtype = match row["dtype"].as_str() {
+                "bool" => "uint8",
+                "float16" => "float32",
+                dtype => dtype,
+            };
+            assert_eq!(facts.dtype.name(), dtype, "{name}");
         }
         assert_eq!(n_nan.to_string(), row["nan"], "{name}");
         let (min, max) = (&row["min"], &row["max"]);
@@ -138,5 +157,5 @@ fn real_frames_read_as_astropy_reads_them() {
         n_compared += 1;
     }
     eprintln!("{n_read} frames read, {n_compared} of them compared, {n_refused} refused");
-    assert!(n_compared > 50);
+    assert!(n_compared > 250);
 }

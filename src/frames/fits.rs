@@ -18,9 +18,9 @@ use crate::kernels::scale::{Linear, scale};
 use crate::kernels::swap::{flip_sign, swap_in_place};
 use crate::region::{MAX_RANK, show_shape, volume};
 
-use super::cards::Cards;
+use super::cards::{Cards, Value, keyword_of};
 use super::cfitsio;
-use super::hdu::{Content, Hdu, Walk};
+use super::hdu::{Content, Hdu, Place, Walk};
 use super::magic::Magic;
 use super::source::Source;
 use super::{Facts, Frame, HduChoice};
@@ -39,36 +39,150 @@ const HDUS_LISTED: usize = 12;
 pub fn open(path: &Path, choice: &HduChoice) -> Result<Box<dyn Frame>> {
     let source = Source::open(path)?;
     let head = source.head()?;
-    match Magic::of(&head) {
-        Magic::Fits => from_source(source, choice),
-        Magic::Gzip => from_gzip(source, choice),
-        other => Err(other.refuse(&head, "FITS")).at(path),
+    let images = match Magic::of(&head) {
+        Magic::Fits => Images::new(source, choice),
+        Magic::Gzip => Images::gzipped(source, choice)?,
+        other => return Err(other.refuse(&head, "FITS")).at(path),
+    };
+    let first = { images }.next();
+    first.unwrap_or_else(|| Err(Error::input("holds no image").at(path)))
+}
+
+/// The images of a FITS file that were asked for, one after the other.
+pub struct Images {
+    source: Source,
+    choice: HduChoice,
+    walk: Walk,
+    /// HDUs of the file that was walked last, for a message; how many there were,
+    /// and whether one was what was asked for.
+    seen: Vec<String>,
+    n_hdus: usize,
+    has_found: bool,
+    /// An HDU of the next file, when files follow each other.
+    pending: Option<Hdu>,
+    is_over: bool,
+}
+
+impl Images {
+    /// Of a file that is open already.
+    pub fn new(source: Source, choice: &HduChoice) -> Images {
+        Images {
+            walk: Walk::new(source.is_stream()),
+            source,
+            choice: choice.clone(),
+            seen: Vec::new(),
+            n_hdus: 0,
+            has_found: false,
+            pending: None,
+            is_over: false,
+        }
+    }
+
+    /// Of a gzipped file that is open already.
+    ///
+    /// # Errors
+    /// When it does not hold FITS.
+    pub fn gzipped(source: Source, choice: &HduChoice) -> Result<Images> {
+        let source = source.inflated()?;
+        let head = source.head()?;
+        match Magic::of(&head) {
+            Magic::Fits => Ok(Images::new(source, choice)),
+            other => Err(other.refuse(&head, "FITS inside gzip")).at(source.path()),
+        }
+    }
+
+    /// Opens an image that `next` gave before.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub fn again(self, part: u32, offset: u64) -> Result<Box<dyn Frame>> {
+        let place = Place {
+            // The number counts where it is 0: only a primary HDU has no XTENSION.
+            number: part,
+            part,
+            start: offset,
+        };
+        let is_same = |hdu: &Hdu| is_chosen(hdu, &HduChoice::All);
+        match Walk::at(&place).step(&self.source)?.filter(is_same) {
+            Some(hdu) => open_image(self.source, hdu),
+            None => Err(Error::input("changed since the command began").at(self.source.path())),
+        }
+    }
+
+    fn step(&mut self) -> Result<Option<Box<dyn Frame>>> {
+        loop {
+            let hdu = match self.pending.take() {
+                Some(hdu) => Some(hdu),
+                None => self.walk.step(&self.source)?,
+            };
+            let begins = hdu.as_ref().is_none_or(|hdu| hdu.number == 0);
+            if begins && self.n_hdus > 0 {
+                let missing = self.missing();
+                let has_found = std::mem::take(&mut self.has_found);
+                self.seen.clear();
+                self.n_hdus = 0;
+                if !has_found {
+                    self.pending = hdu;
+                    self.is_over = self.pending.is_none();
+                    return Err(missing);
+                }
+            }
+            let Some(hdu) = hdu else {
+                self.is_over = true;
+                return Ok(None);
+            };
+            self.n_hdus += 1;
+            if self.seen.len() < HDUS_LISTED {
+                self.seen.push(hdu.show());
+            }
+            let is_wanted = self.choice == HduChoice::All || !self.has_found;
+            if !is_wanted || !is_chosen(&hdu, &self.choice) {
+                continue;
+            }
+            self.has_found = true;
+            // What follows in a file of its own is of no interest.
+            self.is_over = self.choice != HduChoice::All && !self.source.is_stream();
+            return open_image(self.source.again()?, image(hdu)?).map(Some);
+        }
+    }
+
+    /// The error of a file without the HDU that was asked for.
+    fn missing(&self) -> Error {
+        let mut list = self.seen.join("; ");
+        if self.n_hdus > self.seen.len() {
+            list.push_str(&format!("; and {} more", self.n_hdus - self.seen.len()));
+        }
+        match self.choice {
+            HduChoice::FirstImage | HduChoice::All => {
+                Error::input(format!("holds no image; its HDUs are {list}"))
+            }
+            _ => Error::input(format!("holds no HDU {}", self.choice))
+                .hint(format!("its HDUs are {list}")),
+        }
     }
 }
 
-/// Opens an image of a gzipped FITS file that is open already.
-///
-/// # Errors
-/// Those of [`open`], and when the file does not hold FITS.
-pub fn from_gzip(source: Source, choice: &HduChoice) -> Result<Box<dyn Frame>> {
-    let source = source.inflated()?;
-    let head = source.head()?;
-    match Magic::of(&head) {
-        Magic::Fits => from_source(source, choice),
-        other => Err(other.refuse(&head, "FITS inside gzip")).at(source.path()),
+impl Iterator for Images {
+    type Item = Result<Box<dyn Frame>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let n_hdus = self.n_hdus;
+        let found = self.step().at(self.source.path()).transpose();
+        // A header that cannot be read hides where the next one is.
+        self.is_over |= matches!(found, Some(Err(_))) && self.n_hdus == n_hdus;
+        found
     }
 }
 
-/// Opens an image of a FITS file that is open already.
-///
-/// # Errors
-/// Those of [`open`].
-pub fn from_source(source: Source, choice: &HduChoice) -> Result<Box<dyn Frame>> {
+fn open_image(source: Source, hdu: Hdu) -> Result<Box<dyn Frame>> {
     let path = source.path().to_path_buf();
-    let opened = choose(&source, choice).and_then(|hdu| match hdu.content {
+    let opened = match hdu.content {
         Content::Compressed => cfitsio::open(source, &hdu),
-        _ => Ok(Box::new(FitsFrame::new(source, hdu)?) as Box<dyn Frame>),
-    });
+        _ => FitsFrame::new(source, hdu).map(|frame| Box::new(frame) as Box<dyn Frame>),
+    };
     opened.at(&path)
 }
 
@@ -87,6 +201,7 @@ struct FitsFrame {
     source: Source,
     facts: Facts,
     cards: Cards,
+    notes: Vec<String>,
     data_start: u64,
     stored: DType,
     meaning: Meaning,
@@ -111,6 +226,7 @@ impl FitsFrame {
             n_samples: volume(&facts.shape)?,
             facts,
             source,
+            notes: notes(&hdu),
             cards: hdu.cards,
             data_start: hdu.data_start,
             stored,
@@ -151,6 +267,14 @@ impl Frame for FitsFrame {
         &self.cards
     }
 
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn is_slow(&self) -> bool {
+        self.source.is_inflated()
+    }
+
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let size = self.facts.dtype.size();
         check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
@@ -170,6 +294,36 @@ impl Frame for FitsFrame {
     }
 }
 
+/// What in a header is against the standard, and was understood all the same.
+fn notes(hdu: &Hdu) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |what: &str| notes.push(format!("its header {what}: it was read all the same"));
+    let is_primary = hdu.place.number == 0 || hdu.cards.get("XTENSION").is_none();
+    if is_primary && hdu.cards.get("SIMPLE") != Some(Value::Logical(true)) {
+        note("does not say SIMPLE = T");
+    }
+    let mut keywords = hdu
+        .cards
+        .iter()
+        .skip(1)
+        .map(|card| keyword_of(card).into_owned());
+    if keywords.next().as_deref() != Some("BITPIX") || keywords.next().as_deref() != Some("NAXIS") {
+        note("does not begin with BITPIX and NAXIS, in this order");
+    }
+    if !hdu
+        .cards
+        .as_bytes()
+        .iter()
+        .all(|byte| (b' '..=b'~').contains(byte))
+    {
+        note("holds characters that are not printable ASCII");
+    }
+    if hdu.bitpix < 0 && hdu.cards.get("BLANK").is_some() {
+        note("has BLANK, which means nothing with floats");
+    }
+    notes
+}
+
 /// What is known of an image, how its stored samples are meant, and their type.
 pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType)> {
     let (stored, dtype, meaning) = meaning(hdu)?;
@@ -179,7 +333,8 @@ pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType
         blank: blank(&hdu.cards, stored, dtype, meaning),
         file_bytes: source.file_bytes(),
         modified: source.modified(),
-        part: hdu.number,
+        part: hdu.place.part,
+        offset: hdu.place.start,
     };
     Ok((facts, meaning, stored))
 }
@@ -282,33 +437,11 @@ fn real_card(hdu: &Hdu, keyword: &str, default: f64) -> Result<f64> {
         })
 }
 
-/// Finds the HDU that was asked for, and sees that it is an image.
-fn choose(source: &Source, choice: &HduChoice) -> Result<Hdu> {
-    let mut walk = Walk::new(source);
-    let mut seen: Vec<String> = Vec::new();
-    let mut n_hdus = 0usize;
-    while let Some(hdu) = walk.step()? {
-        if is_chosen(&hdu, choice) {
-            return image(hdu);
-        }
-        n_hdus += 1;
-        if seen.len() < HDUS_LISTED {
-            seen.push(hdu.show());
-        }
-    }
-    if n_hdus > seen.len() {
-        seen.push(format!("and {} more", n_hdus - seen.len()));
-    }
-    let list = seen.join("; ");
-    Err(match choice {
-        HduChoice::FirstImage => Error::input(format!("holds no image; its HDUs are {list}")),
-        _ => Error::input(format!("holds no HDU {choice}")).hint(format!("its HDUs are {list}")),
-    })
-}
-
 fn is_chosen(hdu: &Hdu, choice: &HduChoice) -> bool {
     match choice {
-        HduChoice::FirstImage => matches!(hdu.content, Content::Image | Content::Compressed),
+        HduChoice::FirstImage | HduChoice::All => {
+            matches!(hdu.content, Content::Image | Content::Compressed)
+        }
         HduChoice::Number(number) => hdu.number == *number,
         HduChoice::Name(name, version) => {
             let own = match (&hdu.name, hdu.number) {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::region::show_shape;
 
 use super::cards::{CARD_BYTES, Cards};
+use super::magic::Magic;
 use super::source::Source;
 
 /// Headers and data fill whole blocks of this many bytes.
@@ -64,6 +65,8 @@ pub struct Hdu {
     pub name: Option<String>,
     /// EXTVER; 1 where there is none.
     pub version: i128,
+    /// Where it is.
+    pub place: Place,
     /// Where the data begins.
     pub data_start: u64,
     /// Bytes of data, padding left out.
@@ -94,19 +97,31 @@ impl Hdu {
 }
 
 /// Goes from HDU to HDU.
-pub struct Walk<'a> {
-    source: &'a Source,
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
     next: u64,
     number: u32,
+    part: u32,
+    /// Files may follow each other: what a pipe brings.
+    is_stream: bool,
 }
 
-impl<'a> Walk<'a> {
-    /// Begins at the primary HDU.
-    pub fn new(source: &'a Source) -> Walk<'a> {
+impl Walk {
+    /// Begins at the primary HDU; of a stream, goes on to the files behind the first.
+    pub fn new(is_stream: bool) -> Walk {
         Walk {
-            source,
-            next: 0,
-            number: 0,
+            is_stream,
+            ..Walk::default()
+        }
+    }
+
+    /// Begins at an HDU that was found before.
+    pub fn at(hdu: &Place) -> Walk {
+        Walk {
+            next: hdu.start,
+            number: hdu.number,
+            part: hdu.part,
+            is_stream: true,
         }
     }
 
@@ -114,28 +129,68 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// When its header cannot be read or does not say how long its data is.
-    pub fn step(&mut self) -> Result<Option<Hdu>> {
-        if self.number > 0 && !self.is_extension()? {
-            return Ok(None);
+    pub fn step(&mut self, source: &Source) -> Result<Option<Hdu>> {
+        if self.number > 0 && !self.is_extension(source)? {
+            if !self.is_stream || self.is_end(source)? {
+                return Ok(None);
+            }
+            self.number = 0;
         }
-        let (cards, data_start) = read_header(self.source, self.next, self.number)?;
-        let hdu = understand(cards, data_start, self.number)
-            .map_err(|error| error.at(self.source.path()))?;
+        let (cards, data_start) = read_header(source, self.next, self.number)?;
+        let mut hdu =
+            understand(cards, data_start, self.number).map_err(|error| error.at(source.path()))?;
+        hdu.place = Place {
+            number: self.number,
+            part: self.part,
+            start: self.next,
+        };
         // An end beyond 2^64 is beyond the file: nothing can follow.
         let end = padded(hdu.data_bytes).and_then(|bytes| data_start.checked_add(bytes));
         self.next = end.unwrap_or(u64::MAX);
         self.number += 1;
+        self.part += 1;
         Ok(Some(hdu))
     }
 
     /// Does an extension begin here? What else follows the last HDU (special
     /// records, padding, rubbish) the standard tells readers to ignore.
-    fn is_extension(&self) -> Result<bool> {
+    fn is_extension(&self, source: &Source) -> Result<bool> {
         const MARK: &[u8; 8] = b"XTENSION";
         let mut card = [0; CARD_BYTES];
-        let there = self.source.read_at_most(self.next, &mut card)?;
+        let there = source.read_at_most(self.next, &mut card)?;
         Ok(there == CARD_BYTES && card[..MARK.len()].eq_ignore_ascii_case(MARK))
     }
+
+    /// Does the stream end here, and not go on with another file?
+    fn is_end(&self, source: &Source) -> Result<bool> {
+        let mut card = [0; CARD_BYTES];
+        let there = source.read_at_most(self.next, &mut card)?;
+        let card = &card[..there];
+        if card.iter().all(|&byte| byte == 0 || byte == b' ') {
+            return Ok(true);
+        }
+        if Magic::of(card) == Magic::Fits {
+            return Ok(false);
+        }
+        Err(Error::damaged(format!(
+            "what follows HDU {} at byte {} is no FITS file",
+            self.number - 1,
+            self.next
+        ))
+        .hint("the file before it may not be padded to whole blocks of 2880 bytes")
+        .at(source.path()))
+    }
+}
+
+/// Where an HDU is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its number in its file, from 0.
+    pub number: u32,
+    /// The same, counted through where files follow each other.
+    pub part: u32,
+    /// Where its header begins.
+    pub start: u64,
 }
 
 /// Reads the cards from `start` up to END, and finds where the data begins.
@@ -202,13 +257,15 @@ fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
         }
     };
     let axes = axes(&cards, number)?;
-    let kind = match number {
-        0 => String::new(),
-        _ => cards.get_text("XTENSION").unwrap_or_default(),
+    let first = cards.iter().next().unwrap_or_default();
+    let is_extension = first.len() > 8 && first[..8].eq_ignore_ascii_case(b"XTENSION");
+    let kind = match is_extension {
+        false => String::new(),
+        true => cards.get_text("XTENSION").unwrap_or_default(),
     };
     let kind = kind.trim().to_ascii_uppercase();
     let is_true = |keyword| cards.get(keyword) == Some(super::cards::Value::Logical(true));
-    let groups = number == 0 && axes.len() > 1 && axes[0] == 0 && is_true("GROUPS");
+    let groups = !is_extension && axes.len() > 1 && axes[0] == 0 && is_true("GROUPS");
     let content = match kind.as_str() {
         "" | "IMAGE" | "IUEIMAGE" => match axes.iter().position(|&len| len == 0) {
             _ if axes.is_empty() => Content::Empty,
@@ -221,7 +278,7 @@ fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
         _ => Content::Other(kind),
     };
     // A primary HDU has parameters and groups only when it says so.
-    let counted = number > 0 || groups;
+    let counted = is_extension || groups;
     let n_parameters = if counted {
         count_card(&cards, "PCOUNT", 0, number)?
     } else {
@@ -248,6 +305,7 @@ fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
         axes,
         name: name.map(|name| name.trim_end().to_string()),
         version: cards.get_int("EXTVER").unwrap_or(1),
+        place: Place::default(),
         data_start,
         data_bytes,
         cards,

@@ -1,19 +1,23 @@
 //! What the user named, as a list of inputs in the order they were named.
 //!
-//! Names are bytes, not text: whatever the file system holds can be named. No
-//! name is looked at here; a file that is missing, or is a directory, is found
-//! out when it is opened. Relative names are relative to the current directory,
+//! Names are bytes, not text: whatever the file system holds can be named. A file
+//! that is missing is found out when it is opened; directories are walked here.
+//! What comes on standard input is spooled to a file that has no name. Relative names are relative to the current directory,
 //! also those in a list that lies elsewhere.
 
+use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Context, Error, IoContext, Result};
 
 use super::magic::Magic;
+use super::source::Source;
 
 /// No system knows longer names; what is longer is not a list of names.
 pub const MAX_NAME_BYTES: usize = 1 << 14;
@@ -26,10 +30,174 @@ pub const MAX_NAMES: usize = 1 << 26;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One input, as the user named it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Input {
     /// The file's name; relative to the current directory if it is relative.
     pub path: PathBuf,
+    /// What came on standard input, which has no name.
+    pub stream: Option<Arc<File>>,
+}
+
+impl Input {
+    /// A file by its name.
+    pub fn named(path: impl Into<PathBuf>) -> Input {
+        Input {
+            path: path.into(),
+            stream: None,
+        }
+    }
+}
+
+/// Directories that lie in each other, at most.
+const MAX_DEPTH: usize = 256;
+
+/// Puts the frames that lie in a directory in its place, those in directories of
+/// its own too: files whose first bytes are those of a frame (with `takes_all` any
+/// files), in natural order (frame2 before frame10). Hidden ones are left out, and
+/// links to directories are not followed.
+///
+/// # Errors
+/// When a directory cannot be read, or no frame is in it.
+pub fn walk(inputs: Vec<Input>, takes_all: bool) -> Result<Vec<Input>> {
+    let mut walked = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        if input.stream.is_some() || !input.path.is_dir() {
+            walked.push(input);
+            continue;
+        }
+        let n_before = walked.len();
+        let mut n_others = 0u64;
+        let mut stack = listed(&input.path, 0)?;
+        while let Some((path, depth, is_dir)) = stack.pop() {
+            if is_dir {
+                stack.extend(listed(&path, depth)?);
+            } else if takes_all || is_frame(&path) {
+                walked.push(Input::named(path));
+            } else {
+                n_others += 1;
+            }
+        }
+        if walked.len() == n_before {
+            return Err(Error::input(match n_others {
+                0 => "is a directory without files".to_string(),
+                _ => format!("is a directory without frames: none of its {n_others} files is one"),
+            })
+            .hint("frames are FITS, TIFF and NumPy files; hidden files are left out, and cubes are named themselves")
+            .at(&input.path));
+        }
+    }
+    Ok(walked)
+}
+
+/// What lies in a directory: the last comes first, to be taken last. Each with its
+/// depth, and whether it is a directory.
+fn listed(folder: &Path, depth: usize) -> Result<Vec<(PathBuf, usize, bool)>> {
+    if depth >= MAX_DEPTH {
+        return Err(Error::input(format!(
+            "lies in {depth} directories, and {MAX_DEPTH} are the most"
+        ))
+        .at(folder));
+    }
+    let entries = fs::read_dir(folder)
+        .doing("cannot read the directory")
+        .at(folder)?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.doing("cannot read the directory").at(folder)?;
+        let name = entry.file_name();
+        if name.as_bytes().starts_with(b".") {
+            continue;
+        }
+        let kind = entry
+            .file_type()
+            .doing("cannot read the directory")
+            .at(folder)?;
+        // Of links only those to files; a link that leads nowhere is not a frame.
+        let is_file = kind.is_file() || kind.is_symlink() && entry.path().is_file();
+        if is_file || kind.is_dir() {
+            found.push((name, entry.path(), kind.is_dir()));
+        }
+    }
+    found.sort_by(|(a, ..), (b, ..)| natural(b.as_bytes(), a.as_bytes()));
+    let found = found.into_iter();
+    Ok(found
+        .map(|(_, path, is_dir)| (path, depth + 1, is_dir))
+        .collect())
+}
+
+/// Compares names with the numbers in them as numbers: frame2 before frame10.
+fn natural(a: &[u8], b: &[u8]) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    while let (Some(&x), Some(&y)) = (left.first(), right.first()) {
+        if x.is_ascii_digit() && y.is_ascii_digit() {
+            let (x, y) = (number(&mut left), number(&mut right));
+            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(y));
+            if order.is_ne() {
+                return order;
+            }
+        } else if x == y {
+            (left, right) = (&left[1..], &right[1..]);
+        } else {
+            return x.cmp(&y);
+        }
+    }
+    // Equal but for zeros in front of numbers, or one is the head of the other.
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+/// Takes the digits off the head of a text; zeros in front do not count.
+fn number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
+    let n_digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = text.split_at(n_digits);
+    *text = rest;
+    let n_zeros = digits.iter().take_while(|&&byte| byte == b'0').count();
+    &digits[n_zeros..]
+}
+
+/// Does a file begin as a frame? One that cannot be opened counts: it is to be an
+/// error, and not to be missing.
+fn is_frame(path: &Path) -> bool {
+    let magic = |source: &Source| source.head().map(|head| Magic::of(&head));
+    let Ok(source) = Source::open(path) else {
+        return fs::metadata(path).map_or(true, |about| about.len() > 0);
+    };
+    match magic(&source) {
+        Ok(Magic::Fits | Magic::Tiff | Magic::Npy) | Err(_) => true,
+        Ok(Magic::Gzip) => {
+            let inside = source.inflated().and_then(|source| magic(&source));
+            inside.map_or(true, |magic| magic == Magic::Fits)
+        }
+        Ok(_) => false,
+    }
+}
+
+/// Standard input as an input. What cannot be read at positions is spooled to a file
+/// without a name in `folder`, or where that cannot be, among temporary files.
+///
+/// # Errors
+/// When standard input is a terminal, or cannot be read or spooled.
+pub fn standard_input(folder: &Path) -> Result<Input> {
+    let stdin = io::stdin();
+    let path = PathBuf::from("-");
+    if stdin.is_terminal() {
+        return Err(Error::input("standard input is a terminal")
+            .hint("`-` reads frames from it, as in: cat *.fits | cube append CUBE -"));
+    }
+    let mut input = stdin.lock();
+    let file = (|| {
+        let own = File::from(stdin.as_fd().try_clone_to_owned()?);
+        let mut at_start = &own;
+        if own.metadata()?.is_file() && at_start.stream_position()? == 0 {
+            return Ok(own);
+        }
+        let mut spool = tempfile::tempfile_in(folder).or_else(|_| tempfile::tempfile())?;
+        io::copy(&mut input, &mut spool)?;
+        Ok(spool)
+    })();
+    Ok(Input {
+        stream: Some(Arc::new(file.doing("cannot read standard input")?)),
+        path,
+    })
 }
 
 /// The inputs that arguments name; `@list` stands for the names in `list`. A file
@@ -48,9 +216,7 @@ where
         match argument.as_bytes() {
             [] => return Err(Error::input("the name of a frame is empty")),
             [b'@', list @ ..] => inputs.extend(expand_list(OsStr::from_bytes(list))?),
-            _ => inputs.push(Input {
-                path: argument.into(),
-            }),
+            _ => inputs.push(Input::named(argument)),
         }
     }
     Ok(inputs)
@@ -136,9 +302,7 @@ pub fn read_names(reader: impl Read, nul_separated: bool) -> Result<Vec<Input>> 
                 "the list holds more than {MAX_NAMES} names"
             )));
         }
-        inputs.push(Input {
-            path: OsString::from_vec(name.to_vec()).into(),
-        });
+        inputs.push(Input::named(OsString::from_vec(name.to_vec())));
     }
     Ok(inputs)
 }
@@ -231,6 +395,18 @@ mod tests {
         assert!(error.hint_text().is_some());
         let error = files_from(OsStr::new("/"), false).unwrap_err().to_string();
         assert_eq!(error, "/: cannot read the list: is a directory");
+    }
+
+    #[test]
+    fn names_are_in_natural_order() {
+        let mut names = [
+            "b1", "a10", "a2", "a02", "a", "a1b", "a1a", "A3", "a100", "a\u{e9}",
+        ];
+        names.sort_by(|a, b| natural(a.as_bytes(), b.as_bytes()));
+        let sorted = [
+            "A3", "a", "a1a", "a1b", "a02", "a2", "a10", "a100", "a\u{e9}", "b1",
+        ];
+        assert_eq!(names, sorted);
     }
 
     #[test]

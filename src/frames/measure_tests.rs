@@ -48,6 +48,7 @@ fn lying(dtype: DType, blank: Option<i128>, samples: impl Iterator<Item = u64>) 
             file_bytes: 0,
             modified: None,
             part: 0,
+            offset: 0,
         },
         cards: Cards::default(),
         bytes,

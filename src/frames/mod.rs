@@ -15,11 +15,15 @@
 //! | `fits` | a plain image in one of them |
 //! | `tiles` | the table behind a tile-compressed image, looked over |
 //! | `cfitsio` | that image, decompressed |
+//! | `tiff` | the pages of a TIFF file |
+//! | `array` | NumPy arrays and raw samples |
+//! | `section` | a part of a frame |
 //! | `list` | what the user named, as a list of inputs |
 //! | `filter` | conditions on cards and samples, as `--where` takes them |
 //! | `measure` | mean, median and so on of the samples |
 //! | `wcs` | the coordinates of a header, fitted to a cut |
 
+pub mod array;
 pub mod cards;
 mod cfitsio;
 #[cfg(test)]
@@ -31,18 +35,24 @@ pub mod hdu;
 pub mod list;
 pub mod magic;
 pub mod measure;
+mod section;
 pub mod source;
+mod tiff;
 pub mod tiles;
 pub mod wcs;
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
+use array::Layout;
 use cards::Cards;
+use list::Input;
 use magic::Magic;
+use section::Section;
 use source::Source;
 
 /// What is known of a frame before its samples are read.
@@ -60,6 +70,8 @@ pub struct Facts {
     pub modified: Option<SystemTime>,
     /// Which HDU or page of the file it is, from 0.
     pub part: u32,
+    /// Where in the file the header of that part begins.
+    pub offset: u64,
 }
 
 /// One image, streamed.
@@ -70,6 +82,17 @@ pub trait Frame: Send {
     /// The header as it came, without END.
     fn cards(&self) -> &Cards;
 
+    /// What a user should know of how the frame is read.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
+    /// Are samples decompressed, so that reading several frames at once gains? Not so
+    /// where cfitsio does it, one call at a time.
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     /// Reads the run of samples from the linear index `first` (x fastest) into
     /// `out`, as little-endian samples of `facts().dtype`. The length of `out` is
     /// a multiple of the sample size, and the run lies inside the frame.
@@ -79,12 +102,27 @@ pub trait Frame: Send {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()>;
 }
 
-/// Which HDU of a FITS file is the frame.
+/// How files are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Which HDUs or pages of a file are frames.
+    pub hdu: HduChoice,
+    /// Which sample of each pixel of a TIFF file, from 0; all of them, on an axis of
+    /// their own, when none is given.
+    pub channel: Option<u64>,
+    /// Where samples lie; then no file is asked what it is.
+    pub raw: Option<Layout>,
+}
+
+/// Which HDU of a FITS file, or page of a TIFF file, is the frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HduChoice {
-    /// The first that holds an image with samples.
+    /// The first HDU that holds an image with samples; all pages, but for those
+    /// that are smaller copies or masks of others.
     #[default]
     FirstImage,
+    /// Every HDU that holds an image with samples, and every page.
+    All,
     /// The one of this number; 0 is the primary HDU.
     Number(u32),
     /// The first of this EXTNAME, case aside, and of this EXTVER if one is given.
@@ -117,6 +155,7 @@ impl HduChoice {
         }
         match text {
             "" => Err(bad()),
+            "all" => Ok(HduChoice::All),
             _ => Ok(HduChoice::Name(text.to_string(), None)),
         }
     }
@@ -126,6 +165,7 @@ impl fmt::Display for HduChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HduChoice::FirstImage => f.write_str("first image"),
+            HduChoice::All => f.write_str("all"),
             HduChoice::Number(number) => write!(f, "{number}"),
             HduChoice::Name(name, None) => f.write_str(name),
             HduChoice::Name(name, Some(version)) => write!(f, "{name},{version}"),
@@ -133,19 +173,142 @@ impl fmt::Display for HduChoice {
     }
 }
 
-/// Opens a frame; its first bytes say what reads it.
+/// Reads which sample of a pixel is meant: `R`, `G`, `B`, or a number from 1.
+///
+/// # Errors
+/// When the text is neither.
+pub fn parse_channel(text: &str) -> Result<u64> {
+    let number = match text.trim() {
+        "R" | "r" => Some(0),
+        "G" | "g" => Some(1),
+        "B" | "b" => Some(2),
+        number => number.parse().ok().and_then(|n: u64| n.checked_sub(1)),
+    };
+    number.ok_or_else(|| {
+        Error::input(format!("cannot read `{text}` as a channel"))
+            .hint("give R, G, B or a number from 1")
+    })
+}
+
+/// The frames of one file, in order. An error stands for one that cannot be read;
+/// others may follow it.
+pub struct Parts {
+    kind: Kind,
+    /// The part of each that is the frame.
+    section: Option<String>,
+}
+
+enum Kind {
+    One(Option<Box<dyn Frame>>),
+    Images(Box<fits::Images>),
+    Pages(Box<tiff::Pages>),
+}
+
+impl Parts {
+    fn cut(section: Option<&str>, frame: Box<dyn Frame>) -> Result<Box<dyn Frame>> {
+        Ok(match section {
+            Some(section) => Box::new(Section::new(frame, section)?),
+            None => frame,
+        })
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Result<Box<dyn Frame>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let frame = match &mut self.kind {
+            Kind::One(frame) => frame.take().map(Ok),
+            Kind::Images(images) => images.next(),
+            Kind::Pages(pages) => pages.next(),
+        }?;
+        let section = self.section.as_deref();
+        Some(frame.and_then(|frame| Parts::cut(section, frame)))
+    }
+}
+
+/// Opens a file; its first bytes say what reads it. Brackets at the end of a name
+/// say which HDU and section, unless a file has that very name.
 ///
 /// # Errors
 /// When the file cannot be read, is of no kind that is known, or holds no such
 /// image.
-pub fn open(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
-    let source = Source::open(path)?;
-    let head = source.head()?;
-    match Magic::of(&head) {
-        Magic::Fits => fits::from_source(source, hdu),
-        Magic::Gzip => fits::from_gzip(source, hdu),
-        other => Err(other.refuse(&head, "a frame that can be read")).at(path),
+pub fn open_all(input: &Input, reading: &Reading) -> Result<Parts> {
+    let path = &input.path;
+    let opened = match &input.stream {
+        Some(file) => Source::stream(file, path),
+        None => Source::open(path),
+    };
+    let missing = match opened {
+        Ok(source) => return from_source(source, reading, None),
+        Err(error) => error,
+    };
+    let is_missing = missing.io_source().map(io::Error::kind) == Some(io::ErrorKind::NotFound);
+    let named = if is_missing {
+        section::split(path).at(path)?
+    } else {
+        None
+    };
+    let Some(named) = named else {
+        return Err(missing);
+    };
+    let source = Source::open(&named.path)?;
+    let reading = Reading {
+        hdu: named.hdu.unwrap_or_else(|| reading.hdu.clone()),
+        ..reading.clone()
+    };
+    from_source(source, &reading, named.section).at(path)
+}
+
+fn from_source(source: Source, reading: &Reading, section: Option<String>) -> Result<Parts> {
+    let path = source.path().to_path_buf();
+    if let Some(layout) = &reading.raw {
+        let kind = Kind::One(Some(array::raw(source, layout)?));
+        return Ok(Parts { kind, section });
     }
+    let head = source.head()?;
+    let magic = Magic::of(&head);
+    if reading.channel.is_some() && magic != Magic::Tiff {
+        return Err(Error::input("is no TIFF image, which alone has channels")
+            .hint("--channel is for TIFF images"))
+        .at(&path);
+    }
+    let kind = match magic {
+        Magic::Fits => Kind::Images(Box::new(fits::Images::new(source, &reading.hdu))),
+        Magic::Gzip => Kind::Images(Box::new(fits::Images::gzipped(source, &reading.hdu)?)),
+        Magic::Tiff => Kind::Pages(Box::new(tiff::Pages::open(source, reading)?)),
+        Magic::Npy => Kind::One(Some(array::npy(source)?)),
+        other => return Err(other.refuse(&head, "a frame that can be read")).at(&path),
+    };
+    Ok(Parts { kind, section })
+}
+
+/// Opens a frame again that [`open_all`] gave.
+///
+/// # Errors
+/// When it is not there any more.
+pub fn reopen(input: &Input, reading: &Reading, facts: &Facts) -> Result<Box<dyn Frame>> {
+    let gone = || Error::input("changed since the command began").at(&input.path);
+    let parts = open_all(input, reading)?;
+    let frame = match parts.kind {
+        Kind::One(frame) => frame.ok_or_else(gone),
+        Kind::Images(images) => images.again(facts.part, facts.offset),
+        Kind::Pages(pages) => pages.again(facts.part, facts.offset),
+    };
+    Parts::cut(parts.section.as_deref(), frame?)
+}
+
+/// Opens the first frame of a file.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn open(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
+    let reading = Reading {
+        hdu: hdu.clone(),
+        ..Reading::default()
+    };
+    let first = open_all(&Input::named(path), &reading)?.next();
+    first.unwrap_or_else(|| Err(Error::input("holds no frame").at(path)))
 }
 
 #[cfg(test)]

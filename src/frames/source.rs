@@ -4,12 +4,12 @@
 //! The invariant: a read delivers all of its bytes as they were when the file was
 //! opened, or fails. A file that shrinks or is written to in between is an error.
 
-use std::cell::RefCell;
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::OFlags;
@@ -28,7 +28,9 @@ pub struct Source {
     path: PathBuf,
     len: u64,
     modified: Option<SystemTime>,
-    inside: Option<RefCell<Inflater>>,
+    inside: Option<Mutex<Inflater>>,
+    /// It came through a pipe: files may follow each other in it.
+    is_stream: bool,
 }
 
 impl Source {
@@ -46,10 +48,25 @@ impl Source {
         let flags = OFlags::NONBLOCK.bits() as i32;
         let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
         let file = opened.doing("cannot open").at(path)?;
+        Source::of(file, path, false)
+    }
+
+    /// What came on standard input, spooled; `path` is how messages name it.
+    ///
+    /// # Errors
+    /// Those of [`Source::open`].
+    pub fn stream(file: &File, path: &Path) -> Result<Source> {
+        Source::of(file.try_clone().doing("cannot open").at(path)?, path, true)
+    }
+
+    fn of(file: File, path: &Path, is_stream: bool) -> Result<Source> {
         let metadata = file.metadata().doing("cannot open").at(path)?;
         refuse_irregular(&metadata).at(path)?;
         if metadata.len() == 0 {
-            return Err(Error::damaged("the file is empty (0 bytes)").at(path));
+            return Err(match is_stream {
+                true => Error::input("nothing came on standard input").at(path),
+                false => Error::damaged("the file is empty (0 bytes)").at(path),
+            });
         }
         Ok(Source {
             file,
@@ -57,7 +74,32 @@ impl Source {
             len: metadata.len(),
             modified: metadata.modified().ok(),
             inside: None,
+            is_stream,
         })
+    }
+
+    /// The same file on a descriptor of its own; a gzipped one from its head on.
+    ///
+    /// # Errors
+    /// When no descriptor can be had.
+    pub fn again(&self) -> Result<Source> {
+        let source = Source {
+            file: self.file.try_clone().doing("cannot open").at(&self.path)?,
+            path: self.path.clone(),
+            len: self.len,
+            modified: self.modified,
+            inside: None,
+            is_stream: self.is_stream,
+        };
+        match self.inside {
+            Some(_) => source.inflated(),
+            None => Ok(source),
+        }
+    }
+
+    /// May files follow each other in it?
+    pub fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     /// The same file, read as what is gzipped in it.
@@ -66,7 +108,7 @@ impl Source {
     /// When no descriptor can be had.
     pub fn inflated(mut self) -> Result<Source> {
         let again = self.file.try_clone().and_then(Inflater::new);
-        self.inside = Some(RefCell::new(again.doing("cannot open").at(&self.path)?));
+        self.inside = Some(Mutex::new(again.doing("cannot open").at(&self.path)?));
         Ok(self)
     }
 
@@ -155,7 +197,7 @@ impl Source {
     /// When the file cannot be read, or was changed.
     pub fn read_at_most(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let read = match &self.inside {
-            Some(inside) => inside.borrow_mut().read_at(offset, out).map_err(corrupt),
+            Some(inside) => lock(inside).read_at(offset, out).map_err(corrupt),
             None => read_file(&self.file, offset, out)
                 .map_err(|error| Error::io(format!("cannot read at byte {offset}"), error)),
         };
@@ -172,7 +214,7 @@ impl Source {
         let Some(inside) = &self.inside else {
             return Ok(());
         };
-        inside.borrow_mut().finish().map_err(corrupt).at(&self.path)
+        lock(inside).finish().map_err(corrupt).at(&self.path)
     }
 
     /// Fails when the file is no longer what it was when it was opened.
@@ -195,6 +237,11 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// A panic in the middle of decoding leaves what the next step fails on.
+fn lock(inside: &Mutex<Inflater>) -> MutexGuard<'_, Inflater> {
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
@@ -223,7 +270,8 @@ fn refuse_irregular(metadata: &Metadata) -> Result<()> {
         return Ok(());
     }
     if metadata.is_dir() {
-        return Err(Error::input("is a directory, not a frame").hint("name the files in it"));
+        return Err(Error::input("is a directory, not a frame")
+            .hint("cube append walks directories that are named to it"));
     }
     let kind = kind_of(metadata.file_type());
     Err(Error::input(format!("is a {kind}, not a regular file"))

@@ -74,6 +74,8 @@ pub struct Report {
     pub present: u64,
     /// Frames that did not meet the conditions.
     pub left_out: u64,
+    /// Frames that were found, in all.
+    pub found: u64,
     /// Inputs left out, with reasons.
     pub bad: Vec<Error>,
     /// Lengths of the cube's axes now.
@@ -125,16 +127,17 @@ pub fn append(
     if !plan.bad.is_empty() && !options.skip_bad {
         return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));
     }
-    if plan.bad.len() == inputs.len() {
+    if !plan.bad.is_empty() && plan.bad.len() as u64 == plan.found {
         for error in &plan.bad {
             progress.warn(&error.to_string());
         }
-        let all = count(inputs.len() as u64, "input");
+        let all = count(plan.found, "input");
         return Err(Error::input(format!("none of {all} can be used")).at(path));
     }
     let mut report = Report {
         present: plan.present.len() as u64,
         left_out: plan.left_out,
+        found: plan.found,
         bad: std::mem::take(&mut plan.bad),
         axis: plan.axis,
         ..Report::default()
@@ -428,7 +431,7 @@ impl Run<'_> {
         let mut parts = Vec::new();
         let mut end = self.position;
         for planned in batch {
-            match Opened::new(planned, &self.options.taking.hdu, dtype) {
+            match Opened::new(planned, &self.options.taking.reading, dtype) {
                 Ok(opened) => {
                     let shape = planned.shape();
                     let placement = edit.place(self.plan.axis, end, &self.origin, &shape)?;

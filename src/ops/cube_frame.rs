@@ -61,6 +61,7 @@ impl CubeFrame {
                 file_bytes: catalog.generation,
                 modified: None,
                 part: 0,
+                offset: 0,
             },
             cards: image_cards(&cards.unwrap_or_default()),
             snapshot,

@@ -1,6 +1,7 @@
 //! What a command will do with its inputs, decided before the first byte is
 //! written: which frames there are, where each goes, what becomes of its samples.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,13 +12,13 @@ use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::write::Samples;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, show_path};
 use crate::format::catalog::{Catalog, MIN_RANK, check_tile};
 use crate::format::ledger::Record;
 use crate::frames::cards::Cards;
 use crate::frames::filter::{Filter, Gate};
 use crate::frames::list::Input;
-use crate::frames::{self, Facts, Frame, HduChoice};
+use crate::frames::{self, Facts, Frame, Reading};
 use crate::kernels::cast::{Rules, convert};
 use crate::region::{AXIS_NAMES, MAX_RANK, show_shape, volume};
 
@@ -33,8 +34,8 @@ const LEAST_DEPTH: u64 = 8;
 /// How samples are taken in.
 #[derive(Clone, Debug, Default)]
 pub struct Taking {
-    /// Which HDU of each file.
-    pub hdu: HduChoice,
+    /// What of each file, and how.
+    pub reading: Reading,
     /// Conditions that frames are to meet; others are left out.
     pub filters: Vec<Filter>,
     /// The axis to grow; chosen from the frames when it is not given.
@@ -55,7 +56,7 @@ pub struct Taking {
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// The file.
-    pub path: PathBuf,
+    pub input: Input,
     /// What it holds.
     pub facts: Facts,
     /// How its samples become the cube's; `None` when they are the cube's.
@@ -72,6 +73,8 @@ pub struct Plan {
     pub bad: Vec<Error>,
     /// How many frames did not meet the conditions.
     pub left_out: u64,
+    /// How many frames there are in all, those that cannot be used counted.
+    pub found: u64,
     /// Where the frames stand that the cube has already.
     pub present: Vec<Present>,
     /// "No data" of the cube from now on.
@@ -142,6 +145,7 @@ pub fn plan(
         frames: Vec::new(),
         bad: Vec::new(),
         left_out: 0,
+        found: 0,
         present: Vec::new(),
         blank: None,
         new_blank: false,
@@ -149,61 +153,63 @@ pub fn plan(
         new: None,
     };
     let mut first_blank = target.as_ref().map(|target| target.blank);
+    let mut notes = Notes::default();
     for input in inputs {
-        if stop.is_set() {
-            return Err(Error::interrupted("stopped before anything was written"));
-        }
-        let opened = open_source(&input.path, &taking.hdu);
-        let passed = opened.and_then(|frame| gate.pass(frame)).at(&input.path);
-        let Some(passed) = passed.transpose() else {
-            plan.left_out += 1;
-            progress.frames(1);
-            continue;
+        let parts: Parts = match open_source(input, &taking.reading) {
+            Ok(parts) => parts,
+            Err(error) => Box::new(std::iter::once(Err(error))),
         };
-        let blank_before = target.as_ref().map(|target| target.blank);
-        let planned = passed.and_then(|frame| {
-            let facts = frame.facts().clone();
-            let target = match &mut target {
-                Some(target) => target,
-                None => target.insert(Target::new(&facts, taking)?),
-            };
-            first_blank.get_or_insert(target.blank);
-            let rules = target.admit(&facts, taking)?;
-            let own_axis = *axis.get_or_insert(default_axis(&facts.shape));
-            if taking.axis.is_none() && default_axis(&facts.shape) != own_axis {
-                return Err(Error::input(format!(
-                    "a frame of {} would join {}, but the first frame joins {}",
-                    show_shape(&facts.shape),
-                    AXIS_NAMES[default_axis(&facts.shape)],
-                    AXIS_NAMES[own_axis]
-                ))
-                .hint("--axis says which axis all of them join"));
+        for opened in parts {
+            if stop.is_set() {
+                return Err(Error::interrupted("stopped before anything was written"));
             }
-            let planned = Planned {
-                path: input.path.clone(),
-                facts,
-                rules,
+            plan.found += 1;
+            let passed = opened.and_then(|frame| gate.pass(frame)).at(&input.path);
+            let Some(passed) = passed.transpose() else {
+                plan.left_out += 1;
+                continue;
             };
-            let present = match &mut seen {
-                Some(seen) => seen.take(&planned, &taking.hdu, target.dtype)?,
-                None => None,
-            };
-            Ok((planned, present))
-        });
-        match planned.at(&input.path) {
-            Ok((_, Some(present))) => plan.present.push(present),
-            Ok((planned, None)) => plan.frames.push(planned),
-            Err(error) => {
-                // What does not come in has no say.
-                if let (Some(target), Some(before)) = (&mut target, blank_before) {
-                    target.blank = before;
+            let blank_before = target.as_ref().map(|target| target.blank);
+            let planned = passed.and_then(|frame| {
+                notes.add(&input.path, frame.notes());
+                let facts = frame.facts().clone();
+                let target = match &mut target {
+                    Some(target) => target,
+                    None => target.insert(Target::new(&facts, taking)?),
+                };
+                first_blank.get_or_insert(target.blank);
+                let rules = target.admit(&facts, taking)?;
+                let own_axis = *axis.get_or_insert(default_axis(&facts.shape));
+                if taking.axis.is_none() && default_axis(&facts.shape) != own_axis {
+                    return Err(other_axis(&facts.shape, own_axis));
                 }
-                plan.bad.push(error);
+                let planned = Planned {
+                    input: input.clone(),
+                    facts,
+                    rules,
+                };
+                let present = match &mut seen {
+                    Some(seen) => seen.take(&planned, &taking.reading, target.dtype)?,
+                    None => None,
+                };
+                Ok((planned, present))
+            });
+            match planned.at(&input.path) {
+                Ok((_, Some(present))) => plan.present.push(present),
+                Ok((planned, None)) => plan.frames.push(planned),
+                Err(error) => {
+                    // What does not come in has no say.
+                    if let (Some(target), Some(before)) = (&mut target, blank_before) {
+                        target.blank = before;
+                    }
+                    plan.bad.push(error);
+                }
             }
         }
         progress.frames(1);
     }
     progress.end();
+    notes.show(progress);
     for complaint in gate.complaints() {
         progress.warn(&format!("--where: {complaint}"));
     }
@@ -221,6 +227,47 @@ pub fn plan(
         plan.new = Some(target.new_cube(&plan, first, taking)?);
     }
     Ok(plan)
+}
+
+fn other_axis(shape: &[u64], own_axis: usize) -> Error {
+    Error::input(format!(
+        "a frame of {} would join {}, but the first frame joins {}",
+        show_shape(shape),
+        AXIS_NAMES[default_axis(shape)],
+        AXIS_NAMES[own_axis]
+    ))
+    .hint("--axis says which axis all of them join")
+}
+
+/// What is to be known of frames, each note once, with the first frame that it is
+/// of and how many others there are.
+#[derive(Default)]
+struct Notes(BTreeMap<String, (PathBuf, u64)>);
+
+impl Notes {
+    fn add(&mut self, path: &Path, notes: &[String]) {
+        for note in notes {
+            match self.0.get_mut(note) {
+                Some((_, others)) => *others += 1,
+                None => {
+                    self.0.insert(note.clone(), (path.to_path_buf(), 0));
+                }
+            }
+        }
+    }
+
+    fn show(&self, progress: &dyn Progress) {
+        for (note, (path, others)) in &self.0 {
+            let path = show_path(path);
+            progress.warn(&match others {
+                0 => format!("{path}: {note}"),
+                _ => format!(
+                    "{path}: {note}; so it is with {}",
+                    count(*others, "other frame")
+                ),
+            });
+        }
+    }
 }
 
 impl Plan {
@@ -459,12 +506,29 @@ pub fn nanoseconds(moment: Option<SystemTime>) -> Option<i128> {
     })
 }
 
-/// Opens a file as a frame; a cube is one, too.
-fn open_source(path: &Path, hdu: &HduChoice) -> Result<Box<dyn Frame>> {
-    match CubeFrame::is_cube(path) {
-        true => Ok(Box::new(CubeFrame::open(path)?)),
-        false => frames::open(path, hdu).at(path),
+/// Frames, or why there is none, one after the other.
+type Parts = Box<dyn Iterator<Item = Result<Box<dyn Frame>>>>;
+
+/// The frames of a file; a cube is one, too.
+fn open_source(input: &Input, reading: &Reading) -> Result<Parts> {
+    let path = &input.path;
+    if is_cube(input, reading) {
+        let cube: Box<dyn Frame> = Box::new(CubeFrame::open(path)?);
+        return Ok(Box::new(std::iter::once(Ok(cube))));
     }
+    Ok(Box::new(frames::open_all(input, reading).at(path)?))
+}
+
+fn open_again(planned: &Planned, reading: &Reading) -> Result<Box<dyn Frame>> {
+    let input = &planned.input;
+    match is_cube(input, reading) {
+        true => Ok(Box::new(CubeFrame::open(&input.path)?)),
+        false => frames::reopen(input, reading, &planned.facts).at(&input.path),
+    }
+}
+
+fn is_cube(input: &Input, reading: &Reading) -> bool {
+    input.stream.is_none() && reading.raw.is_none() && CubeFrame::is_cube(&input.path)
 }
 
 /// A planned frame, open again for its samples.
@@ -480,12 +544,12 @@ impl Opened {
     ///
     /// # Errors
     /// When it is not what it was while the command planned.
-    pub fn new(planned: &Planned, hdu: &HduChoice, to: DType) -> Result<Opened> {
-        let frame = open_source(&planned.path, hdu)?;
+    pub fn new(planned: &Planned, reading: &Reading, to: DType) -> Result<Opened> {
+        let frame = open_again(planned, reading)?;
         if *frame.facts() != planned.facts {
             return Err(
                 Error::input("changed since the command began, so it was left out")
-                    .at(&planned.path),
+                    .at(&planned.input.path),
             );
         }
         Ok(Opened {
@@ -520,7 +584,7 @@ impl Opened {
     pub fn record(&self) -> Record {
         let facts = &self.planned.facts;
         Record {
-            source: self.planned.path.to_string_lossy().into_owned(),
+            source: self.planned.input.path.to_string_lossy().into_owned(),
             part: facts.part,
             file_bytes: facts.file_bytes,
             modified: nanoseconds(facts.modified),
@@ -533,8 +597,12 @@ impl Opened {
 }
 
 impl Samples for Opened {
+    fn is_slow(&self) -> bool {
+        self.frame.is_slow()
+    }
+
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let path = &self.planned.path;
+        let path = &self.planned.input.path;
         let Some(rules) = &self.planned.rules else {
             return self.frame.read(first, out).at(path);
         };

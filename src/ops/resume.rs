@@ -11,7 +11,7 @@ use super::plan::{Opened, Planned, nanoseconds};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
-use crate::frames::HduChoice;
+use crate::frames::Reading;
 
 /// What tells a file from another: its name, its size, and the HDU.
 type FileKey = (OsString, u64, u32);
@@ -68,23 +68,23 @@ impl Seen {
     pub(super) fn take(
         &mut self,
         planned: &Planned,
-        hdu: &HduChoice,
+        reading: &Reading,
         to: DType,
     ) -> Result<Option<Present>> {
         let facts = &planned.facts;
-        let key = (file_name(&planned.path), facts.file_bytes, facts.part);
+        let key = (file_name(&planned.input.path), facts.file_bytes, facts.part);
         let Some(known) = self.0.get_mut(&key).filter(|known| !known.is_empty()) else {
             return Ok(None);
         };
         let modified = nanoseconds(facts.modified);
-        let source = planned.path.to_string_lossy();
+        let source = planned.input.path.to_string_lossy();
         let untouched = |known: &Present| {
             modified.is_some() && known.modified == modified && known.source == source
         };
         let found = match known.iter().rposition(untouched) {
             Some(found) => Some(found),
             None => {
-                let check = Opened::new(planned, hdu, to)?.check()?;
+                let check = Opened::new(planned, reading, to)?.check()?;
                 known.iter().rposition(|known| known.check == check)
             }
         };

@@ -48,7 +48,12 @@ fn what_is_no_file_with_bytes_is_refused() {
         &["cannot open: no such file or directory"],
     );
     fs::create_dir(dir.path("folder.fits")).unwrap();
-    refused(&dir, "", "folder.fits", &["is a directory, not a frame"]);
+    refused(
+        &dir,
+        "",
+        "folder.fits",
+        &["folder.fits: is a directory without files"],
+    );
     dir.write("empty.fits", "");
     refused(&dir, "", "empty.fits", &["the file is empty (0 bytes)"]);
     refused(&dir, "", "/dev/null", &["is a device, not a regular file"]);
@@ -61,7 +66,11 @@ fn what_is_no_fits_says_what_it_is() {
     for (name, bytes, says) in [
         ("text.fits", &b"hello, world\n"[..], "is not a frame"),
         ("zero.fits", &[0; 5000], "zeros"),
-        ("a.tif", b"II*\0\x08\0\0\0\0\0", "TIFF"),
+        (
+            "a.tif",
+            b"II*\0\x08\0\0\0\0\0",
+            "the directory at byte 8 has 0 entries",
+        ),
         ("a.npy", b"\x93NUMPY\x01\0", "NumPy"),
         ("a.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "gzip"),
         ("one.fits", b"S", "is not a frame"),

@@ -29,5 +29,8 @@ mod limits;
 mod real_frames;
 mod samples;
 mod slice;
+mod sources;
 mod support;
 mod tidy;
+mod tiff;
+mod tiff_file;
