@@ -43,7 +43,7 @@ pub(super) struct Combiner<'a, L> {
     collapser: Collapser,
     rows: Rows<L>,
     /// The same, scaled and shifted.
-    level: Vec<[f64; LANES]>,
+    level: Rows<f64>,
     covered: Vec<u16>,
     hits: Vec<u32>,
     ranked: Vec<(f64, u32)>,
@@ -68,7 +68,7 @@ impl<'a, L: Sample> Combiner<'a, L> {
             },
             collapser: Collapser::new(),
             rows: Rows::new(),
-            level: Vec::new(),
+            level: Rows::new(),
             covered: Vec::new(),
             hits: Vec::new(),
             ranked: Vec::new(),
@@ -100,12 +100,12 @@ impl<'a, L: Sample> Combiner<'a, L> {
         let collapsed = match &self.plan.factors {
             None => tools.collapse(rows, used, &sample),
             Some(factors) => {
-                self.level.clear();
-                self.level
-                    .extend(rows.iter().enumerate().map(|(row, samples)| {
-                        let (times, plus) = factors[sample(row)];
-                        samples.map(|sample| sample.wide() * times + plus)
-                    }));
+                self.level.truncate(rows.len());
+                self.level.resize(rows.len(), f64::NAN);
+                for (row, (level, samples)) in self.level.iter_mut().zip(&*rows).enumerate() {
+                    let (times, plus) = factors[sample(row)];
+                    *level = samples.map(|sample| sample.wide() * times + plus);
+                }
                 tools.collapse(&mut self.level, used, &sample)
             }
         };
