@@ -18,6 +18,9 @@ const NEAR_BYTES: u64 = 1 << 20;
 const LEAST_LINES: u64 = 64;
 const MOST_LINES: u64 = 256;
 
+/// Samples after which a thread tells how far it is: every message wakes another.
+pub(super) const TOLD_SAMPLES: u64 = 8 << 20;
+
 /// Buffers of the kernels, in blocks of lines.
 const KERNEL_BLOCKS: u64 = 2;
 

@@ -9,6 +9,8 @@
     reason = "vectors are loaded by address, and a machine is asked what it has"
 )]
 
+use std::ops::Add;
+
 use super::net::Exchange;
 use super::{LANES, Level};
 
@@ -64,9 +66,11 @@ pub(super) trait Isa: Exchange<f32> + Exchange<f64> {
     /// the next goes. Beyond those, the list is overwritten up to `at + LANES`,
     /// which it must have room for.
     fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize;
+    /// As `push`, to a list of shorter numbers.
+    fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize;
 
     /// How many samples lie within `radius` of `pivot`, and the sums of their
-    /// distances and of the squares of those, in the order of rows.
+    /// distances and of the squares of those, in any order.
     #[inline(always)]
     fn near(
         rows: &[[f32; LANES]],
@@ -135,21 +139,23 @@ static POSITIONS: [[u8; 8]; 256] = {
 };
 
 #[inline(always)]
-fn push_by_table(list: &mut [u32], mut at: usize, base: u32, bits: u16) -> usize {
+fn push_by_table<T>(list: &mut [T], at: usize, base: T, bits: u16) -> usize
+where
+    T: Copy + From<u8> + Add<Output = T>,
+{
     let room = &mut list[at..at + LANES];
     let [low, high] = bits.to_le_bytes();
     let n_low = low.count_ones() as usize;
     for (out, position) in room[..8].iter_mut().zip(&POSITIONS[usize::from(low)]) {
-        *out = base + u32::from(*position);
+        *out = base + T::from(*position);
     }
     for (out, position) in room[n_low..n_low + 8]
         .iter_mut()
         .zip(&POSITIONS[usize::from(high)])
     {
-        *out = base + 8 + u32::from(*position);
+        *out = base + T::from(8) + T::from(*position);
     }
-    at += n_low + high.count_ones() as usize;
-    at
+    at + n_low + high.count_ones() as usize
 }
 
 /// What every machine of this kind has.
@@ -173,6 +179,11 @@ impl Isa for Plain {
 
     #[inline(always)]
     fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+        push_by_table(list, at, base, bits)
+    }
+
+    #[inline(always)]
+    fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
         push_by_table(list, at, base, bits)
     }
 }
@@ -206,6 +217,11 @@ mod x86 {
 
         #[inline(always)]
         fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+            push_by_table(list, at, base, bits)
+        }
+
+        #[inline(always)]
+        fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
             push_by_table(list, at, base, bits)
         }
     }
@@ -259,6 +275,11 @@ mod x86 {
 
         #[inline(always)]
         fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+            push_by_table(list, at, base, bits)
+        }
+
+        #[inline(always)]
+        fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
             push_by_table(list, at, base, bits)
         }
     }
@@ -322,6 +343,20 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
+            let room = &mut list[at..at + LANES];
+            // SAFETY: as in `push`, where sixteen shorter numbers are half a vector.
+            unsafe {
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let list = _mm512_maskz_compress_epi32(bits, lanes);
+                let list = _mm512_cvtepi32_epi16(list);
+                let list = _mm256_add_epi16(list, _mm256_set1_epi16(base.cast_signed()));
+                _mm256_storeu_si256(room.as_mut_ptr().cast(), list);
+            }
+            at + bits.count_ones() as usize
+        }
+
+        #[inline(always)]
         fn near(rows: &[Row], pivot: &Row, radius: &Row) -> ([u32; LANES], Row, Row) {
             let mut out = ([0; LANES], [0.0; LANES], [0.0; LANES]);
             // SAFETY: only `isa::avx512` runs kernels with this type; arrays of 16
@@ -329,17 +364,34 @@ mod x86 {
             unsafe {
                 let pivot = _mm512_loadu_ps(pivot.as_ptr());
                 let radius = _mm512_loadu_ps(radius.as_ptr());
-                let mut n = _mm512_setzero_si512();
-                let mut sum = _mm512_setzero_ps();
-                let mut squares = _mm512_setzero_ps();
                 let one = _mm512_set1_epi32(1);
-                for row in rows {
+                let zero = (
+                    _mm512_setzero_si512(),
+                    _mm512_setzero_ps(),
+                    _mm512_setzero_ps(),
+                );
+                // Adding takes several cycles, so two rows are added side by side.
+                let (mut even, mut odd) = (zero, zero);
+                let add = |(n, sum, squares), row: &Row| {
                     let distance = _mm512_sub_ps(_mm512_loadu_ps(row.as_ptr()), pivot);
                     let near = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(_mm512_abs_ps(distance), radius);
-                    n = _mm512_mask_add_epi32(n, near, n, one);
-                    sum = _mm512_mask_add_ps(sum, near, sum, distance);
-                    squares = _mm512_mask3_fmadd_ps(distance, distance, squares, near);
+                    (
+                        _mm512_mask_add_epi32(n, near, n, one),
+                        _mm512_mask_add_ps(sum, near, sum, distance),
+                        _mm512_mask3_fmadd_ps(distance, distance, squares, near),
+                    )
+                };
+                let (pairs, rest) = rows.as_chunks::<2>();
+                for [first, second] in pairs {
+                    even = add(even, first);
+                    odd = add(odd, second);
                 }
+                for row in rest {
+                    even = add(even, row);
+                }
+                let n = _mm512_add_epi32(even.0, odd.0);
+                let sum = _mm512_add_ps(even.1, odd.1);
+                let squares = _mm512_add_ps(even.2, odd.2);
                 _mm512_storeu_si512(out.0.as_mut_ptr().cast(), n);
                 _mm512_storeu_ps(out.1.as_mut_ptr(), sum);
                 _mm512_storeu_ps(out.2.as_mut_ptr(), squares);

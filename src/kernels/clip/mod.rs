@@ -356,6 +356,7 @@ impl Clipper {
         // Lines that the definition is to decide.
         let mut undecided = u16::MAX;
         let mut is_sorted = false;
+        let mut is_banded = false;
         if self.level == Level::Scalar {
             // All of them.
         } else if rule.center == Center::Mean && rule.spread == Spread::Std {
@@ -365,7 +366,8 @@ impl Clipper {
                 line.counted = counted[lane];
             }
             undecided = 0;
-        } else if let Some((counted, found)) = self.decide(rows, sorted) {
+        } else if let Some((counted, found, by_band)) = self.decide(rows, sorted) {
+            is_banded = by_band;
             (is_sorted, undecided) = (true, found.given_up);
             for (lane, line) in lines.iter_mut().enumerate() {
                 *line = Line {
@@ -395,14 +397,27 @@ impl Clipper {
                 low[lane] = T::from_low(line.low);
                 high[lane] = T::from_high(line.high);
             }
-            let list = List {
-                rows,
-                low: &low,
-                high: &high,
-                list: &mut self.list,
+            let listed = match is_banded {
+                true => self.band.listed(&low.map(T::into), &high.map(T::into)),
+                false => None,
             };
-            let n = run(self.level, list);
-            rejected.extend_from_slice(&self.list[..n]);
+            if let Some(listed) = listed {
+                let samples = rows.as_flattened();
+                let is_out = |at: &u32| {
+                    let (x, lane) = (samples[*at as usize], *at as usize % LANES);
+                    x < low[lane] || x > high[lane]
+                };
+                rejected.extend(listed.iter().filter(|at| is_out(at)));
+            } else {
+                let list = List {
+                    rows,
+                    low: &low,
+                    high: &high,
+                    list: &mut self.list,
+                };
+                let n = run(self.level, list);
+                rejected.extend_from_slice(&self.list[..n]);
+            }
         }
         let samples = rows.as_flattened();
         let mut has_rejected = 0u16;
@@ -457,13 +472,13 @@ impl Clipper {
         lines
     }
 
-    /// Clips by sorting, whole lines or what is near their medians. `None` if
-    /// there are too many rows for that.
+    /// Clips by sorting, whole lines or what is near their medians, and tells
+    /// whether it was the latter. `None` if there are too many rows for that.
     fn decide<T: Sample>(
         &mut self,
         rows: &[[T; LANES]],
         sorted: &mut Sorted<T>,
-    ) -> Option<([u32; LANES], Found)> {
+    ) -> Option<([u32; LANES], Found, bool)> {
         let rule = &self.rule;
         let is_long = rows.len() >= band::shortest(self.level).0
             && rule.center == Center::Median
@@ -490,13 +505,14 @@ impl Clipper {
             let is_good = found.given_up.count_ones() <= 2;
             self.patience.tell(is_good);
             if is_good || rows.len() > LONGEST_SORTED {
-                return Some((lines.counted, found));
+                return Some((lines.counted, found, true));
             }
         }
         if rows.is_empty() || rows.len() > LONGEST_SORTED {
             return None;
         }
-        Some(sorted.decide(self.level, rows, rule))
+        let (counted, found) = sorted.decide(self.level, rows, rule);
+        Some((counted, found, false))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::format::patches::Patch;
 use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Rule, Statistic};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares, leave_void_out};
+use crate::ops::lanes::{Sample, Shares, TOLD_SAMPLES, leave_void_out};
 use crate::region::MAX_RANK;
 
 /// A bit for every lane.
@@ -367,28 +367,30 @@ impl<L: Sample> Worker for Cleaner<'_, L> {
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Found) -> bool) -> Result<()> {
         let (lines, shares, held, stop) = (self.lines, self.shares, self.held, self.stop);
         let mut rows = std::mem::take(&mut self.rows);
+        let mut samples = 0;
         let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
             let n = column.rows();
             for (block, line) in group.clone().step_by(LANES).enumerate() {
                 let rows = &mut rows[block * n..(block + 1) * n];
                 self.block(column, rows, line..(line + LANES).min(group.end));
             }
-            let samples = group.len() as u64 * lines.len() as u64;
+            samples += group.len() as u64 * lines.len() as u64;
             let found = self.found.len() as u64 * PATCH_BYTES + self.marks.len() as u64 * 8;
-            send(match found > held {
-                true => self.take(column, samples),
+            match found > held {
+                true => send(self.take(column, std::mem::take(&mut samples))),
                 // Counted with what is sent later would be a bar that jumps.
-                false => Found {
+                false if samples >= TOLD_SAMPLES => send(Found {
                     tiles: Vec::new(),
                     marks: Vec::new(),
-                    samples,
-                },
-            })
+                    samples: std::mem::take(&mut samples),
+                }),
+                false => true,
+            }
         };
         let done = shares.for_each_group(lines, unit, held, stop, &mut rows, &mut each);
         self.rows = rows;
         if let Some(column) = done? {
-            send(self.take(&column, 0));
+            send(self.take(&column, samples));
         }
         Ok(())
     }

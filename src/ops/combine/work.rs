@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::kernels::clip::{Clipper, Collapser, LANES, Rows};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares, leave_void_out};
+use crate::ops::lanes::{Sample, Shares, TOLD_SAMPLES, leave_void_out};
 
 /// Patches that a thread holds at once, in bytes.
 const HELD: u64 = 4 << 20;
@@ -245,9 +245,9 @@ impl<L: Sample> Worker for Combiner<'_, L> {
         let (lines, shares, stop) = (self.lines, self.shares, self.stop);
         let lens = *lines.lens();
         let mut rows = std::mem::take(&mut self.rows);
+        let mut found: Self::Found = Vec::new();
         let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
             let n = column.rows();
-            let mut found = Vec::with_capacity(group.len());
             for (block, line) in group.clone().step_by(LANES).enumerate() {
                 let used = LANES.min(group.end - line);
                 let rows = &mut rows[block * n..(block + 1) * n];
@@ -259,11 +259,15 @@ impl<L: Sample> Worker for Combiner<'_, L> {
                     found.push((at, value));
                 }
             }
-            send(found)
+            match (found.len() * lines.len()) as u64 >= TOLD_SAMPLES {
+                true => send(std::mem::take(&mut found)),
+                false => true,
+            }
         };
         let done = shares.for_each_group(lines, unit, HELD, stop, &mut rows, &mut each);
         self.rows = rows;
         done?;
+        send(found);
         Ok(())
     }
 }
