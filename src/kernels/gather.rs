@@ -79,7 +79,8 @@ pub const fn is_wide(dtype: DType) -> bool {
 }
 
 /// Layers are a page or more apart, which the processor does not look ahead over,
-/// so what comes so many layers later is asked for.
+/// so what comes so many layers later is asked for; into the second cache, as there
+/// is more of it at once than the first waits for.
 const FETCHED_LAYERS: isize = 4;
 
 /// Has the processor fetch the sample at this place, if there is one.
@@ -87,9 +88,9 @@ const FETCHED_LAYERS: isize = 4;
 fn fetch<T>(samples: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(sample) = samples.get(at) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch only hints, and the address is that of a sample.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(sample).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(sample).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (samples, at);

@@ -306,11 +306,19 @@ impl Dealer<'_> {
 }
 
 /// Where the second pass cuts lines.
-struct Cuts {
-    from: Row,
-    band_from: Row,
-    band_to: Row,
-    to: Row,
+pub(super) struct Cuts {
+    pub(super) from: Row,
+    pub(super) band_from: Row,
+    pub(super) band_to: Row,
+    pub(super) to: Row,
+}
+
+/// Counts of the second pass so far: samples below the band, above it if nothing is
+/// cut, and how many beyond the cuts are listed.
+pub(super) struct Sifted {
+    pub(super) below: [u32; LANES],
+    pub(super) above: [u32; LANES],
+    pub(super) n_ends: usize,
 }
 
 impl Cuts {
@@ -447,41 +455,27 @@ fn split<I: Isa, const ENDS: bool>(split: Split<'_>) -> Pieces {
         mut band,
         list,
     } = split;
-    let (mut below, mut above) = ([0; LANES], [0; LANES]);
-    let mut in_band = [0u16; (BLOCK + 1) * LANES];
-    let mut n_ends = 0;
+    let mut found = Sifted {
+        below: [0; LANES],
+        above: [0; LANES],
+        n_ends: 0,
+    };
+    let mut in_band = [0; (BLOCK + 1) * LANES];
     for (number, block) in rows.chunks(BLOCK).enumerate() {
-        make_room(list, n_ends, BLOCK);
-        let list = &mut list[..];
-        let mut n_band = 0;
-        for (k, row) in block.iter().enumerate() {
-            for lane in 0..LANES {
-                below[lane] += u32::from(row[lane] < cuts.band_from[lane]);
-                if !ENDS {
-                    above[lane] += u32::from(row[lane] > cuts.band_to[lane]);
-                }
-            }
-            let bits = I::inside(row, &cuts.band_from, &cuts.band_to);
-            n_band = I::push_short(&mut in_band, n_band, (k * LANES) as u16, bits);
-            if ENDS {
-                let bits = I::outside(row, &cuts.from, &cuts.to);
-                if bits != 0 {
-                    let base = ((number * BLOCK + k) * LANES) as u32;
-                    n_ends = I::push(list, n_ends, base, bits);
-                }
-            }
-        }
+        make_room(list, found.n_ends, BLOCK);
+        let base = (number * BLOCK * LANES) as u32;
+        let n = I::sift::<ENDS>(block, cuts, &mut found, &mut in_band, list, base);
         // What is in the band is dealt while the block is near.
         let samples = block.as_flattened();
-        for &at in &in_band[..n_band] {
+        for &at in &in_band[..n] {
             let at = usize::from(at);
             band.deal(at % LANES, samples[at]);
         }
     }
     Pieces {
-        below,
-        above,
+        below: found.below,
+        above: found.above,
         band: band.end(),
-        n_ends,
+        n_ends: found.n_ends,
     }
 }

@@ -11,6 +11,7 @@
 
 use std::ops::Add;
 
+use super::band::{Cuts, Sifted};
 use super::net::Exchange;
 use super::{LANES, Level};
 
@@ -68,6 +69,40 @@ pub(super) trait Isa: Exchange<f32> + Exchange<f64> {
     fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize;
     /// As `push`, to a list of shorter numbers.
     fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize;
+
+    /// Sifts rows for the second pass of `band`: counts samples below the band, and
+    /// with `ENDS` appends those beyond the cuts to `ends`, numbered from `base` on,
+    /// else it counts those above the band. Lists where the ones in the band are
+    /// and tells how many. Lists have room as for `push`.
+    #[inline(always)]
+    fn sift<const ENDS: bool>(
+        rows: &[[f32; LANES]],
+        cuts: &Cuts,
+        found: &mut Sifted,
+        in_band: &mut [u16],
+        ends: &mut [u32],
+        base: u32,
+    ) -> usize {
+        let mut n = 0;
+        for (k, row) in rows.iter().enumerate() {
+            for lane in 0..LANES {
+                found.below[lane] += u32::from(row[lane] < cuts.band_from[lane]);
+                if !ENDS {
+                    found.above[lane] += u32::from(row[lane] > cuts.band_to[lane]);
+                }
+            }
+            let bits = Self::inside(row, &cuts.band_from, &cuts.band_to);
+            n = Self::push_short(in_band, n, (k * LANES) as u16, bits);
+            if ENDS {
+                let bits = Self::outside(row, &cuts.from, &cuts.to);
+                if bits != 0 {
+                    let base = base + (k * LANES) as u32;
+                    found.n_ends = Self::push(ends, found.n_ends, base, bits);
+                }
+            }
+        }
+        n
+    }
 
     /// How many samples lie within `radius` of `pivot`, and the sums of their
     /// distances and of the squares of those, in any order.
@@ -193,7 +228,7 @@ pub(super) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Isa, LANES, Plain, push_by_table};
+    use super::{Cuts, Isa, LANES, Plain, Sifted, push_by_table};
     use std::arch::x86_64::*;
 
     type Row = [f32; LANES];
@@ -354,6 +389,51 @@ mod x86 {
                 _mm256_storeu_si256(room.as_mut_ptr().cast(), list);
             }
             at + bits.count_ones() as usize
+        }
+
+        #[inline(always)]
+        fn sift<const ENDS: bool>(
+            rows: &[Row],
+            cuts: &Cuts,
+            found: &mut Sifted,
+            in_band: &mut [u16],
+            ends: &mut [u32],
+            base: u32,
+        ) -> usize {
+            let (mut n, mut n_ends) = (0, found.n_ends);
+            // SAFETY: only `isa::avx512` runs kernels with this type; arrays of 16
+            // are whole vectors, and neither loads nor stores need alignment.
+            unsafe {
+                let band_from = _mm512_loadu_ps(cuts.band_from.as_ptr());
+                let band_to = _mm512_loadu_ps(cuts.band_to.as_ptr());
+                let from = _mm512_loadu_ps(cuts.from.as_ptr());
+                let to = _mm512_loadu_ps(cuts.to.as_ptr());
+                let mut below = _mm512_loadu_si512(found.below.as_ptr().cast());
+                let mut above = _mm512_loadu_si512(found.above.as_ptr().cast());
+                let one = _mm512_set1_epi32(1);
+                for (k, row) in rows.iter().enumerate() {
+                    let x = _mm512_loadu_ps(row.as_ptr());
+                    let is_below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, band_from);
+                    below = _mm512_mask_add_epi32(below, is_below, below, one);
+                    let bits = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(!is_below, x, band_to);
+                    n = Self::push_short(in_band, n, (k * LANES) as u16, bits);
+                    if ENDS {
+                        let is_out = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, from)
+                            | _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, to);
+                        if is_out != 0 {
+                            let base = base + (k * LANES) as u32;
+                            n_ends = Self::push(ends, n_ends, base, is_out);
+                        }
+                    } else {
+                        let is_above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, band_to);
+                        above = _mm512_mask_add_epi32(above, is_above, above, one);
+                    }
+                }
+                _mm512_storeu_si512(found.below.as_mut_ptr().cast(), below);
+                _mm512_storeu_si512(found.above.as_mut_ptr().cast(), above);
+            }
+            found.n_ends = n_ends;
+            n
         }
 
         #[inline(always)]

@@ -405,9 +405,16 @@ impl Clipper {
                 let samples = rows.as_flattened();
                 let is_out = |at: &u32| {
                     let (x, lane) = (samples[*at as usize], *at as usize % LANES);
-                    x < low[lane] || x > high[lane]
+                    (x < low[lane]) | (x > high[lane])
                 };
-                rejected.extend(listed.iter().filter(|at| is_out(at)));
+                // Whether one is out is hard to foretell, so there is no branch.
+                rejected.resize(listed.len(), 0);
+                let mut n = 0;
+                for at in listed {
+                    rejected[n] = *at;
+                    n += usize::from(is_out(at));
+                }
+                rejected.truncate(n);
             } else {
                 let list = List {
                     rows,
