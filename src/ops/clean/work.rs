@@ -7,10 +7,10 @@ use crate::engine::Coordinates;
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
 use crate::error::Result;
 use crate::format::patches::Patch;
-use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rule, Statistic};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Rule, Statistic};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares, leave_void_out};
+use crate::ops::lanes::{Sample, Shares, TOLD_SAMPLES, leave_void_out};
 use crate::region::MAX_RANK;
 
 /// A bit for every lane.
@@ -98,7 +98,7 @@ pub(super) struct Cleaner<'a, L> {
     held: u64,
     clipper: Clipper,
     collapser: Collapser,
-    rows: Vec<[L; LANES]>,
+    rows: Rows<L>,
     rejected: Vec<u32>,
     covered: Vec<u16>,
     /// By row, the lanes that are rejected, and those that are to be filled.
@@ -134,7 +134,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
             held,
             clipper: Clipper::new(plan.rule),
             collapser: Collapser::new(),
-            rows: Vec::new(),
+            rows: Rows::new(),
             rejected: Vec::new(),
             covered: Vec::new(),
             flags: Vec::new(),
@@ -367,28 +367,30 @@ impl<L: Sample> Worker for Cleaner<'_, L> {
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Found) -> bool) -> Result<()> {
         let (lines, shares, held, stop) = (self.lines, self.shares, self.held, self.stop);
         let mut rows = std::mem::take(&mut self.rows);
+        let mut samples = 0;
         let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
             let n = column.rows();
             for (block, line) in group.clone().step_by(LANES).enumerate() {
                 let rows = &mut rows[block * n..(block + 1) * n];
                 self.block(column, rows, line..(line + LANES).min(group.end));
             }
-            let samples = group.len() as u64 * lines.len() as u64;
+            samples += group.len() as u64 * lines.len() as u64;
             let found = self.found.len() as u64 * PATCH_BYTES + self.marks.len() as u64 * 8;
-            send(match found > held {
-                true => self.take(column, samples),
+            match found > held {
+                true => send(self.take(column, std::mem::take(&mut samples))),
                 // Counted with what is sent later would be a bar that jumps.
-                false => Found {
+                false if samples >= TOLD_SAMPLES => send(Found {
                     tiles: Vec::new(),
                     marks: Vec::new(),
-                    samples,
-                },
-            })
+                    samples: std::mem::take(&mut samples),
+                }),
+                false => true,
+            }
         };
         let done = shares.for_each_group(lines, unit, held, stop, &mut rows, &mut each);
         self.rows = rows;
         if let Some(column) = done? {
-            send(self.take(&column, 0));
+            send(self.take(&column, samples));
         }
         Ok(())
     }
