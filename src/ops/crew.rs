@@ -3,6 +3,7 @@
 //! What the threads find comes to the caller's thread, which alone talks to the
 //! edit, the sinks and the progress.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -17,17 +18,17 @@ pub(super) trait Worker: Send {
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Self::Found) -> bool) -> Result<()>;
 }
 
-/// Does the units `0..units` with these workers, one thread each, and gives the
-/// workers back.
+/// Does these units with these workers, one thread each, and gives the workers
+/// back.
 ///
 /// # Errors
 /// The first error of a worker, or of `take`.
 pub(super) fn share<W: Worker>(
     workers: Vec<W>,
-    units: u64,
+    units: Range<u64>,
     take: &mut dyn FnMut(W::Found) -> Result<()>,
 ) -> Result<Vec<W>> {
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(units.start);
     let halted = AtomicBool::new(false);
     let (next, halted) = (&next, &halted);
     std::thread::scope(|scope| {
@@ -40,7 +41,7 @@ pub(super) fn share<W: Worker>(
                     let mut work = || -> Result<()> {
                         while !halted.load(Ordering::Relaxed) {
                             let unit = next.fetch_add(1, Ordering::Relaxed);
-                            if unit >= units {
+                            if unit >= units.end {
                                 break;
                             }
                             worker.unit(unit, &mut |found| sender.send(found).is_ok())?;
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn every_unit_is_done_once() {
         let mut seen = vec![false; 1000];
-        let workers = share(adders(u64::MAX), 1000, &mut |unit| {
+        let workers = share(adders(u64::MAX), 0..1000, &mut |unit| {
             assert!(!std::mem::replace(&mut seen[unit as usize], true));
             Ok(())
         });
@@ -119,10 +120,10 @@ mod tests {
 
     #[test]
     fn the_first_error_ends_all() {
-        let done = share(adders(40), 1 << 40, &mut |_| Ok(()));
+        let done = share(adders(40), 0..1 << 40, &mut |_| Ok(()));
         assert!(done.is_err());
         let mut left = 10;
-        let done = share(adders(u64::MAX), 1 << 40, &mut |_| {
+        let done = share(adders(u64::MAX), 0..1 << 40, &mut |_| {
             left -= 1;
             match left {
                 0 => Err(Error::input("enough")),

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::fill::{Fill, Filler, interpolate};
 use crate::engine::Coordinates;
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
@@ -36,11 +38,11 @@ pub(super) struct Plan {
 
 /// A tile that samples are replaced in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tile {
-    /// It stands here in the file.
-    At(u64),
-    /// It is void so far: a frame brought nothing but the pad value.
-    Void(Coordinates),
+pub(super) struct Tile {
+    pub(super) coordinates: Coordinates,
+    /// Where it stands in the file; void tiles stand nowhere so far: a frame brought
+    /// nothing but the pad value.
+    pub(super) at: Option<u64>,
 }
 
 /// What was found in a part of a column.
@@ -54,7 +56,7 @@ pub(super) struct Found {
 }
 
 /// Counts of a thread, or of all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tally {
     /// Rejected samples by their number along the axis.
     pub(super) by_sample: Vec<u64>,
@@ -161,9 +163,9 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         for (tile, number) in numbers.iter_mut().enumerate() {
             if ends[tile + 1] > 0 {
                 *number = tiles.len();
-                let place = match column.tile_at(tile) {
-                    Some(at) => Tile::At(at),
-                    None => Tile::Void(self.lines.tile(column, tile)),
+                let place = Tile {
+                    coordinates: self.lines.tile(column, tile),
+                    at: column.tile_at(tile),
                 };
                 tiles.push((place, Vec::with_capacity(ends[tile + 1])));
             }

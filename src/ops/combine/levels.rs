@@ -150,7 +150,7 @@ fn medians<L: Lane>(job: &Job<'_>) -> Result<Vec<f64>> {
         samples.saturating_mul(size).saturating_mul(span.len),
     );
     let mut medians = vec![f64::NAN; span.len as usize];
-    let done = share(workers, span.len, &mut |(k, median): (u64, f64)| {
+    let done = share(workers, 0..span.len, &mut |(k, median): (u64, f64)| {
         job.progress.bytes(samples * size);
         medians[k as usize] = median;
         Ok(())

@@ -32,6 +32,34 @@ pub(super) struct Collapsed {
     pub(super) error: f64,
 }
 
+/// Bytes of a line in a part: value, count, error.
+pub(super) const LINE_BYTES: usize = 20;
+
+impl Collapsed {
+    pub(super) fn to_bytes(self) -> [u8; LINE_BYTES] {
+        let mut bytes = [0; LINE_BYTES];
+        bytes[..8].copy_from_slice(&self.value.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.count.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.error.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8; LINE_BYTES]) -> Collapsed {
+        let number = |at: usize| {
+            bytes[at..]
+                .first_chunk()
+                .map_or(f64::NAN, |b| f64::from_le_bytes(*b))
+        };
+        Collapsed {
+            value: number(0),
+            count: bytes[8..]
+                .first_chunk()
+                .map_or(0, |bytes| u32::from_le_bytes(*bytes)),
+            error: number(12),
+        }
+    }
+}
+
 /// One thread.
 pub(super) struct Combiner<'a, L> {
     lines: &'a Lines<'a>,
