@@ -48,7 +48,8 @@ const PATIENCE: Duration = Duration::from_millis(700);
     disable_help_subcommand = true,
     after_help = "Positions count from 1, both ends included; negative ones count from the end. \
                   Axes are x y z w v u t s; x is the fastest, as in FITS.\n\n\
-                  Exit status: 0 done, 1 failed, 2 wrong usage, 3 done in part, 130 interrupted."
+                  Exit status: 0 done, 1 failed, 2 wrong usage, 3 done in part, 74 a cube was cut short \
+                  or its disk failed while it was read, 130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]

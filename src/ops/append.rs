@@ -257,7 +257,7 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
                 true => error.hint("the folder it is to be in does not exist"),
                 false => error,
             })?;
-        let storage = FileStorage::new(file.as_file().try_clone().doing("cannot create")?)?;
+        let storage = FileStorage::new(file.as_file().try_clone().doing("cannot create")?, path)?;
         storage.lock(Busy::Fail)?;
         let writer = make_empty(Arc::new(storage), catalog.clone())?;
         file.persist_noclobber(path)

@@ -85,7 +85,7 @@ pub fn compact(
             .doing("cannot create a file beside it")?;
         let kept = file.as_file().set_permissions(mode);
         kept.doing("cannot keep its permissions")?;
-        let new = FileStorage::new(file.as_file().try_clone().doing("cannot create")?)?;
+        let new = FileStorage::new(file.as_file().try_clone().doing("cannot create")?, path)?;
         // Whoever waits for the old file's lock finds this one locked too.
         new.lock(Busy::Fail)?;
         let new = Arc::new(new);

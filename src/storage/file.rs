@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
@@ -28,6 +28,8 @@ const DO_NOT_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
 /// A file as storage.
 pub struct FileStorage {
     file: File,
+    /// What messages call it.
+    name: PathBuf,
     /// Covers the file's length at some moment; made when first needed and
     /// made anew when a read goes past it.
     map: RwLock<Option<Map>>,
@@ -74,8 +76,8 @@ impl FileStorage {
         }
     }
 
-    /// Takes a file that is already open.
-    pub fn new(file: File) -> Result<FileStorage> {
+    /// Takes a file that is already open; `name` is what messages call it.
+    pub fn new(file: File, name: &Path) -> Result<FileStorage> {
         let about = file.metadata().doing("cannot examine")?;
         if about.is_dir() {
             return Err(Error::input("is a directory, not a cube"));
@@ -87,6 +89,7 @@ impl FileStorage {
         }
         Ok(FileStorage {
             file,
+            name: name.to_path_buf(),
             map: RwLock::new(None),
         })
     }
@@ -153,7 +156,7 @@ impl FileStorage {
         if len < needed {
             return Ok(None);
         }
-        let map = Map::new(&self.file, len)?;
+        let map = Map::new(&self.file, &self.name, len)?;
         if let Ok(mut guard) = self.map.write() {
             *guard = Some(map.clone());
         }
