@@ -16,6 +16,7 @@ mod slice;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::thread::Builder;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -180,7 +181,10 @@ where
             return ExitCode::from(if wanted_help { DONE } else { USAGE });
         }
     };
-    let stop = watch_signals();
+    let stop = match watch_signals() {
+        Ok(stop) => stop,
+        Err(error) => return ExitCode::from(fail(&error)),
+    };
     let done = match cli.verb {
         Verb::Append(args) => append::run_append(args, line, &stop),
         Verb::Insert(args) => append::run_insert(args, line, &stop),
@@ -236,28 +240,31 @@ fn print(text: &str) -> Result<()> {
 /// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop when what
 /// it has at hand is whole; one that is not at work yet, or is asked again, ends
 /// at once.
-fn watch_signals() -> Stop {
+fn watch_signals() -> Result<Stop> {
     let stop = Stop::default();
     let watched = stop.clone();
     let signals = [SIGINT, SIGTERM, SIGHUP];
     // Without a handler the signal ends the command at once, which loses what is
     // not committed and nothing else.
     if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
-        std::thread::spawn(move || {
+        let watch = move || {
             for _ in signals.forever() {
                 if !watched.ask() {
                     say("cube: interrupted; what was committed before is kept");
                     std::process::exit(i32::from(INTERRUPTED));
                 }
-                // Who is done sooner need not be told.
-                std::thread::spawn(|| {
+                // Who is done sooner need not be told, nor who cannot be.
+                let _ = Builder::new().spawn(|| {
                     std::thread::sleep(PATIENCE);
                     say("cube: finishing the frames at hand; interrupt again to end at once");
                 });
             }
-        });
+        };
+        // With the handler and no thread, nobody would hear the signals.
+        let started = Builder::new().spawn(watch);
+        started.doing("cannot start a thread")?;
     }
-    stop
+    Ok(stop)
 }
 
 /// The command as typed, for the history, cut off where it gets long.
