@@ -16,11 +16,12 @@ mod slice;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::error::{Error, IoContext, Kind, Result};
 use crate::ops::Stop;
@@ -241,6 +242,8 @@ fn print(text: &str) -> Result<()> {
 /// it has at hand is whole; one that is not at work yet, or is asked again, ends
 /// at once.
 fn watch_signals() -> Result<Stop> {
+    // A file that would pass the limit on the size of files is an error of the write.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let stop = Stop::default();
     let watched = stop.clone();
     let signals = [SIGINT, SIGTERM, SIGHUP];

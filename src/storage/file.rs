@@ -141,6 +141,7 @@ impl FileStorage {
             "the file ends at byte {len}, but bytes {at} to {} are needed",
             at.saturating_add(bytes)
         ))
+        .hint("it was cut short, or is damaged: cube check says more")
     }
 
     fn mapped(&self, end: u64) -> Result<Option<Map>> {
@@ -238,7 +239,8 @@ impl Storage for FileStorage {
     }
 
     fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes) {
+        let reserve = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes);
+        match rustix::io::retry_on_intr(reserve) {
             Ok(()) => Ok(()),
             // A file system that cannot reserve still stores, and so may one that
             // has too little room for what is to come later: holes read as zero,
