@@ -21,7 +21,7 @@ use crate::format::catalog::{Command, Piece};
 use crate::frames::list::Input;
 use crate::region::{AXIS_NAMES, MAX_RANK, parse_gap, show_shape, volume};
 use crate::sinks::output::folder_of;
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::{Busy, FileStorage, sync_folder};
 
 /// So long a command works before it commits what it has.
 const COMMIT_EVERY: Duration = Duration::from_secs(30);
@@ -265,8 +265,9 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
             .doing("cannot create")
             .map_err(|error| error.hint("another program made it just now; try again"))?;
         // The name is to survive a loss of power as the bytes do.
-        if let Ok(folder) = std::fs::File::open(folder) {
-            let _ = folder.sync_all();
+        if let Err(error) = sync_folder(folder) {
+            let _ = std::fs::remove_file(path);
+            return Err(error);
         }
         Ok(writer)
     };

@@ -5,7 +5,7 @@
 //! is written beside it and renamed when it is whole and synced, so readers keep
 //! what they opened.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::catalog::{Catalog, Command};
 use crate::storage::Storage;
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::{Busy, FileStorage, sync_folder};
 
 /// What `compact` is asked to do.
 #[derive(Clone, Debug)]
@@ -119,15 +119,14 @@ pub fn compact(
                 show_path(Path::new(source))
             ));
         }
-        edit.finish()?;
-        go_on()?;
+        let finished = edit.finish().and_then(|()| go_on());
+        finished.map_err(|error| error.hint("the cube is as it was"))?;
         report.after = new.disk_bytes()?;
         file.persist(&target)
             .map_err(|error| Error::io("cannot give the new file its name", error.error))?;
         // The name is to survive a loss of power as the bytes do.
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .doing("cannot sync its folder")
+        sync_folder(folder)
+            .map_err(|error| error.hint("the cube is compacted, but a loss of power may undo that"))
     };
     make().at(path)?;
     Ok(report)

@@ -52,7 +52,7 @@ impl FileStorage {
             .custom_flags(DO_NOT_WAIT)
             .open(path)
             .doing("cannot open")?;
-        Self::new(file)
+        Self::new(file, path)
     }
 
     /// Opens a file for writing and takes its lock.
@@ -64,7 +64,7 @@ impl FileStorage {
                 .custom_flags(DO_NOT_WAIT)
                 .open(path)
                 .doing("cannot open for writing")?;
-            let storage = Self::new(file)?;
+            let storage = Self::new(file, path)?;
             storage.lock(busy)?;
             // Whoever held the lock may have put another file in its place: what
             // would be written to this one would be lost with it.
@@ -162,6 +162,24 @@ impl FileStorage {
             *guard = Some(map.clone());
         }
         Ok(Some(map))
+    }
+}
+
+/// Makes the names in a folder survive a loss of power.
+///
+/// # Errors
+/// When the disk fails. A folder that may not be read, or a file system that
+/// knows no such sync, is no error: there is nothing more to do for it.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    let done = match File::open(folder) {
+        Ok(folder) => folder.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    };
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        done => done.doing("cannot sync its folder"),
     }
 }
 
