@@ -79,6 +79,10 @@ impl Writer {
     /// Opens a cube for writing; the caller holds the lock.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Writer> {
         let chosen = choose_superblock(storage.as_ref())?;
+        if let Some(error) = chosen.unread {
+            // What is written would be written over the newest commit.
+            return Err(error);
+        }
         let slot = chosen.slot;
         let mut writer = Writer {
             storage,

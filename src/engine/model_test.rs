@@ -548,6 +548,28 @@ fn one_failing_write_or_sync_leaves_the_old_state_and_the_next_command_works() {
 }
 
 #[test]
+fn a_superblock_that_cannot_be_read_stops_a_writer_and_warns_a_reader() {
+    let (storage, add) = small();
+    let newest = Snapshot::open(storage.clone()).unwrap();
+    let bytes = storage.contents();
+    for at in [100, 4196] {
+        storage.set_unreadable(Some(at));
+        // Whichever of the two it is.
+        let error = add(&storage).unwrap_err();
+        assert!(error.to_string().contains("cannot read"), "{error}");
+        let error = Snapshot::open_to_replace(storage.clone()).err().unwrap();
+        assert!(error.hint_text().unwrap().contains("newest commit"));
+        assert_eq!(storage.contents(), bytes, "nothing was written");
+        let found = Snapshot::open(storage.clone()).unwrap();
+        assert!(found.notice().unwrap().contains("cannot be read"));
+        let generation = found.catalog().generation;
+        assert!(generation <= newest.catalog().generation);
+    }
+    storage.set_unreadable(None);
+    add(&storage).unwrap();
+}
+
+#[test]
 fn a_crash_leaves_the_old_state_or_the_new_and_every_commit_before() {
     let cut_off: usize = (0..scripts(1500))
         .map(|seed| script(seed + 1_000_000, true))
