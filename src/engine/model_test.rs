@@ -355,8 +355,20 @@ fn command(
     (after, done)
 }
 
-/// Runs one script; returns how many commands were cut off.
-fn script(seed: u64, crashes: bool) -> usize {
+/// What may go wrong in a script.
+#[derive(Clone, Copy, PartialEq)]
+enum Faults {
+    /// Nothing.
+    None,
+    /// Writes and syncs fail, and the power is cut.
+    Crashes,
+    /// The same, and syncs do nothing: as in a build without them.
+    Lies,
+}
+
+/// Runs one script; returns how many commands were cut off, and power cuts.
+fn script(seed: u64, what: Faults) -> (usize, usize) {
+    let crashes = what != Faults::None;
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let dtype = [DType::U8, DType::I16, DType::F32, DType::F64, DType::U16][random.below(5)];
     let pad = [0, 0x8000, 0x7fc0_0000, 0x7ff8_0000_0000_0000][random.below(4)] & dtype.mask();
@@ -374,7 +386,7 @@ fn script(seed: u64, crashes: bool) -> usize {
     // The state before, when the newest commit may be in the page cache alone: the
     // command that made it failed, in its last sync.
     let mut durable: Option<Naive> = None;
-    let mut cut_off = 0;
+    let (mut cut_off, mut power_cuts) = (0, 0);
     for step in 0..3 + random.below(9) {
         let fuse = (crashes && random.below(2) == 0).then(|| random.below(60) as u64);
         // One write or sync fails, or all from then on.
@@ -383,6 +395,9 @@ fn script(seed: u64, crashes: bool) -> usize {
         // A writer stores the newest superblock again and syncs, first of all.
         if !compacts && fuse.is_none_or(|operations| operations >= 2) {
             durable = None;
+        }
+        if what == Faults::Lies {
+            storage.set_lies();
         }
         let (after, done) = if compacts {
             let done = compacted(&storage, fuse).map(|new| {
@@ -408,6 +423,7 @@ fn script(seed: u64, crashes: bool) -> usize {
             "seed {seed} step {step}: {done:?}"
         );
         let power_cut = crashes && random.below(3) == 0;
+        power_cuts += usize::from(power_cut);
         if power_cut {
             let disk = storage.after_power_cut(&mut |n| random.below(n));
             storage = Arc::new(MemoryStorage::new(disk));
@@ -468,7 +484,7 @@ fn script(seed: u64, crashes: bool) -> usize {
             );
         }
     }
-    cut_off
+    (cut_off, power_cuts)
 }
 
 /// How many scripts: more on demand, such as `CUBE_MODEL_SCRIPTS=100000`.
@@ -480,7 +496,7 @@ fn scripts(default: u64) -> u64 {
 #[test]
 fn random_edits_agree_with_a_naive_array() {
     for seed in 0..scripts(250) {
-        script(seed, false);
+        script(seed, Faults::None);
     }
 }
 
@@ -570,9 +586,26 @@ fn a_superblock_that_cannot_be_read_stops_a_writer_and_warns_a_reader() {
 }
 
 #[test]
+#[allow(clippy::print_stderr, reason = "how much was tried is told on demand")]
 fn a_crash_leaves_the_old_state_or_the_new_and_every_commit_before() {
-    let cut_off: usize = (0..scripts(1500))
-        .map(|seed| script(seed + 1_000_000, true))
-        .sum();
+    let (mut cut_off, mut power_cuts) = (0, 0);
+    let n = scripts(1500);
+    for seed in 0..n {
+        let done = script(seed + 1_000_000, Faults::Crashes);
+        cut_off += done.0;
+        power_cuts += done.1;
+    }
     assert!(cut_off > 100, "the fuse burned only {cut_off} times");
+    if std::env::var_os("CUBE_MODEL_SCRIPTS").is_some() {
+        eprintln!("{n} scripts: {power_cuts} power cuts, {cut_off} failing commands");
+    }
+}
+
+#[test]
+fn a_build_without_syncs_is_caught() {
+    // Else the test above could not fail.
+    let caught = |seed: &u64| std::panic::catch_unwind(|| script(*seed, Faults::Lies)).is_err();
+    let n = 60;
+    let caught = (0..n).filter(caught).count();
+    assert!(caught > 10, "{caught} of {n}");
 }

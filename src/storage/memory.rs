@@ -22,6 +22,8 @@ struct State {
     fuse: Option<(u64, bool)>,
     /// A byte that cannot be read.
     unreadable: Option<u64>,
+    /// Syncs succeed, and do nothing.
+    lies: bool,
 }
 
 impl MemoryStorage {
@@ -42,6 +44,11 @@ impl MemoryStorage {
     /// Fails the write or sync after `operations` more of them, and no other.
     pub fn set_fault(&self, operations: u64) {
         self.lock().fuse = Some((operations, false));
+    }
+
+    /// Succeeds in every sync from here on, and does nothing: for tests of tests.
+    pub fn set_lies(&self) {
+        self.lock().lies = true;
     }
 
     /// Fails every read of a range that has this byte in it.
@@ -181,6 +188,9 @@ impl Storage for MemoryStorage {
 
     fn sync(&self) -> Result<()> {
         let mut state = self.lock();
+        if state.lies {
+            return state.burn();
+        }
         let pending = std::mem::take(&mut state.pending);
         // As file systems do: what a failed sync did not store is read as if it
         // were stored, and no later sync stores it.
