@@ -2,7 +2,7 @@
 //!
 //! Slots are positions again, patches are in the samples, and what no position
 //! refers to is gone; so is the history. The old file is not touched: the new one
-//! is written beside it and renamed when it is whole and synced, so readers keep
+//! is written beside it and gets the name when it is whole and synced, so readers keep
 //! what they opened.
 
 use std::fs::Permissions;
@@ -17,6 +17,7 @@ use crate::engine::rewrite::{Rewritten, Watch, rewrite};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::catalog::{Catalog, Command};
+use crate::sinks::beside::Beside;
 use crate::storage::Storage;
 use crate::storage::file::{Busy, FileStorage, sync_folder};
 
@@ -78,14 +79,10 @@ pub fn compact(
         .at(path)?;
     let mode = Permissions::from_mode(mode.permissions().mode() & 0o7777);
     let make = || -> Result<()> {
-        let file = tempfile::Builder::new()
-            .prefix(".cube-")
-            .suffix(".part")
-            .tempfile_in(folder)
-            .doing("cannot create a file beside it")?;
-        let kept = file.as_file().set_permissions(mode);
+        let file = Beside::new(folder, 0o600).doing("cannot create a file beside it")?;
+        let kept = file.file().set_permissions(mode);
         kept.doing("cannot keep its permissions")?;
-        let new = FileStorage::new(file.as_file().try_clone().doing("cannot create")?, path)?;
+        let new = FileStorage::new(file.file().try_clone().doing("cannot create")?, path)?;
         // Whoever waits for the old file's lock finds this one locked too.
         new.lock(Busy::Fail)?;
         let new = Arc::new(new);
@@ -122,8 +119,8 @@ pub fn compact(
         let finished = edit.finish().and_then(|()| go_on());
         finished.map_err(|error| error.hint("the cube is as it was"))?;
         report.after = new.disk_bytes()?;
-        file.persist(&target)
-            .map_err(|error| Error::io("cannot give the new file its name", error.error))?;
+        file.put(&target, true)
+            .doing("cannot give the new file its name")?;
         // The name is to survive a loss of power as the bytes do.
         sync_folder(folder)
             .map_err(|error| error.hint("the cube is compacted, but a loss of power may undo that"))

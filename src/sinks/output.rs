@@ -1,9 +1,9 @@
 //! Where the bytes of an output go: a file, a pipe, a device or stdout.
 //!
-//! A regular file is written under another name in the same folder and renamed
-//! when it is whole, so its own name never stands for a part of it, and a file
-//! that appears meanwhile is not clobbered. What cannot be renamed (a pipe, a
-//! device) is written straight.
+//! A regular file is written beside ([`super::beside`]) and gets its name when it
+//! is whole, so its name never stands for a part of it, and a file that appears
+//! meanwhile is not clobbered. What cannot be renamed (a pipe, a device) is
+//! written straight.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -11,8 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
+use super::beside::Beside;
 use crate::error::{Context, Error, IoContext, Result};
 
 /// Small writes are gathered into writes of this size.
@@ -92,21 +91,21 @@ struct Rename {
 
 enum Writer {
     Straight(File),
-    Beside(NamedTempFile),
+    Beside(Beside),
 }
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Writer::Straight(file) => file.write(bytes),
-            Writer::Beside(file) => file.as_file_mut().write(bytes),
+            Writer::Beside(beside) => beside.file().write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Writer::Straight(file) => file.flush(),
-            Writer::Beside(file) => file.as_file_mut().flush(),
+            Writer::Beside(beside) => beside.file().flush(),
         }
     }
 }
@@ -220,7 +219,7 @@ pub fn folder_of(path: &Path) -> &Path {
 
 /// A file beside `path`, with the mode of the file it will replace or the mode
 /// that any new file gets.
-fn temporary(path: &Path, replaced: Option<&Metadata>) -> Result<NamedTempFile> {
+fn temporary(path: &Path, replaced: Option<&Metadata>) -> Result<Beside> {
     let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(
@@ -228,16 +227,11 @@ fn temporary(path: &Path, replaced: Option<&Metadata>) -> Result<NamedTempFile> 
                 .hint("make the folder first"),
         );
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".cube-").suffix(".part");
     // The umask applies to this as to any file that is created.
-    builder.permissions(Permissions::from_mode(0o666));
-    let file = builder
-        .tempfile_in(folder)
-        .doing("cannot create a file in its folder")?;
+    let file = Beside::new(folder, 0o666).doing("cannot create a file in its folder")?;
     if let Some(replaced) = replaced {
         let mode = replaced.permissions().mode() & 0o777;
-        let kept = file.as_file().set_permissions(Permissions::from_mode(mode));
+        let kept = file.file().set_permissions(Permissions::from_mode(mode));
         kept.doing("cannot keep its permissions")?;
     }
     Ok(file)
@@ -266,23 +260,11 @@ fn open(target: &Target) -> Result<(Writer, Option<Rename>)> {
     }
 }
 
-fn persist(file: NamedTempFile, rename: &Rename) -> Result<()> {
-    let mut file = file;
-    if !rename.overwrite {
-        let refused = match file.persist_noclobber(&rename.to) {
-            Ok(_) => return Ok(()),
-            Err(refused) => refused,
-        };
-        if refused.error.kind() == ErrorKind::AlreadyExists || rename.to.exists() {
-            return Err(exists());
-        }
-        // Some network file systems know neither a rename that spares an
-        // existing file nor hard links; there the look just taken must do.
-        file = refused.file;
-    }
-    match file.persist(&rename.to) {
-        Ok(_) => Ok(()),
-        Err(refused) => Err(Error::io("cannot give it its name", refused.error)),
+fn persist(file: Beside, rename: &Rename) -> Result<()> {
+    match file.put(&rename.to, rename.overwrite) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists()),
+        Err(error) => Err(Error::io("cannot give it its name", error)),
     }
 }
 
@@ -318,7 +300,6 @@ mod tests {
         check(&target).unwrap();
         let mut output = Output::create(&target).unwrap();
         output.write(b"part").unwrap();
-        assert_eq!(names(folder.path()).len(), 1);
         drop(output);
         assert!(names(folder.path()).is_empty());
     }
