@@ -39,6 +39,8 @@ pub(super) struct Chosen {
     pub(super) slot: usize,
     /// What the user should know of the other one.
     pub(super) notice: Option<String>,
+    /// Why the other one could not be read: the newest commit may be in it.
+    pub(super) unread: Option<Error>,
 }
 
 /// Chooses the newest valid superblock.
@@ -53,6 +55,7 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
     let mut best: Option<(Superblock, usize)> = None;
     let mut reason: Option<Error> = None;
     let mut doubtful = false;
+    let mut unread = None;
     for (slot, &at) in SUPERBLOCK_AT.iter().enumerate() {
         let bytes = (SUPERBLOCK_BYTES as u64).min(len.saturating_sub(at));
         let found = storage
@@ -69,6 +72,10 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
             }
             // A newer program wrote here: what the other slot says is old.
             Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+            Err(error) if error.kind() == Kind::Io => {
+                let hint = "the newest commit may be named there: copy the file to another disk";
+                unread = Some(error.hint(hint));
+            }
             Err(error) => {
                 // A superblock that was never written is zero.
                 let blank = storage.read(at.min(len), bytes);
@@ -83,7 +90,9 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
         }
     }
     let Some((superblock, slot)) = best else {
-        return Err(reason.unwrap_or_else(|| Error::input("is not a cube")));
+        return Err(unread
+            .or(reason)
+            .unwrap_or_else(|| Error::input("is not a cube")));
     };
     if len < superblock.committed {
         return Err(Error::damaged(format!(
@@ -92,17 +101,24 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
         ))
         .hint("copy it again from where it came; what is left cannot be trusted"));
     }
-    let notice = doubtful.then(|| {
-        format!(
-            "one of the two superblocks does not hold, as after a loss of power: this is \
-             generation {}, and a later one may be lost",
-            superblock.generation
-        )
-    });
+    let generation = superblock.generation;
+    let notice = match &unread {
+        Some(error) => Some(format!(
+            "one of the two superblocks cannot be read: this is generation {generation}, and a \
+             later one may be there: {error}"
+        )),
+        None => doubtful.then(|| {
+            format!(
+                "one of the two superblocks does not hold, as after a loss of power: this is \
+                 generation {generation}, and a later one may be lost"
+            )
+        }),
+    };
     Ok(Chosen {
         superblock,
         slot,
         notice,
+        unread,
     })
 }
 
@@ -148,6 +164,17 @@ impl Snapshot {
         let mut snapshot = Snapshot::at(storage, &superblock.catalog, superblock.committed)?;
         snapshot.notice = chosen.notice;
         Ok(snapshot)
+    }
+
+    /// Opens the newest commit, for what will be put in its place.
+    ///
+    /// # Errors
+    /// Also when one of the superblocks cannot be read: it may name a newer one.
+    pub fn open_to_replace(storage: Arc<dyn Storage>) -> Result<Snapshot> {
+        match choose_superblock(storage.as_ref())?.unread {
+            Some(error) => Err(error),
+            None => Snapshot::open(storage),
+        }
     }
 
     /// Opens the commit whose catalog stands at `extent`.

@@ -6,8 +6,18 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use crate::error::Result;
+use crate::error::{IoContext, Result};
+
+/// Starts a thread; a system that has no room for one more says so.
+pub(super) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    started.doing("cannot start a thread")
+}
 
 /// One thread's share of a job.
 pub(super) trait Worker: Send {
@@ -37,7 +47,7 @@ pub(super) fn share<W: Worker>(
             .into_iter()
             .map(|mut worker| {
                 let sender = sender.clone();
-                scope.spawn(move || -> Result<W> {
+                spawn(scope, move || -> Result<W> {
                     let mut work = || -> Result<()> {
                         while !halted.load(Ordering::Relaxed) {
                             let unit = next.fetch_add(1, Ordering::Relaxed);
@@ -57,6 +67,9 @@ pub(super) fn share<W: Worker>(
             })
             .collect();
         drop(sender);
+        if threads.iter().any(Result::is_err) {
+            halted.store(true, Ordering::Relaxed);
+        }
         let mut taken = Ok(());
         for found in found {
             taken = take(found);
@@ -68,10 +81,11 @@ pub(super) fn share<W: Worker>(
         }
         let mut workers = Vec::new();
         for thread in threads {
-            let done = thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            workers.push(done);
+            let join = |thread: ScopedJoinHandle<'_, Result<W>>| {
+                let done = thread.join();
+                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            workers.push(thread.and_then(join));
         }
         taken?;
         workers.into_iter().collect()

@@ -21,6 +21,7 @@ mod clean;
 mod combine;
 mod compact;
 mod edit;
+mod faults;
 mod filter;
 mod golden;
 mod info;
