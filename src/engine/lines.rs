@@ -206,6 +206,11 @@ impl<'s> Lines<'s> {
         self.coverage.is_none()
     }
 
+    /// Are all samples integers, where there are samples?
+    pub fn has_integers(&self) -> bool {
+        !self.stored.dtype.is_float()
+    }
+
     /// The axis that they run along.
     pub fn axis(&self) -> usize {
         self.axis

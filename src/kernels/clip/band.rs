@@ -9,6 +9,7 @@
 use super::isa::{Isa, Kernel, make_room, run};
 use super::rounds::{Core, Wide};
 use super::sort::{Network, sort};
+use super::values::{Ends, Values};
 use super::{LANES, Level, Rows, Rule};
 
 /// Lines of fewer samples are faster sorted: to clip, and for a median.
@@ -42,6 +43,8 @@ type Row = [f32; LANES];
 /// Room for what is found, kept from one block to the next.
 #[derive(Default)]
 pub(super) struct Band {
+    /// All samples are whole numbers, or do not count.
+    pub(super) are_integers: bool,
     sample: Rows<f32>,
     end_list: Vec<u32>,
     n_ends: usize,
@@ -96,28 +99,29 @@ impl Band {
     /// Finds the parts of lines: with a rule also what it may reject.
     pub(super) fn find(&mut self, level: Level, rows: &[Row], rule: Option<&Rule>) -> Parts {
         let step = rows.len() / ROWS;
-        let mut first = [[0.0; LANES]; ROWS];
-        for (k, row) in first.iter_mut().enumerate() {
+        let mut few = [[0.0; LANES]; ROWS];
+        for (k, row) in few.iter_mut().enumerate() {
             *row = rows[k * step + step / 2];
         }
-        let n_first = sort(level, &first, &mut self.sample, false);
+        let n_few = sort(level, &few, &mut self.sample, false);
         let mut given_up = 0u16;
         let mut pivot = [0.0f32; LANES];
         let mut radius = [-1.0f32; LANES];
         let mut quantum = [0.0f64; LANES];
         for lane in 0..LANES {
-            let n = n_first[lane] as usize;
+            let n = n_few[lane] as usize;
             let at = |rank: usize| self.sample[rank][lane];
             if n < ROWS / 2 {
                 given_up |= u16::from(n > 0) << lane;
                 continue;
             }
             let is_whole = |rank: usize| at(rank) as i32 as f32 == at(rank);
-            let is_whole = is_whole(0) && is_whole(n / 2) && is_whole(n - 1);
+            let is_whole = self.are_integers || [0, n / 2, n - 1].into_iter().all(is_whole);
             quantum[lane] = f64::from(u8::from(is_whole));
             // The third samples from both ends of 16 are 1.98 deviations apart
             // where noise is normal.
             let rough = 0.505 * (at(n - 1 - n / 8) - at(n / 8));
+            let rough = rough.max(0.3 * quantum[lane] as f32);
             if !(1e-15..1e15).contains(&rough) {
                 given_up |= 1 << lane;
                 continue;
@@ -132,6 +136,9 @@ impl Band {
         };
         let (n, sum, squares) = run(level, near);
         let mut cuts = Cuts::none();
+        // Rows for what is in the band.
+        let room = 4 * (rows.len() as f64).sqrt() as usize + 32;
+        let mut is_crowded = false;
         for lane in 0..LANES {
             if given_up >> lane & 1 == 1 {
                 continue;
@@ -148,7 +155,11 @@ impl Band {
             let offset = sum[lane] / n[lane];
             let deviation = (squares[lane] / n[lane] - offset * offset).sqrt();
             let mean = f64::from(pivot[lane]) + offset;
-            let half = (BAND * deviation / n[lane].sqrt()).max(1.01 * quantum[lane]);
+            let half = BAND * deviation / n[lane].sqrt();
+            // The median of whole numbers is that much farther from the mean.
+            let half = half.max((half + 0.7).min(1.01) * quantum[lane]);
+            // Of normal noise at its densest.
+            is_crowded |= 0.4 / deviation * 2.0 * half * n[lane] > room as f64;
             cuts.band_from[lane] = (mean - half) as f32;
             cuts.band_to[lane] = (mean + half) as f32;
             if let Some(rule) = rule {
@@ -171,28 +182,51 @@ impl Band {
                 }
             }
         }
-        let room = 4 * (rows.len() as f64).sqrt() as usize + 32;
-        let split = Split {
-            rows,
-            cuts: &cuts,
-            band: Dealer::new(&mut self.middle, room),
-            list: &mut self.end_list,
+        let values = match self.are_integers && is_crowded {
+            true => Values::between(&cuts.band_from, &cuts.band_to),
+            false => None,
         };
-        let parts = match rule {
-            Some(_) => run(level, split),
-            None => run(level, Whole(split)),
-        };
-        let Dealt { n: n_middle, .. } = parts.band;
-        given_up |= parts.band.full;
-        self.middle_rows = parts.band.rows;
-        run(level, Network(&mut self.middle[..parts.band.rows]));
-        let mut below = parts.below;
-        self.n_ends = parts.n_ends;
+        let mut counted: [u32; LANES] = n.map(|n| n as u32);
+        let (mut first, mut n_middle) = ([0; LANES], [0; LANES]);
+        let mut by_value = None;
+        if let Some(values) = values {
+            let ends = Ends {
+                from: &cuts.from,
+                to: &cuts.to,
+                list: &mut self.end_list,
+            };
+            let counts = values.count(level, rows, rule.map(|_| ends));
+            self.n_ends = counts.n_ends;
+            if rule.is_none() {
+                counted = counts.counted;
+            }
+            by_value = Some((values, counts));
+        } else {
+            let split = Split {
+                rows,
+                cuts: &cuts,
+                band: Dealer::new(&mut self.middle, room),
+                list: &mut self.end_list,
+            };
+            let parts = match rule {
+                Some(_) => run(level, split),
+                None => run(level, Uncut(split)),
+            };
+            given_up |= parts.band.full;
+            (first, n_middle) = (parts.below, parts.band.n);
+            self.middle_rows = parts.band.rows;
+            run(level, Network(&mut self.middle[..parts.band.rows]));
+            self.n_ends = parts.n_ends;
+            if rule.is_none() {
+                counted =
+                    std::array::from_fn(|lane| first[lane] + n_middle[lane] + parts.above[lane]);
+            }
+        }
         (self.from, self.to) = (cuts.from, cuts.to);
         let room = rows.len() / 16 + 32;
         let mut ends = Dealer::new(&mut self.ends, room);
         let samples = rows.as_flattened();
-        for &at in &self.end_list[..parts.n_ends] {
+        for &at in &self.end_list[..self.n_ends] {
             ends.deal(at as usize % LANES, samples[at as usize]);
         }
         let ends = ends.end();
@@ -207,21 +241,27 @@ impl Band {
             squares,
             error: [ERROR; LANES],
         };
-        let mut counted: [u32; LANES] = n.map(|n| n as u32);
-        if rule.is_none() {
-            counted = std::array::from_fn(|lane| below[lane] + n_middle[lane] + parts.above[lane]);
-        } else {
-            let far = Far {
+        let mut lowest = [0; LANES];
+        if rule.is_some() {
+            let of_ends = Far {
                 ends: &mut self.ends[..ends.rows],
                 pivot: &pivot,
                 radius: &radius,
                 core: &mut core,
             };
-            let (far, lowest) = run(level, far);
+            let far;
+            (far, lowest) = run(level, of_ends);
             for lane in 0..LANES {
                 counted[lane] += far[lane];
-                below[lane] -= lowest[lane];
             }
+        }
+        if let Some((values, counts)) = by_value {
+            // Rounds take at most the ends away, and so move the middle by half.
+            let rows = self.end_rows + 4;
+            (first, n_middle) = counts.middle(&values, &counted, &lowest, rows, &mut self.middle);
+            self.middle_rows = rows;
+        } else {
+            first = std::array::from_fn(|lane| first[lane] - lowest[lane]);
         }
         for lane in 0..LANES {
             let is_void = radius[lane] < 0.0 && given_up >> lane & 1 == 0;
@@ -238,7 +278,7 @@ impl Band {
         }
         Parts {
             counted,
-            first: below,
+            first,
             n_middle,
             core,
             given_up,
@@ -417,9 +457,9 @@ struct Split<'a> {
 }
 
 /// As `Split`, but counts what is above the band instead of listing ends.
-struct Whole<'a>(Split<'a>);
+struct Uncut<'a>(Split<'a>);
 
-/// What `Split` and `Whole` find.
+/// What `Split` and `Uncut` find.
 struct Pieces {
     below: [u32; LANES],
     above: [u32; LANES],
@@ -437,7 +477,7 @@ impl Kernel for Split<'_> {
     }
 }
 
-impl Kernel for Whole<'_> {
+impl Kernel for Uncut<'_> {
     type Out = Pieces;
     const IS_WIDE: bool = true;
 

@@ -6,6 +6,7 @@
 //! | `sort`, `net` | 16 lines sorted at once, by a network |
 //! | `rounds` | rounds of clipping on sorted lines, and what they cannot tell |
 //! | `band` | long float32 lines without sorting: the band about the median, the ends |
+//! | `values` | whole numbers about the median, counted instead of sorted |
 //! | `means` | what is summed in the order of rows, and lists of what is rejected |
 //! | `collapse` | median, mean, sum, least, greatest and standard deviation of lines |
 //! | `isa` | the same loops in the instructions of several machines |
@@ -35,6 +36,7 @@ pub mod scalar;
 mod sort;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::ops::{Add, Mul};
 
@@ -318,6 +320,15 @@ impl Clipper {
             medians: Collapser::with_level(level),
             list: Vec::new(),
         }
+    }
+
+    /// With samples of which all that are finite are whole numbers, as promised by
+    /// the caller, or not: they are clipped faster.
+    #[must_use]
+    pub fn of_integers(mut self, are_integers: bool) -> Clipper {
+        self.band.are_integers = are_integers;
+        self.medians = self.medians.of_integers(are_integers);
+        self
     }
 
     /// The level in use.

@@ -91,10 +91,10 @@ impl<'a, L: Sample> Combiner<'a, L> {
             shares,
             stop,
             clipper: match plan.reject {
-                Reject::Sigma(rule) => Some(Clipper::new(rule)),
+                Reject::Sigma(rule) => Some(Clipper::new(rule).of_integers(lines.has_integers())),
                 _ => None,
             },
-            collapser: Collapser::new(),
+            collapser: Collapser::new().of_integers(lines.has_integers()),
             rows: Rows::new(),
             level: Rows::new(),
             covered: Vec::new(),
