@@ -65,6 +65,7 @@ struct Column {
 /// When the table or its heap is not what the header says, or cfitsio does not
 /// decompress it.
 pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
+    plain(hdu)?;
     let bitpix = match int(hdu, "ZBITPIX")? {
         8 => 8,
         16 => 16,
@@ -326,9 +327,43 @@ fn claimed_samples(source: &Source, hdu: &Hdu, code: &str, start: u64, bytes: u6
     }
 }
 
+/// Sees that the keywords that decide what cfitsio does are there once, as plain
+/// text. Of two it may take the other one than is looked at here, and what is no
+/// number it takes for 0.
+fn plain(hdu: &Hdu) -> Result<()> {
+    const DECIDE: [&str; 10] = [
+        "BITPIX", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "BSCALE", "BZERO", "BLANK", "NAXIS",
+        "NAXIS1",
+    ];
+    let mut seen = std::collections::HashSet::new();
+    for card in hdu.cards.iter() {
+        let keyword = keyword_of(card).to_ascii_uppercase();
+        let numbered = NUMBERED_KEYWORDS
+            .iter()
+            .any(|name| keyword.starts_with(name));
+        let of_image = keyword.starts_with('Z') && TABLE_KEYWORDS.contains(&keyword.as_str());
+        let decides = numbered || of_image || DECIDE.contains(&keyword.as_str());
+        if !decides || keyword == "ZHECKSUM" || keyword == "ZDATASUM" {
+            continue;
+        }
+        if card.iter().any(|byte| !(b' '..=b'~').contains(byte)) {
+            return Err(damaged(
+                hdu,
+                &format!("{keyword} holds bytes that are no text"),
+            ));
+        }
+        if seen.contains(&keyword) {
+            return Err(damaged(hdu, &format!("{keyword} is there twice")));
+        }
+        seen.insert(keyword);
+    }
+    Ok(())
+}
+
 /// Looks over the tables that cfitsio goes through on its way to an HDU. It takes
 /// their mandatory keywords by their place, goes on with what was in memory where
-/// it does not find one, and allocates for as many fields as it reads.
+/// it does not find one, and allocates for as many fields as it reads. Of a
+/// compressed image it reads the parameters as it goes by.
 ///
 /// # Errors
 /// When one of them is not what the standard says.
@@ -349,6 +384,9 @@ pub fn examine_way(source: &Source, number: u32) -> Result<()> {
         let kind = hdu.cards.get_text("XTENSION").unwrap_or_default();
         if hdu.number == 0 || !kind.to_ascii_uppercase().contains("TABLE") {
             continue;
+        }
+        if hdu.content == Content::Compressed && hdu.number < number {
+            examine(source, &hdu)?;
         }
         let mut cards = hdu.cards.iter().skip(1);
         for (place, (keyword, least, most)) in (2..).zip(MANDATORY) {
@@ -560,6 +598,17 @@ mod tests {
             examine_way(&source, 1).map_err(|error| error.to_string())
         };
         assert_eq!(says(&good), Ok(()));
+        let twice = [
+            &good[..],
+            &[b"ZIMAGE  = T", b"ZTILE1  = 7", b"ZTILE1  = `1"],
+        ]
+        .concat();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let primary = header(&[b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 0"]);
+        std::fs::write(file.path(), [primary, header(&twice)].concat()).unwrap();
+        let source = Source::open(file.path()).unwrap();
+        let error = examine_way(&source, 2).unwrap_err().to_string();
+        assert!(error.ends_with("HDU 1: ZTILE1 is there twice"), "{error}");
         for (place, card) in [
             (7, b"TFIELDS =            100000000".as_slice()),
             (7, b"TFIELDS =                   -1"),
