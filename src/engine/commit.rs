@@ -207,7 +207,7 @@ impl Writer {
         done.map_err(|error| {
             let generation = self.superblock.generation;
             error.hint(format!(
-                "nothing after generation {generation} is in the cube; check the disk before going on"
+                "generation {generation} is safe; check the disk before going on"
             ))
         })
     }

@@ -54,8 +54,8 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
     }
     let mut best: Option<(Superblock, usize)> = None;
     let mut reason: Option<Error> = None;
-    let mut doubtful = false;
     let mut unread = None;
+    let mut sequences = Vec::new();
     for (slot, &at) in SUPERBLOCK_AT.iter().enumerate() {
         let bytes = (SUPERBLOCK_BYTES as u64).min(len.saturating_sub(at));
         let found = storage
@@ -63,6 +63,7 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
             .and_then(|bytes| Superblock::decode(&bytes));
         match found {
             Ok(found) => {
+                sequences.push(found.sequence);
                 if best
                     .as_ref()
                     .is_none_or(|(best, _)| best.sequence < found.sequence)
@@ -77,9 +78,6 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
                 unread = Some(error.hint(hint));
             }
             Err(error) => {
-                // A superblock that was never written is zero.
-                let blank = storage.read(at.min(len), bytes);
-                doubtful |= blank.is_ok_and(|bytes| bytes.iter().any(|&byte| byte != 0));
                 if reason
                     .as_ref()
                     .is_none_or(|reason| reason.kind() == Kind::Input)
@@ -101,6 +99,13 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
         ))
         .hint("copy it again from where it came; what is left cannot be trusted"));
     }
+    // Each is one newer than the other. In a cube that was just made there is one,
+    // and the other was never written.
+    let doubtful = match sequences[..] {
+        [one, other] => one.abs_diff(other) != 1,
+        _ if unread.is_some() => true,
+        _ => superblock.sequence > 1 || !is_blank(storage, SUPERBLOCK_AT[1 - slot])?,
+    };
     let generation = superblock.generation;
     let notice = match &unread {
         Some(error) => Some(format!(
@@ -120,6 +125,12 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
         notice,
         unread,
     })
+}
+
+/// Was no superblock ever written there?
+fn is_blank(storage: &dyn Storage, at: u64) -> Result<bool> {
+    let bytes = storage.read(at, SUPERBLOCK_BYTES as u64)?;
+    Ok(bytes.iter().all(|&byte| byte == 0))
 }
 
 /// Reads bytes and holds them against their check.
