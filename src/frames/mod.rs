@@ -37,7 +37,7 @@ pub mod magic;
 pub mod measure;
 mod section;
 pub mod source;
-mod tiff;
+pub(crate) mod tiff;
 pub mod tiles;
 pub mod wcs;
 
