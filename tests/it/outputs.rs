@@ -561,3 +561,69 @@ fn samples_that_were_replaced_are_marked_in_a_plot() {
     let patched = dir.info("a.cube")["patched"].as_u64().unwrap();
     assert!(0 < marked && marked <= patched, "{marked} of {patched}");
 }
+
+#[test]
+fn what_a_clean_replaced_is_marked_and_nothing_else() {
+    let dir = Scratch::new();
+    let mut line = "append a.cube".to_string();
+    for z in 0..30u64 {
+        // Frame 12 has a spike at x, y = 2, 1.
+        let sample = |k: u64| {
+            let spike = if (z, k) == (11, 1) { 500 } else { 0 };
+            100 + i16::try_from((z * 7 + k * 3) % 5).unwrap() + spike
+        };
+        dir.frame(&format!("{z}.fits"), &Image::new(&[4, 3], sample));
+        line.push_str(&format!(" {z}.fits"));
+    }
+    dir.ok(&line);
+    let plot = |x: u64| {
+        let mut command = dir.command();
+        command.env("LC_ALL", "C.UTF-8");
+        command.args(format!("slice a.cube --axis z --at {x},1 --plot").split(' '));
+        let run = crate::support::finish(command.spawn().unwrap()).ends(0);
+        run.out().to_string()
+    };
+    assert!(!plot(2).contains("replaced"));
+    dir.ok("clean a.cube --sigma 4");
+    assert_eq!(dir.info("a.cube")["patched"], 1);
+    // One mark, and one that says what it means.
+    assert_eq!(plot(2).matches('×').count(), 2, "{}", plot(2));
+    assert!(!plot(1).contains("replaced"));
+    let png = |cube: &str| {
+        let run = dir.ok(&format!("slice {cube} --axis z --at 2,1 --format png -o -"));
+        read_png(&run.out).2
+    };
+    let marked = png("a.cube");
+    dir.ok("compact a.cube");
+    // The same samples, of which nothing says any more that they were replaced.
+    assert!(!plot(2).contains("replaced"));
+    assert!(png("a.cube") != marked);
+}
+
+#[test]
+fn maps_and_masks_have_no_unit_of_their_frames() {
+    let dir = Scratch::new();
+    for z in 0..3 {
+        let image = Image::new(&[4, 3], |k| z + k as i16)
+            .with("BUNIT", "'adu'")
+            .with("DATAMAX", "13");
+        dir.frame(&format!("{z}.fits"), &image);
+    }
+    dir.ok("append a.cube 0.fits 1.fits 2.fits");
+    dir.ok("combine a.cube --method mean -o m.fits --coverage n.fits --error e.fits");
+    dir.ok("clean a.cube --dry-run --sigma 0.5 --mask k.fits");
+    for (name, unit) in [
+        ("m.fits", Some("'adu'")),
+        ("e.fits", Some("'adu'")),
+        ("n.fits", None),
+        ("k.fits", None),
+    ] {
+        let image = &read_fits(&dir.read(name))[0];
+        let found = image.value("BUNIT").map(|unit| unit.replace(' ', ""));
+        assert_eq!(found.as_deref(), unit, "{name}");
+        assert_eq!(image.value("DATAMAX"), None, "{name}");
+    }
+    // A frame that is cut out keeps both.
+    let frame = dir.cut("a.cube --axis x,y --at 2");
+    assert!(frame.value("BUNIT").is_some() && frame.value("DATAMAX").is_some());
+}
