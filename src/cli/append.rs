@@ -84,8 +84,10 @@ struct Intake {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// Which HDU of each file: number, NAME, NAME,VERSION or all [default: the first image]
+    /// Which HDU of each file: number, NAME, NAME,VERSION, all or stack [default: the first image]
     ///
+    /// With all every image is a frame; with stack all images of a file are one frame, on
+    /// an axis of their own: --hdu stack --axis w makes a cube of x, y, extension and file.
     /// Of a TIFF file it is the number of a page, from 0; without it all pages come in, but
     /// for those that are smaller copies or masks of others.
     #[arg(long, value_name = "HDU", value_parser = |text: &str| parsed(HduChoice::parse(text)))]

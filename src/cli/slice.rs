@@ -62,8 +62,8 @@ pub(super) struct SliceArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// fits, fits.gz, npy, tiff, raw, zarr, png, plot, text, csv, tsv or json [default: by the
-    /// name of FILE]
+    /// fits, fits.gz, fits.fz, npy, tiff, raw, zarr, png, plot, text, csv, tsv or json
+    /// [default: by the name of FILE]
     #[arg(long, value_name = "FORMAT", value_parser = |text: &str| parsed(Format::from_name(text)))]
     format: Option<Format>,
 

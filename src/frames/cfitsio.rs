@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code, reason = "a C library is called")]
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_long, c_void};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,8 +16,9 @@ use fitsio::sys;
 
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
+use crate::region::MAX_RANK;
 
-use super::cards::Cards;
+use super::cards::{CARD_BYTES, Cards};
 use super::fits::{self, Meaning};
 use super::hdu::Hdu;
 use super::source::Source;
@@ -26,6 +27,12 @@ use super::{Facts, Frame};
 
 /// Samples are taken from cfitsio at most this many at a time.
 const SAMPLES_PER_CALL: usize = 1 << 21;
+
+/// cfitsio reads runs of images with so many axes, and of others boxes.
+const MAX_RUN_AXES: usize = 3;
+
+/// Cards of a block; headers fill whole ones.
+const BLOCK_CARDS: usize = 36;
 
 /// Held during every call of cfitsio.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -40,31 +47,32 @@ fn lock() -> MutexGuard<'static, ()> {
 /// # Errors
 /// When its table is damaged, or cfitsio cannot read it.
 pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
-    if source.is_inflated() {
-        return Err(Error::unsupported(format!(
-            "HDU {} is a tile-compressed image in a gzipped file",
-            hdu.number
-        ))
-        .hint("gunzip it first"));
-    }
-    // cfitsio sees the file from its head on, and one file only.
-    if hdu.place.part != hdu.place.number {
-        return Err(Error::unsupported(
-            "a tile-compressed image behind the first file of a stream is not read",
-        )
-        .hint("name the files, or funpack them"));
-    }
+    // cfitsio sees a file from its head on, nothing that is gzipped, and one file only,
+    // but several may follow each other in a stream.
+    let is_alone = !source.is_inflated() && !source.is_stream();
+    let (file_bytes, modified) = (source.file_bytes(), source.modified());
+    let (source, seen) = match is_alone {
+        true => (source, hdu.clone()),
+        false => extracted(&source, hdu)?,
+    };
     let Tiled {
-        image,
+        mut image,
         is_quantized,
-    } = tiles::examine(&source, hdu)?;
-    tiles::examine_way(&source, hdu.number)?;
+    } = tiles::examine(&source, &seen)?;
+    let number = seen.place.number;
+    tiles::examine_way(&source, number)?;
+    image.place = hdu.place;
     let (facts, meaning, stored) = fits::facts(&source, &image)?;
+    let facts = Facts {
+        file_bytes,
+        modified,
+        ..facts
+    };
     // A quantized null is NaN, and so is the BLANK of scaled integers. Else cfitsio
     // is not asked to look for nulls: it would make zeros of subnormal floats.
     let wants_nan = is_quantized || matches!(meaning, Meaning::Scaled(_)) && !stored.is_float();
     let n_samples = crate::region::volume(&facts.shape)?;
-    let handle = Handle::open(&source, hdu.number)?;
+    let handle = Handle::open(&source, number)?;
     handle.check_image(&image)?;
     Ok(Box::new(TiledFrame {
         handle,
@@ -75,6 +83,28 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
         n_samples,
         buffer: Vec::new(),
     }))
+}
+
+/// The HDU as the first extension of a file of its own, which has no name.
+fn extracted(source: &Source, hdu: &Hdu) -> Result<(Source, Hdu)> {
+    let mut header = Cards::default();
+    header.push_logical("SIMPLE", true, "");
+    header.push_int("BITPIX", 8, "");
+    header.push_int("NAXIS", 0, "");
+    header.push_logical("EXTEND", true, "");
+    let mut head = header.as_bytes().to_vec();
+    head.extend(b"END");
+    head.resize(BLOCK_CARDS * CARD_BYTES, b' ');
+    let mut seen = hdu.clone();
+    seen.place.number = 1;
+    seen.place.start = head.len() as u64;
+    let header_bytes = hdu.data_start - hdu.place.start;
+    seen.data_start = seen.place.start + header_bytes;
+    let n_bytes = hdu
+        .data_bytes
+        .checked_add(header_bytes)
+        .ok_or_else(|| Error::damaged(format!("HDU {} has no end", hdu.number)))?;
+    Ok((source.extract(&head, hdu.place.start, n_bytes)?, seen))
 }
 
 struct TiledFrame {
@@ -102,19 +132,70 @@ impl Frame for TiledFrame {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         fits::check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
         let size = self.facts.dtype.size();
-        let mut at = first;
-        for out in out.chunks_mut(SAMPLES_PER_CALL * size) {
-            let n_samples = out.len() / size;
-            self.buffer.resize(out.len().div_ceil(8), 0);
+        let (mut at, mut out) = (first, out);
+        while !out.is_empty() {
+            let part = Part::new(&self.facts, at, out.len() / size)?;
+            let (now, later) = out.split_at_mut(part.n_samples * size);
+            self.buffer.resize(now.len().div_ceil(8), 0);
             let (dtype, wants_nan) = (self.facts.dtype, self.wants_nan);
-            let read = self
-                .handle
-                .read(dtype, at, n_samples, wants_nan, &mut self.buffer);
+            let read = self.handle.read(dtype, &part, wants_nan, &mut self.buffer);
             read.at(self.source.path())?;
-            store(dtype, &self.buffer, out);
-            at += n_samples as u64;
+            store(dtype, &self.buffer, now);
+            at += part.n_samples as u64;
+            out = later;
         }
         self.source.check_unchanged().at(self.source.path())
+    }
+}
+
+/// Samples that cfitsio is asked for at once: a box that is a run, too.
+struct Part {
+    n_samples: usize,
+    /// Where on each axis it begins and where it ends, from 1, both ends counted.
+    first: [c_long; MAX_RANK],
+    last: [c_long; MAX_RANK],
+    /// The number of its first sample, from 1, where cfitsio reads runs itself.
+    run: Option<i64>,
+}
+
+impl Part {
+    /// The next part of a run of `n_left` samples from `at` on, which is not empty and
+    /// lies inside the image.
+    fn new(facts: &Facts, at: u64, n_left: usize) -> Result<Part> {
+        let shape = &facts.shape[..];
+        let n_most = n_left.min(SAMPLES_PER_CALL);
+        let mut part = Part {
+            n_samples: n_most,
+            first: [1; MAX_RANK],
+            last: [1; MAX_RANK],
+            run: None,
+        };
+        let too_far = |_| Error::input(format!("sample {at} is too far"));
+        // Of signed bytes cfitsio puts the rows of a run one over the other.
+        if shape.len() <= MAX_RUN_AXES && facts.dtype != DType::I8 {
+            part.run = Some(i64::try_from(at).map_err(too_far)?.saturating_add(1));
+            return Ok(part);
+        }
+        let mut rest = at;
+        for (axis, &len) in shape.iter().enumerate().take(MAX_RANK) {
+            let place = c_long::try_from(rest % len).map_err(too_far)?;
+            part.first[axis] = place.saturating_add(1);
+            rest /= len;
+        }
+        part.last = part.first;
+        // The rest of a row, or whole rows of a plane.
+        let (width, height) = (shape[0], shape.get(1).copied().unwrap_or(1));
+        let (x, y) = (at % width, at / width % height);
+        let n_most = n_most as u64;
+        let (n_columns, n_rows) = match x == 0 && n_most >= width {
+            true => (width, (n_most / width).min(height - y)),
+            false => (n_most.min(width - x), 1),
+        };
+        for (last, len) in part.last.iter_mut().zip([n_columns, n_rows]) {
+            *last += c_long::try_from(len).map_err(too_far)? - 1;
+        }
+        part.n_samples = usize::try_from(n_columns * n_rows).map_err(too_far)?;
+        Ok(part)
     }
 }
 
@@ -184,48 +265,63 @@ impl Handle {
         Ok(())
     }
 
-    fn read(
-        &self,
-        dtype: DType,
-        first: u64,
-        n_samples: usize,
-        wants_nan: bool,
-        buffer: &mut [u64],
-    ) -> Result<()> {
+    fn read(&self, dtype: DType, part: &Part, wants_nan: bool, buffer: &mut [u64]) -> Result<()> {
+        let n_samples = part.n_samples;
         let (mut nan32, mut nan64) = (f32::NAN, f64::NAN);
         let null: *mut c_void = match dtype {
             DType::F32 if wants_nan => (&raw mut nan32).cast(),
             DType::F64 if wants_nan => (&raw mut nan64).cast(),
             _ => ptr::null_mut(),
         };
-        let too_far = |_| Error::input(format!("sample {first} is too far"));
-        let start = i64::try_from(first).map_err(too_far)?.saturating_add(1);
-        let count = i64::try_from(n_samples).map_err(too_far)?;
-        if n_samples
-            .checked_mul(dtype.size())
-            .is_none_or(|bytes| bytes > size_of_val(buffer))
-        {
-            return Err(Error::input(format!(
-                "{n_samples} samples do not fit the buffer"
-            )));
+        let does_not_fit = || Error::input(format!("{n_samples} samples do not fit the buffer"));
+        let count = i64::try_from(n_samples).map_err(|_| does_not_fit())?;
+        let bytes = n_samples.checked_mul(dtype.size());
+        // The box is as large as it says: cfitsio counts by its corners.
+        let sides = part.first.iter().zip(&part.last);
+        let in_box = sides.fold(1, |n: i64, (first, last)| {
+            n.saturating_mul(last - first + 1)
+        });
+        let is_whole = part.run.is_some() || in_box == count;
+        if bytes.is_none_or(|bytes| bytes > size_of_val(buffer)) || !is_whole {
+            return Err(does_not_fit());
         }
         let mut status = 0;
         let _guard = lock();
-        // SAFETY: the file is open. `buffer` is aligned for every type and was seen
-        // above to hold `count` samples of the type named; `null` is nothing or
-        // points to a sample of that type that outlives the call.
-        unsafe {
-            sys::ffgpv(
-                self.0,
-                type_code(dtype),
-                start,
-                count,
-                null,
-                buffer.as_mut_ptr().cast(),
-                ptr::null_mut(),
-                &raw mut status,
-            )
-        };
+        let out = buffer.as_mut_ptr().cast();
+        if let Some(start) = part.run {
+            // SAFETY: the file is open. `buffer` is aligned for every type and was seen
+            // above to hold `count` samples of the type named; `null` is nothing or
+            // points to a sample of that type that outlives the call.
+            unsafe {
+                sys::ffgpv(
+                    self.0,
+                    type_code(dtype),
+                    start,
+                    count,
+                    null,
+                    out,
+                    ptr::null_mut(),
+                    &raw mut status,
+                )
+            };
+        } else {
+            let (mut first, mut last, mut step) = (part.first, part.last, [1; MAX_RANK]);
+            // SAFETY: as above; the box has `count` samples. The image has at most
+            // MAX_TILED_AXES axes (`tiles`), and the corners have MAX_RANK.
+            unsafe {
+                sys::ffgsv(
+                    self.0,
+                    type_code(dtype),
+                    first.as_mut_ptr(),
+                    last.as_mut_ptr(),
+                    step.as_mut_ptr(),
+                    null,
+                    out,
+                    ptr::null_mut(),
+                    &raw mut status,
+                )
+            };
+        }
         check(status, "cannot decompress the image")
     }
 }

@@ -153,7 +153,7 @@ impl Images {
             list.push_str(&format!("; and {} more", self.n_hdus - self.seen.len()));
         }
         match self.choice {
-            HduChoice::FirstImage | HduChoice::All => {
+            HduChoice::FirstImage | HduChoice::All | HduChoice::Stack => {
                 Error::input(format!("holds no image; its HDUs are {list}"))
             }
             _ => Error::input(format!("holds no HDU {}", self.choice))
@@ -439,7 +439,7 @@ fn real_card(hdu: &Hdu, keyword: &str, default: f64) -> Result<f64> {
 
 fn is_chosen(hdu: &Hdu, choice: &HduChoice) -> bool {
     match choice {
-        HduChoice::FirstImage | HduChoice::All => {
+        HduChoice::FirstImage | HduChoice::All | HduChoice::Stack => {
             matches!(hdu.content, Content::Image | Content::Compressed)
         }
         HduChoice::Number(number) => hdu.number == *number,

@@ -18,6 +18,7 @@
 //! | `tiff` | the pages of a TIFF file |
 //! | `array` | NumPy arrays and raw samples |
 //! | `section` | a part of a frame |
+//! | `joined` | all images of a file as one frame |
 //! | `list` | what the user named, as a list of inputs |
 //! | `filter` | conditions on cards and samples, as `--where` takes them |
 //! | `measure` | mean, median and so on of the samples |
@@ -32,12 +33,13 @@ pub mod filter;
 pub mod fits;
 mod gzip;
 pub mod hdu;
+mod joined;
 pub mod list;
 pub mod magic;
 pub mod measure;
 mod section;
 pub mod source;
-mod tiff;
+pub(crate) mod tiff;
 pub mod tiles;
 pub mod wcs;
 
@@ -50,6 +52,7 @@ use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
 use array::Layout;
 use cards::Cards;
+use joined::Joined;
 use list::Input;
 use magic::Magic;
 use section::Section;
@@ -123,6 +126,8 @@ pub enum HduChoice {
     FirstImage,
     /// Every HDU that holds an image with samples, and every page.
     All,
+    /// The same, as one frame: they are on an axis of their own.
+    Stack,
     /// The one of this number; 0 is the primary HDU.
     Number(u32),
     /// The first of this EXTNAME, case aside, and of this EXTVER if one is given.
@@ -137,8 +142,9 @@ impl HduChoice {
     pub fn parse(text: &str) -> Result<HduChoice> {
         let text = text.trim();
         let bad = || {
-            Error::input(format!("cannot read `{text}` as an HDU"))
-                .hint("give its number (0 is the primary), its EXTNAME, or EXTNAME,EXTVER")
+            Error::input(format!("cannot read `{text}` as an HDU")).hint(
+                "give its number (0 is the primary), its EXTNAME, EXTNAME,EXTVER, all or stack",
+            )
         };
         if text.parse::<i128>().is_ok() {
             return text.parse().map(HduChoice::Number).map_err(|_| bad());
@@ -156,6 +162,7 @@ impl HduChoice {
         match text {
             "" => Err(bad()),
             "all" => Ok(HduChoice::All),
+            "stack" => Ok(HduChoice::Stack),
             _ => Ok(HduChoice::Name(text.to_string(), None)),
         }
     }
@@ -166,6 +173,7 @@ impl fmt::Display for HduChoice {
         match self {
             HduChoice::FirstImage => f.write_str("first image"),
             HduChoice::All => f.write_str("all"),
+            HduChoice::Stack => f.write_str("stack"),
             HduChoice::Number(number) => write!(f, "{number}"),
             HduChoice::Name(name, None) => f.write_str(name),
             HduChoice::Name(name, Some(version)) => write!(f, "{name},{version}"),
@@ -213,15 +221,36 @@ impl Parts {
     }
 }
 
+impl Kind {
+    /// Opens a frame again that these gave.
+    fn again(self, part: u32, offset: u64) -> Result<Box<dyn Frame>> {
+        match self {
+            Kind::One(frame) => {
+                frame.ok_or_else(|| Error::input("changed since the command began"))
+            }
+            Kind::Images(images) => images.again(part, offset),
+            Kind::Pages(pages) => pages.again(part, offset),
+        }
+    }
+}
+
+impl Iterator for Kind {
+    type Item = Result<Box<dyn Frame>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Kind::One(frame) => frame.take().map(Ok),
+            Kind::Images(images) => images.next(),
+            Kind::Pages(pages) => pages.next(),
+        }
+    }
+}
+
 impl Iterator for Parts {
     type Item = Result<Box<dyn Frame>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let frame = match &mut self.kind {
-            Kind::One(frame) => frame.take().map(Ok),
-            Kind::Images(images) => images.next(),
-            Kind::Pages(pages) => pages.next(),
-        }?;
+        let frame = self.kind.next()?;
         let section = self.section.as_deref();
         Some(frame.and_then(|frame| Parts::cut(section, frame)))
     }
@@ -261,10 +290,20 @@ pub fn open_all(input: &Input, reading: &Reading) -> Result<Parts> {
 }
 
 fn from_source(source: Source, reading: &Reading, section: Option<String>) -> Result<Parts> {
+    let kind = match reading.hdu {
+        HduChoice::Stack if reading.raw.is_none() => {
+            Kind::One(Some(Box::new(Joined::new(source, reading)?)))
+        }
+        _ => parts_of(source, reading)?,
+    };
+    Ok(Parts { kind, section })
+}
+
+/// The frames of a file that is open, whole.
+fn parts_of(source: Source, reading: &Reading) -> Result<Kind> {
     let path = source.path().to_path_buf();
     if let Some(layout) = &reading.raw {
-        let kind = Kind::One(Some(array::raw(source, layout)?));
-        return Ok(Parts { kind, section });
+        return Ok(Kind::One(Some(array::raw(source, layout)?)));
     }
     let head = source.head()?;
     let magic = Magic::of(&head);
@@ -273,14 +312,13 @@ fn from_source(source: Source, reading: &Reading, section: Option<String>) -> Re
             .hint("--channel is for TIFF images"))
         .at(&path);
     }
-    let kind = match magic {
+    Ok(match magic {
         Magic::Fits => Kind::Images(Box::new(fits::Images::new(source, &reading.hdu))),
         Magic::Gzip => Kind::Images(Box::new(fits::Images::gzipped(source, &reading.hdu)?)),
         Magic::Tiff => Kind::Pages(Box::new(tiff::Pages::open(source, reading)?)),
         Magic::Npy => Kind::One(Some(array::npy(source)?)),
         other => return Err(other.refuse(&head, "a frame that can be read")).at(&path),
-    };
-    Ok(Parts { kind, section })
+    })
 }
 
 /// Opens a frame again that [`open_all`] gave.
@@ -288,14 +326,9 @@ fn from_source(source: Source, reading: &Reading, section: Option<String>) -> Re
 /// # Errors
 /// When it is not there any more.
 pub fn reopen(input: &Input, reading: &Reading, facts: &Facts) -> Result<Box<dyn Frame>> {
-    let gone = || Error::input("changed since the command began").at(&input.path);
     let parts = open_all(input, reading)?;
-    let frame = match parts.kind {
-        Kind::One(frame) => frame.ok_or_else(gone),
-        Kind::Images(images) => images.again(facts.part, facts.offset),
-        Kind::Pages(pages) => pages.again(facts.part, facts.offset),
-    };
-    Parts::cut(parts.section.as_deref(), frame?)
+    let frame = parts.kind.again(facts.part, facts.offset);
+    Parts::cut(parts.section.as_deref(), frame.at(&input.path)?)
 }
 
 /// Opens the first frame of a file.
@@ -325,6 +358,8 @@ mod tests {
             ("a,b", name("a,b", None)),
             ("a,b, 3", name("a,b", Some(3))),
             (" DQ ", name("DQ", None)),
+            ("all", HduChoice::All),
+            ("stack", HduChoice::Stack),
         ] {
             assert_eq!(HduChoice::parse(text).unwrap(), choice);
         }

@@ -378,14 +378,14 @@ pub fn examine_way(source: &Source, number: u32) -> Result<()> {
         ("GCOUNT", 1, 1),
         ("TFIELDS", 0, 999),
     ];
-    let mut walk = Walk::new(source);
+    let mut walk = Walk::new(false);
     for _ in 0..=number {
-        let Some(hdu) = walk.step()? else { break };
+        let Some(hdu) = walk.step(source)? else { break };
         let kind = hdu.cards.get_text("XTENSION").unwrap_or_default();
-        if hdu.number == 0 || !kind.to_ascii_uppercase().contains("TABLE") {
+        if hdu.place.number == 0 || !kind.to_ascii_uppercase().contains("TABLE") {
             continue;
         }
-        if hdu.content == Content::Compressed && hdu.number < number {
+        if hdu.content == Content::Compressed && hdu.place.number < number {
             examine(source, &hdu)?;
         }
         let mut cards = hdu.cards.iter().skip(1);
@@ -404,7 +404,7 @@ pub fn examine_way(source: &Source, number: u32) -> Result<()> {
             if !number.is_some_and(|number| (least..=most).contains(&number)) {
                 return Err(Error::damaged(format!(
                     "card {place} of HDU {}, a table, is `{}`, expected {keyword} from {least} to {most}",
-                    hdu.number,
+                    hdu.place.number,
                     card.escape_ascii().to_string().trim_end()
                 )));
             }

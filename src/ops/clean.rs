@@ -520,7 +520,8 @@ impl Mask {
             spans: spans.to_vec(),
             kept: (0..spans.len()).collect(),
         };
-        let (cards, _) = slice::header(snapshot, &request, &[format], progress).at(path)?;
+        let (mut cards, _) = slice::header(snapshot, &request, &[format], progress).at(path)?;
+        slice::forget_samples(&mut cards, false);
         let output = Begin {
             target,
             format,

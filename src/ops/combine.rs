@@ -349,11 +349,13 @@ impl Outputs {
         ];
         let formats: Vec<Format> = formats.into_iter().flatten().collect();
         let cards = job.cards(path, &formats)?;
+        let counts = "How many samples each sample of the combined frame is made of.";
         let open = |(target, format): (Target, Format), dtype: DType, what: Option<&str>| {
             let mut cards = cards.clone();
             if let Some(what) = what {
                 cards.push_line("COMMENT", what);
             }
+            slice::forget_samples(&mut cards, what != Some(counts));
             let output = Begin {
                 target: &target,
                 format,
@@ -375,7 +377,6 @@ impl Outputs {
             true => DType::F64,
             false => DType::F32,
         };
-        let counts = "How many samples each sample of the combined frame is made of.";
         let errors = "Standard errors of the mean of the combined frame's samples.";
         Ok(Sinks {
             dtype,

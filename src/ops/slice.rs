@@ -300,6 +300,17 @@ pub(super) fn check_image(target: &Target, format: Option<Format>) -> Result<For
     Ok(format)
 }
 
+/// Takes away what a header says of a frame's own samples, for an image of others on
+/// the same axes: their range and, where the others are counts or marks, their unit.
+pub(super) fn forget_samples(cards: &mut Cards, has_unit: bool) {
+    for keyword in ["DATAMIN", "DATAMAX"] {
+        cards.remove(keyword);
+    }
+    if !has_unit {
+        cards.remove("BUNIT");
+    }
+}
+
 /// A cube is not replaced by a cut, least of all by one through itself.
 fn refuse_cube(target: &Target) -> Result<()> {
     let Target::File { path, .. } = target else {

@@ -9,6 +9,10 @@
 mod checksum;
 mod clean;
 mod hdu;
+mod packed;
+mod rice;
+
+pub use packed::PackedSink;
 
 use super::output::{Output, Target};
 use super::table::{Kind, Table};
@@ -106,6 +110,13 @@ pub fn stored(dtype: DType) -> (i32, i128) {
     }
 }
 
+/// Takes BZERO off little-endian samples.
+fn offset_in_place(samples: &mut [u8], dtype: DType) {
+    if stored(dtype).1 != 0 {
+        flip_sign(samples, dtype.size());
+    }
+}
+
 /// A FITS image that is being written.
 pub struct FitsSink {
     output: Output,
@@ -165,9 +176,7 @@ impl Sink for FitsSink {
         for part in samples.chunks(SCRATCH_BYTES) {
             self.scratch.clear();
             self.scratch.extend_from_slice(part);
-            if stored(self.dtype).1 != 0 {
-                flip_sign(&mut self.scratch, self.dtype.size());
-            }
+            offset_in_place(&mut self.scratch, self.dtype);
             swap_in_place(&mut self.scratch, self.dtype.size());
             if let Some(image) = &mut self.image {
                 image.write(&mut self.output, &self.scratch)?;
@@ -182,23 +191,7 @@ impl Sink for FitsSink {
         rows: &mut dyn Iterator<Item = Result<Vec<u8>>>,
     ) -> Result<()> {
         self.finish_image()?;
-        let header = table_header(table).as_bytes().to_vec();
-        let mut hdu = Hdu::begin(&mut self.output, self.next, header)?;
-        let mut written = 0;
-        for rows in rows {
-            let rows = rows?;
-            hdu.write(&mut self.output, &rows)?;
-            written += rows.len() as u64;
-        }
-        let expected = table.n_rows.checked_mul(table.row_bytes() as u64);
-        if expected != Some(written) {
-            return Err(Error::input(format!(
-                "{written} bytes are not {} rows of {}",
-                table.n_rows,
-                table.row_bytes()
-            )));
-        }
-        self.next = hdu.finish(&mut self.output)?;
+        self.next = write_table(&mut self.output, self.next, table, rows)?;
         Ok(())
     }
 
@@ -208,14 +201,43 @@ impl Sink for FitsSink {
     }
 }
 
-/// The cards of an image, without END.
-fn header(image: &Image) -> Vec<u8> {
-    let (bitpix, zero) = stored(image.dtype);
-    // NAXIS = 0 would mean that there are no data.
-    let shape = match &image.shape[..] {
+/// Writes a table as an HDU that begins at `at`; says where the next one begins.
+fn write_table(
+    output: &mut Output,
+    at: u64,
+    table: &Table,
+    rows: &mut dyn Iterator<Item = Result<Vec<u8>>>,
+) -> Result<u64> {
+    let mut hdu = Hdu::begin(output, at, table_header(table).as_bytes().to_vec())?;
+    let mut written = 0;
+    for rows in rows {
+        let rows = rows?;
+        hdu.write(output, &rows)?;
+        written += rows.len() as u64;
+    }
+    let expected = table.n_rows.checked_mul(table.row_bytes() as u64);
+    if expected != Some(written) {
+        return Err(Error::input(format!(
+            "{written} bytes are not {} rows of {}",
+            table.n_rows,
+            table.row_bytes()
+        )));
+    }
+    hdu.finish(output)
+}
+
+/// Lengths of the axes; NAXIS = 0 would mean that there are no data.
+fn axes(image: &Image) -> &[u64] {
+    match &image.shape[..] {
         [] => &[1],
         shape => shape,
-    };
+    }
+}
+
+/// The cards of an image, without END.
+fn header(image: &Image) -> Vec<u8> {
+    let (bitpix, _) = stored(image.dtype);
+    let shape = axes(image);
     let mut cards = Cards::default();
     cards.push_logical("SIMPLE", true, "standard FITS image");
     cards.push_int(
@@ -228,6 +250,15 @@ fn header(image: &Image) -> Vec<u8> {
         cards.push_int(&format!("NAXIS{}", axis + 1), len.into(), "");
     }
     cards.push_logical("EXTEND", true, "extensions may follow");
+    let mut bytes = cards.as_bytes().to_vec();
+    bytes.extend(meaning(image));
+    bytes
+}
+
+/// The cards that say what stored samples mean, and those that came with the image.
+fn meaning(image: &Image) -> Vec<u8> {
+    let (_, zero) = stored(image.dtype);
+    let mut cards = Cards::default();
     if zero != 0 {
         cards.push_int("BSCALE", 1, "");
         let what = format!("samples are {}", image.dtype);

@@ -139,6 +139,8 @@ pub enum Format {
     Fits,
     /// A FITS image, the file compressed by gzip.
     FitsGz,
+    /// A tile-compressed FITS image.
+    FitsFz,
     /// A NumPy array.
     Npy,
     /// A TIFF file with a page for each plane; BigTIFF where it must be.
@@ -162,9 +164,14 @@ pub enum Format {
 }
 
 /// Every format: the name users type, and the extensions it goes by.
-const FORMATS: [(Format, &str, &[&str]); 12] = [
+const FORMATS: [(Format, &str, &[&str]); 13] = [
     (Format::Fits, "fits", &["fits", "fit", "fts"]),
     (Format::FitsGz, "fits.gz", &["fits.gz", "fit.gz", "fts.gz"]),
+    (
+        Format::FitsFz,
+        "fits.fz",
+        &["fits.fz", "fit.fz", "fts.fz", "fz"],
+    ),
     (Format::Npy, "npy", &["npy"]),
     (Format::Tiff, "tiff", &["tiff", "tif", "btf"]),
     (Format::Raw, "raw", &["raw"]),
@@ -237,12 +244,12 @@ impl Format {
 
     /// Can header cards go with the samples?
     pub fn holds_cards(self) -> bool {
-        matches!(self, Format::Fits | Format::FitsGz | Format::Zarr)
+        self.holds_tables() || self == Format::Zarr
     }
 
     /// Can a table go with the samples?
     pub fn holds_tables(self) -> bool {
-        matches!(self, Format::Fits | Format::FitsGz)
+        matches!(self, Format::Fits | Format::FitsGz | Format::FitsFz)
     }
 
     /// Does it hold profiles only, as text?
@@ -286,6 +293,7 @@ pub fn create_with(
     match format {
         Format::Fits => Ok(Box::new(fits::FitsSink::create(target, image)?)),
         Format::FitsGz => Ok(Box::new(fits::FitsSink::create_gzip(target, image)?)),
+        Format::FitsFz => Ok(Box::new(fits::PackedSink::create(target, image)?)),
         Format::Npy => Ok(Box::new(npy::NpySink::create(target, image)?)),
         Format::Tiff => Ok(Box::new(tiff::TiffSink::create(target, image, &look.axes)?)),
         Format::Zarr => Ok(Box::new(zarr::ZarrSink::create(target, image, &look.axes)?)),
@@ -387,7 +395,7 @@ mod tests {
             error
                 .hint_text()
                 .unwrap()
-                .contains("fits, fits.gz, npy, tiff, raw, zarr")
+                .contains("fits, fits.gz, fits.fz, npy, tiff, raw, zarr")
         );
         for name in ["a", "a.gz", ".fits", ".fits.gz", ""] {
             let error = Format::from_path(Path::new(name)).unwrap_err();

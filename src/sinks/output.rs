@@ -26,7 +26,7 @@ const BUFFER_BYTES: usize = 128 << 10;
 const MAX_LINKS: usize = 40;
 
 /// Noise hardly gets smaller for more work.
-const GZIP_LEVEL: Compression = Compression::new(4);
+pub(super) const GZIP_LEVEL: Compression = Compression::new(4);
 
 /// What messages call stdout.
 const STDOUT_NAME: &str = "standard output";

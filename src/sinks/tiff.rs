@@ -1,5 +1,5 @@
 //! TIFF out: each plane a page, uncompressed, little-endian, as TIFF 6.0 has it;
-//! BigTIFF where offsets of 32 bits do not reach.
+//! BigTIFF where offsets of 32 bits do not reach, and in files called `.btf`.
 //!
 //! ```text
 //! header, directory of page 1, samples of all pages, directories of pages 2 and up
@@ -14,6 +14,7 @@ use super::output::{Output, Target};
 use super::{Image, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
+use crate::frames::tiff::tag;
 use crate::region::{AXIS_NAMES, MAX_RANK};
 
 /// Readers take a strip at a time into memory; a longer plane has several.
@@ -47,6 +48,19 @@ struct Layout {
 }
 
 impl Layout {
+    /// That of BigTIFF where it is asked for, or where 32 bits do not reach the end.
+    fn choose(image: &Image, names: &[String], wants_big: bool) -> Result<Layout> {
+        let mut layout = Layout::new(image, names, wants_big)?;
+        let reaches = |layout: &Layout| layout.end().is_some_and(|end| end <= u64::from(u32::MAX));
+        if !layout.big && !reaches(&layout) {
+            layout = Layout::new(image, names, true)?;
+        }
+        match layout.end() {
+            Some(_) => Ok(layout),
+            None => Err(Error::unsupported("too many pages")),
+        }
+    }
+
     fn new(image: &Image, names: &[String], big: bool) -> Result<Layout> {
         let [width, height] = [0, 1].map(|axis| image.shape.get(axis).copied().unwrap_or(1));
         let bytes = image.bytes()?;
@@ -166,18 +180,18 @@ impl Layout {
         let description = if first { &self.description[..] } else { b"\0" };
         let mut writer = Writer::new(self, at);
         // Ascending, as the standard asks for.
-        writer.number(254, LONG, if self.n_pages > 1 { 2 } else { 0 });
-        writer.number(256, LONG, self.width);
-        writer.number(257, LONG, self.height);
-        writer.number(258, SHORT, 8 * self.dtype.size() as u64);
-        writer.number(259, SHORT, 1);
-        writer.number(262, SHORT, 1);
-        writer.text(270, description);
-        writer.list(273, offsets);
-        writer.number(277, SHORT, 1);
-        writer.number(278, LONG, self.rows_per_strip);
-        writer.list(279, sizes);
-        writer.number(339, SHORT, format);
+        writer.number(tag::NEW_SUBFILE, LONG, if self.n_pages > 1 { 2 } else { 0 });
+        writer.number(tag::WIDTH, LONG, self.width);
+        writer.number(tag::HEIGHT, LONG, self.height);
+        writer.number(tag::BITS, SHORT, 8 * self.dtype.size() as u64);
+        writer.number(tag::COMPRESSION, SHORT, 1);
+        writer.number(tag::PHOTOMETRIC, SHORT, 1);
+        writer.text(tag::DESCRIPTION, description);
+        writer.list(tag::STRIP_OFFSETS, offsets);
+        writer.number(tag::SAMPLES_PER_PIXEL, SHORT, 1);
+        writer.number(tag::ROWS_PER_STRIP, LONG, self.rows_per_strip);
+        writer.list(tag::STRIP_BYTES, sizes);
+        writer.number(tag::SAMPLE_FORMAT, SHORT, format);
         let mut bytes = writer.finish(next);
         bytes.resize(bytes.len().next_multiple_of(16), 0);
         bytes
@@ -292,15 +306,11 @@ impl TiffSink {
     /// # Errors
     /// When the target cannot be written, or TIFF cannot hold the image.
     pub fn create(target: &Target, image: &Image, names: &[String]) -> Result<TiffSink> {
-        let fits = |layout: &Layout| layout.end().is_some_and(|end| end <= u64::from(u32::MAX));
-        let layout = Layout::new(image, names, false).at(target.name())?;
-        let layout = match fits(&layout) {
-            true => layout,
-            false => Layout::new(image, names, true).at(target.name())?,
-        };
-        if layout.end().is_none() {
-            return Err(Error::unsupported("too many pages").at(target.name()));
-        }
+        let name = target.name();
+        let is_named_big = name
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("btf"));
+        let layout = Layout::choose(image, names, is_named_big).at(name)?;
         let mut output = Output::create(target)?;
         let mut head = layout.header();
         head.extend(layout.directory(0, layout.head()));
@@ -450,6 +460,35 @@ mod tests {
         assert!(huge.end().unwrap() > u64::from(u32::MAX));
         let small = write(&image(&[2], DType::U8), &[1, 2]);
         assert_eq!(small[..4], *b"II*\0");
+    }
+
+    #[test]
+    fn bigtiff_is_chosen_where_32_bits_do_not_reach() {
+        let choose = |shape: &[u64]| {
+            let layout = Layout::choose(&image(shape, DType::U8), &[], false).unwrap();
+            (layout.big, layout.end().unwrap())
+        };
+        // One page of rows of 65536 bytes, and then as many pages as directories allow.
+        let (is_big, end) = choose(&[1 << 16, (1 << 16) - 1]);
+        assert!(!is_big && end < 1 << 32, "{end}");
+        let (is_big, end) = choose(&[1 << 16, 1 << 16]);
+        assert!(is_big && end > 1 << 32, "{end}");
+        // The last byte counts, and so do the directories of all pages.
+        let most = (1 << 32) - 1;
+        let (mut fits, mut not) = (1u64, 1 << 32);
+        while not - fits > 1 {
+            let pages = fits.midpoint(not);
+            let layout = Layout::new(&image(&[10, 10, pages], DType::U8), &[], false).unwrap();
+            match layout.end().unwrap() <= most {
+                true => fits = pages,
+                false => not = pages,
+            }
+        }
+        assert_eq!(
+            (choose(&[10, 10, fits]).0, choose(&[10, 10, not]).0),
+            (false, true)
+        );
+        assert!(fits * 100 < most && choose(&[10, 10, fits]).1 > most - 300);
     }
 
     #[test]

@@ -160,6 +160,14 @@ with fits.open('a.fits', checksum=True) as hdus:
 for z in range(3):
     same(cube[z], fits.getdata(f'{z}.fits'))
 same(fits.getdata('a.fits.gz'), cube)
+if cube.dtype.kind == 'f' or cube.dtype.itemsize < 8:
+    with fits.open('a.fits.fz') as hdus:
+        hdus.verify('exception')
+        same(hdus[1].data, cube)
+        assert hdus[1].header['OBJECT'] == 'star 0'
+        assert list(hdus['FRAMES'].data['NUMBER']) == [0, 1, 2]
+    with fits.open('a.fits.fz', checksum=True, disable_image_compression=True) as hdus:
+        assert all(hdu._checksum_valid and hdu._datasum_valid for hdu in hdus)
 same(np.load('a.npy'), cube)
 same(np.fromfile('a.raw', cube.dtype.newbyteorder('<')).reshape(cube.shape), cube)
 ";
@@ -173,6 +181,9 @@ fn astropy_and_numpy_read_what_they_are_given() {
         dir.ok("slice a.cube -o a.fits");
         dir.ok("slice a.cube -o a.npy");
         dir.ok("slice a.cube -o a.fits.gz");
+        if !name.ends_with("int64") {
+            dir.ok("slice a.cube -o a.fits.fz");
+        }
         let raw = dir.ok("slice a.cube -o a.raw");
         raw.says(&[name, "little-endian", "7 x 5 x 3"]);
         run(&dir, &python, &format!("{SAME}{FITS}"));
@@ -182,6 +193,8 @@ fn astropy_and_numpy_read_what_they_are_given() {
 
 const TIFF: &str = "
 import tifffile
+same(tifffile.imread('a.btf'), cube)
+assert tifffile.TiffFile('a.btf').is_bigtiff and not tifffile.TiffFile('a.tif').is_bigtiff
 same(tifffile.imread('a.tif'), cube)
 same(tifffile.imread('a.tif', key=1), cube[1])
 same(tifffile.imread('b.tif'), cube[2:0:-1, ::2, 1:3])
@@ -197,6 +210,7 @@ fn tifffile_reads_shape_and_samples_of_a_tiff_output() {
     let check = |dir: Scratch, _: &str| {
         dir.ok("slice a.cube -o a.fits");
         dir.ok("slice a.cube -o a.tif");
+        dir.ok("slice a.cube -o a.btf");
         let piped = dir.ok("slice a.cube --section 2:3,*:2,3:2 --format tiff -o -");
         dir.write("b.tif", &piped.out);
         run(&dir, &python, &format!("{SAME}{TIFF}"));
@@ -230,6 +244,91 @@ fn zarr_python_reads_a_store() {
         assert!(!dir.names().iter().any(|name| name.starts_with('.')));
     };
     every_type!(check);
+}
+
+const XARRAY: &str = "
+import xarray, dask.array
+data = xarray.open_zarr('a.zarr')['data']
+assert data.dims == ('z', 'y', 'x')
+same(data.values, cube)
+same(data.isel(z=1, y=slice(None, None, 2)).values, cube[1, ::2])
+lazy = dask.array.from_zarr('a.zarr', component='data')
+same(lazy.compute(), cube)
+same(lazy[2, 1:4].compute(), cube[2, 1:4])
+";
+
+#[test]
+fn xarray_and_dask_read_a_store() {
+    let Some(python) = python_with("astropy, xarray, dask.array, zarr") else {
+        return;
+    };
+    let check = |dir: Scratch, _: &str| {
+        dir.ok("slice a.cube -o a.fits");
+        dir.ok("slice a.cube -o a.zarr");
+        run(&dir, &python, &format!("{SAME}{XARRAY}"));
+    };
+    check(cube_of(|k| (k * 4099) as u16), "uint16");
+    check(cube_of(float), "float32");
+}
+
+#[test]
+fn funpack_makes_of_a_compressed_image_the_one_that_is_not() {
+    let has_funpack = Command::new("funpack").arg("-V").output().is_ok();
+    if !has_funpack {
+        return crate::support::skip("there is no funpack");
+    }
+    let check = |dir: Scratch, name: &str| {
+        dir.ok("slice a.cube -o a.fits");
+        let run = dir.cube("slice a.cube -o b.fits.fz");
+        if name.ends_with("int64") {
+            run.fails(&["does not hold", "64-bit"]);
+            return assert!(!dir.exists("b.fits.fz"));
+        }
+        run.ends(0);
+        let mut command = Command::new("funpack");
+        command.current_dir(dir.path("")).arg("b.fits.fz");
+        assert!(command.status().unwrap().success());
+        let (plain, unpacked) = (
+            read_fits(&dir.read("a.fits")),
+            read_fits(&dir.read("b.fits")),
+        );
+        assert_eq!(unpacked.len(), plain.len());
+        for (plain, unpacked) in plain.iter().zip(&unpacked) {
+            assert!(plain.data == unpacked.data, "{name}");
+        }
+        for keyword in ["SIMPLE", "BITPIX", "BZERO", "OBJECT", "EXPTIME", "EXTNAME"] {
+            assert_eq!(
+                unpacked[0].value(keyword),
+                plain[0].value(keyword),
+                "{name}: {keyword}"
+            );
+        }
+    };
+    every_type!(check);
+}
+
+#[test]
+fn a_cut_of_four_axes_keeps_them_in_a_tiff_file() {
+    let dir = cube_of(|k| k as u16);
+    // Three frames at each of two places on the fourth axis.
+    dir.ok("slice a.cube -o a.npy");
+    dir.ok("append b.cube --axis w a.npy a.npy");
+    assert_eq!(dir.shape("b.cube"), [7, 5, 3, 2]);
+    for name in ["b.tif", "b.btf"] {
+        dir.ok(&format!("slice b.cube -o {name}"));
+        dir.ok(&format!("append {name}.cube {name}"));
+        assert_eq!(dir.shape(&format!("{name}.cube")), [7, 5, 3, 2]);
+        let samples = |cube: &str| dir.ok(&format!("slice {cube} --format raw -o -")).out;
+        assert!(samples("b.cube") == samples(&format!("{name}.cube")));
+    }
+    // An axis between others stays where it was, though its length is 1.
+    dir.ok("slice b.cube --section *,*,2,* -o c.tif");
+    dir.ok("append c.cube c.tif");
+    assert_eq!(dir.shape("c.cube"), [7, 5, 1, 2]);
+    // Pages of three axes are frames, as before.
+    dir.ok("slice a.cube -o a.tif");
+    dir.ok("append d.cube a.tif");
+    assert_eq!(dir.info("d.cube")["frames"], 3);
 }
 
 #[test]
@@ -319,7 +418,9 @@ fn bytes_of<T: Stored>(samples: &[T]) -> Vec<u8> {
 #[test]
 fn a_combined_frame_comes_as_every_kind() {
     let dir = cube_of(|k| k as i16);
-    for kind in ["fits", "fits.gz", "npy", "tiff", "raw", "zarr", "png"] {
+    for kind in [
+        "fits", "fits.gz", "fits.fz", "npy", "tiff", "raw", "zarr", "png",
+    ] {
         let others = format!("--coverage n.{kind} --error e.{kind}");
         dir.ok(&format!(
             "combine a.cube --axis y --method median -o m.{kind} {others}"
@@ -389,10 +490,15 @@ fn what_is_written_is_read_again_to_the_bit() {
         for (kind, how) in [
             ("fits", ""),
             ("fits.gz", ""),
+            ("fits.fz", ""),
             ("tiff", ""),
+            ("btf", ""),
             ("npy", ""),
             ("raw", &format!("--raw 7x5x3,{dtype}")),
         ] {
+            if kind == "fits.fz" && dtype.ends_with("int64") {
+                continue;
+            }
             dir.ok(&format!("slice a.cube -o a.{kind}"));
             dir.ok(&format!("append {kind}.cube {how} a.{kind}"));
             assert_eq!(dir.shape(&format!("{kind}.cube")), [7, 5, 3]);
@@ -454,4 +560,70 @@ fn samples_that_were_replaced_are_marked_in_a_plot() {
     }
     let patched = dir.info("a.cube")["patched"].as_u64().unwrap();
     assert!(0 < marked && marked <= patched, "{marked} of {patched}");
+}
+
+#[test]
+fn what_a_clean_replaced_is_marked_and_nothing_else() {
+    let dir = Scratch::new();
+    let mut line = "append a.cube".to_string();
+    for z in 0..30u64 {
+        // Frame 12 has a spike at x, y = 2, 1.
+        let sample = |k: u64| {
+            let spike = if (z, k) == (11, 1) { 500 } else { 0 };
+            100 + i16::try_from((z * 7 + k * 3) % 5).unwrap() + spike
+        };
+        dir.frame(&format!("{z}.fits"), &Image::new(&[4, 3], sample));
+        line.push_str(&format!(" {z}.fits"));
+    }
+    dir.ok(&line);
+    let plot = |x: u64| {
+        let mut command = dir.command();
+        command.env("LC_ALL", "C.UTF-8");
+        command.args(format!("slice a.cube --axis z --at {x},1 --plot").split(' '));
+        let run = crate::support::finish(command.spawn().unwrap()).ends(0);
+        run.out().to_string()
+    };
+    assert!(!plot(2).contains("replaced"));
+    dir.ok("clean a.cube --sigma 4");
+    assert_eq!(dir.info("a.cube")["patched"], 1);
+    // One mark, and one that says what it means.
+    assert_eq!(plot(2).matches('×').count(), 2, "{}", plot(2));
+    assert!(!plot(1).contains("replaced"));
+    let png = |cube: &str| {
+        let run = dir.ok(&format!("slice {cube} --axis z --at 2,1 --format png -o -"));
+        read_png(&run.out).2
+    };
+    let marked = png("a.cube");
+    dir.ok("compact a.cube");
+    // The same samples, of which nothing says any more that they were replaced.
+    assert!(!plot(2).contains("replaced"));
+    assert!(png("a.cube") != marked);
+}
+
+#[test]
+fn maps_and_masks_have_no_unit_of_their_frames() {
+    let dir = Scratch::new();
+    for z in 0..3 {
+        let image = Image::new(&[4, 3], |k| z + k as i16)
+            .with("BUNIT", "'adu'")
+            .with("DATAMAX", "13");
+        dir.frame(&format!("{z}.fits"), &image);
+    }
+    dir.ok("append a.cube 0.fits 1.fits 2.fits");
+    dir.ok("combine a.cube --method mean -o m.fits --coverage n.fits --error e.fits");
+    dir.ok("clean a.cube --dry-run --sigma 0.5 --mask k.fits");
+    for (name, unit) in [
+        ("m.fits", Some("'adu'")),
+        ("e.fits", Some("'adu'")),
+        ("n.fits", None),
+        ("k.fits", None),
+    ] {
+        let image = &read_fits(&dir.read(name))[0];
+        let found = image.value("BUNIT").map(|unit| unit.replace(' ', ""));
+        assert_eq!(found.as_deref(), unit, "{name}");
+        assert_eq!(image.value("DATAMAX"), None, "{name}");
+    }
+    // A frame that is cut out keeps both.
+    let frame = dir.cut("a.cube --axis x,y --at 2");
+    assert!(frame.value("BUNIT").is_some() && frame.value("DATAMAX").is_some());
 }

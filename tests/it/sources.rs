@@ -108,6 +108,121 @@ fn all_images_of_a_file_are_frames() {
         .fails(&["t.fits: holds no image"]);
 }
 
+/// A file whose three extensions have one shape, of samples from `value` on.
+fn alike(value: i16) -> Vec<u8> {
+    let image = |value: i16| Image::new(&[4, 3], |k| value + k as i16).with("GAIN", "2");
+    [
+        Image::empty().primary(),
+        image(value).extension("CCD1"),
+        table("INFO", 3),
+        image(value + 100).extension("CCD2"),
+        image(value + 200).extension("CCD3"),
+    ]
+    .concat()
+}
+
+#[test]
+fn all_images_of_a_file_are_an_axis_of_their_own() {
+    let dir = Scratch::new();
+    for (name, value) in [("a.fits", 0), ("b.fits", 1000), ("c.fits", 2000)] {
+        dir.write(name, alike(value));
+    }
+    // x, y, detector, file.
+    dir.ok("append a.cube --hdu stack --axis w a.fits b.fits c.fits");
+    assert_eq!(dir.shape("a.cube"), [4, 3, 3, 3]);
+    assert_eq!(dir.info("a.cube")["frames"], 3);
+    let profile = |line: &str| dir.profile(line);
+    assert_eq!(
+        profile("a.cube --axis w --at 2,1,3"),
+        ["201", "1201", "2201"]
+    );
+    assert_eq!(
+        profile("a.cube --axis z --at 1,2,2"),
+        ["1004", "1104", "1204"]
+    );
+    dir.ok("check a.cube --deep");
+    // Without an axis of their own for files, detectors follow each other.
+    dir.ok("append b.cube --hdu stack a.fits b.fits");
+    let all = ["0", "100", "200", "1000", "1100", "1200"];
+    assert_eq!(profile("b.cube --axis z --at 1,1"), all);
+    let frame = dir.cut("b.cube --section *,*,1:3");
+    assert_eq!(frame.value("GAIN").as_deref(), Some("2"));
+    // Brackets, gzip and little memory are the same.
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    zipped.write_all(&alike(0)).unwrap();
+    dir.write("z.fits.gz", zipped.finish().unwrap());
+    dir.cube_args(["append", "c.cube", "z.fits.gz[stack][2:3,*,-*]"])
+        .ends(0);
+    assert_eq!(dir.shape("c.cube"), [2, 3, 3]);
+    assert_eq!(profile("c.cube --axis z --at 1,1"), ["201", "101", "1"]);
+    // Pages of a TIFF file, too.
+    let page = |k: u8| Page::new(2, 1, 8, &[k, k + 1]);
+    let pages: Vec<Page> = (0..20).map(|k| page(10 * k)).collect();
+    dir.write("a.tif", tiff(false, false, &pages));
+    dir.ok("append d.cube --hdu stack --axis w a.tif a.tif");
+    assert_eq!(dir.shape("d.cube"), [2, 1, 20, 2]);
+    assert_eq!(profile("d.cube --axis w --at 2,1,20"), ["191", "191"]);
+}
+
+#[test]
+fn images_that_are_not_alike_are_no_axis() {
+    let dir = Scratch::new();
+    let larger = Image::new(&[2, 3], |k| k as i16);
+    let other = Image::new(&[2, 2], |k| k as f32);
+    let blank = image(1).with("BLANK", "-1");
+    for (name, second, says) in [
+        (
+            "a.fits",
+            larger.extension("B"),
+            "image 1 is 2 x 3 of int16, but image 0, the first, is 2 x 2 of int16",
+        ),
+        (
+            "b.fits",
+            other.extension("B"),
+            "image 1 is 2 x 2 of float32",
+        ),
+        (
+            "c.fits",
+            blank.extension("B"),
+            "BLANK of image 1 is -1, but that of image 0, the first, is none",
+        ),
+    ] {
+        dir.write(name, [image(7).primary(), second].concat());
+        dir.cube(&format!("append a.cube --hdu stack {name}"))
+            .fails(&[&format!("{name}: {says}"), "--hdu all"]);
+    }
+    dir.write("d.fits", Image::empty().primary());
+    dir.cube("append a.cube --hdu stack d.fits")
+        .fails(&["d.fits: holds no image"]);
+    dir.cube_fed("append a.cube --hdu stack -", &alike(1))
+        .fails(&["in a pipe", "name the files"]);
+}
+
+#[test]
+fn compressed_images_come_through_a_pipe_and_out_of_gzip() {
+    let dir = Scratch::new();
+    let mut stream = Vec::new();
+    for k in 0..3 {
+        dir.frame("x.fits", &image(10 * k));
+        dir.ok("append x.cube x.fits");
+        dir.ok("slice x.cube --axis x,y --at -1 --overwrite -o x.fits.fz");
+        stream.extend(dir.read("x.fits.fz"));
+        stream.extend(image(10 * k + 5).primary());
+    }
+    dir.cube_fed("append a.cube -", &stream).ends(0);
+    let expected = ["0", "5", "10", "15", "20", "25"];
+    assert_eq!(values(&dir, "a.cube"), expected);
+    dir.ok("check a.cube --deep");
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    zipped.write_all(&dir.read("x.fits.fz")).unwrap();
+    dir.write("y.fits.fz.gz", zipped.finish().unwrap());
+    dir.ok("append b.cube y.fits.fz.gz");
+    assert_eq!(values(&dir, "b.cube"), ["20"]);
+    // One that is cut short says so.
+    let cut = &stream[..stream.len() - 2880 * 4];
+    dir.cube_fed("append c.cube -", cut).fails(&["-: "]);
+}
+
 #[test]
 fn gzipped_files_of_many_images_are_walked() {
     let dir = Scratch::new();

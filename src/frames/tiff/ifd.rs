@@ -11,32 +11,6 @@ use crate::frames::source::Source;
 /// Entries of one directory; real ones have a few dozen.
 const MAX_ENTRIES: u64 = 4096;
 
-/// The numbers of tags that mean something here.
-pub(super) mod tag {
-    pub(in crate::frames::tiff) const NEW_SUBFILE: u16 = 254;
-    pub(in crate::frames::tiff) const WIDTH: u16 = 256;
-    pub(in crate::frames::tiff) const HEIGHT: u16 = 257;
-    pub(in crate::frames::tiff) const BITS: u16 = 258;
-    pub(in crate::frames::tiff) const COMPRESSION: u16 = 259;
-    pub(in crate::frames::tiff) const PHOTOMETRIC: u16 = 262;
-    pub(in crate::frames::tiff) const FILL_ORDER: u16 = 266;
-    pub(in crate::frames::tiff) const DESCRIPTION: u16 = 270;
-    pub(in crate::frames::tiff) const STRIP_OFFSETS: u16 = 273;
-    pub(in crate::frames::tiff) const SAMPLES_PER_PIXEL: u16 = 277;
-    pub(in crate::frames::tiff) const ROWS_PER_STRIP: u16 = 278;
-    pub(in crate::frames::tiff) const STRIP_BYTES: u16 = 279;
-    pub(in crate::frames::tiff) const PLANAR: u16 = 284;
-    pub(in crate::frames::tiff) const DATE_TIME: u16 = 306;
-    pub(in crate::frames::tiff) const PREDICTOR: u16 = 317;
-    pub(in crate::frames::tiff) const TILE_WIDTH: u16 = 322;
-    pub(in crate::frames::tiff) const TILE_HEIGHT: u16 = 323;
-    pub(in crate::frames::tiff) const TILE_OFFSETS: u16 = 324;
-    pub(in crate::frames::tiff) const TILE_BYTES: u16 = 325;
-    pub(in crate::frames::tiff) const SAMPLE_FORMAT: u16 = 339;
-    pub(in crate::frames::tiff) const YCBCR_SUBSAMPLING: u16 = 530;
-    pub(in crate::frames::tiff) const GDAL_NODATA: u16 = 42113;
-}
-
 /// What the first bytes of the file say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {

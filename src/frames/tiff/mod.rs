@@ -2,7 +2,7 @@
 //!
 //! Each page is a frame, in the order of the file; a page that says that it is a
 //! smaller copy or a mask of another is left out unless it is asked for. Where
-//! ImageJ or OME-TIFF say that pages are on two axes or more, all of them are one
+//! ImageJ, OME-TIFF or tifffile say that pages are on two axes or more, all of them are one
 //! frame with those axes. ImageJ's large stacks have one directory for all images.
 //!
 //! The samples of a pixel, such as red, green and blue, are an axis behind x and
@@ -16,7 +16,8 @@
 //! | `rows` | its samples |
 //! | `codec` | what is compressed, as a stream |
 //! | `unpack` | what is stored, as samples |
-//! | `stack` | what ImageJ and OME say of pages |
+//! | `stack` | what ImageJ, OME and tifffile say of pages |
+//! | `tag` | numbers of tags |
 //! | `tags` | tags as cards |
 
 #![allow(
@@ -29,6 +30,7 @@ mod ifd;
 mod page;
 mod rows;
 mod stack;
+pub(crate) mod tag;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -46,7 +48,7 @@ use super::cards::Cards;
 use super::fits::check_run;
 use super::source::Source;
 use super::{Facts, Frame, HduChoice, Reading};
-use ifd::{Form, Ifd, tag};
+use ifd::{Form, Ifd};
 use page::Page;
 use rows::Rows;
 use stack::{Axis, Stack};
@@ -143,7 +145,7 @@ impl Pages {
         let Ok(mut page) = Page::new(self.form, ifd, &self.source) else {
             return Ok(());
         };
-        let Some(stack) = Stack::describe(&text, page.per_pixel) else {
+        let Some(stack) = Stack::describe(&text, &page) else {
             return Ok(());
         };
         let n_pages = match stack.n_pages() {

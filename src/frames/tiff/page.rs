@@ -10,7 +10,8 @@ use crate::frames::source::Source;
 use crate::region::volume;
 
 use super::codec::Codec;
-use super::ifd::{Entry, Form, Ifd, number_bytes, tag};
+use super::ifd::{Entry, Form, Ifd, number_bytes};
+use super::tag;
 use super::unpack::Stored;
 
 /// Samples of one pixel.

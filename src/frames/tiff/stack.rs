@@ -1,14 +1,17 @@
-//! What ImageJ and OME-TIFF write about the pages of a file in its first
+//! What ImageJ, OME-TIFF and tifffile write about the pages of a file in its first
 //! ImageDescription: which axes they are on, besides x and y.
 //!
 //! ImageJ numbers pages channels first, then slices, then frames. OME-XML has
-//! DimensionOrder. Neither is trusted: what does not multiply to the number of
-//! pages says nothing.
+//! DimensionOrder. tifffile, and the TIFF files written here, give a shape, the slowest
+//! axis first. None is trusted: what does not multiply to the number of pages says
+//! nothing.
+
+use super::page::Page;
 
 /// An axis that pages are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Axis {
-    /// `C`, `Z` or `T`; `I` when nothing is known of it.
+    /// `C`, `Z` or `T`; `I` when it is of images, and a blank when nothing is known of it.
     pub(super) name: char,
     pub(super) len: u64,
 }
@@ -16,19 +19,27 @@ pub(super) struct Axis {
 /// The pages of a file, as its description has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stack {
-    /// The fastest first, those of length 1 left out.
+    /// The fastest first, those of length 1 left out but for those in a shape.
     pub(super) axes: Vec<Axis>,
     /// ImageJ leaves out all directories but the first where files are large.
     pub(super) is_imagej: bool,
 }
 
 impl Stack {
-    /// Understands a description; `per_pixel` is how many samples a pixel has.
-    pub(super) fn describe(text: &str, per_pixel: u64) -> Option<Stack> {
+    /// Understands a description, which is that of a page.
+    pub(super) fn describe(text: &str, page: &Page) -> Option<Stack> {
         if text.starts_with("ImageJ=") {
             return imagej(text);
         }
-        ome(text, per_pixel)
+        if text.starts_with('{') {
+            let (height, width, per_pixel) = (page.height, page.width, page.per_pixel);
+            return match (per_pixel, page.is_planar) {
+                (1, _) => shaped(text, &[height, width]),
+                (_, true) => shaped(text, &[per_pixel, height, width]),
+                (_, false) => shaped(text, &[height, width, per_pixel]),
+            };
+        }
+        ome(text, page.per_pixel)
     }
 
     /// How many pages there are to be; `None` beyond 2^64.
@@ -76,6 +87,33 @@ fn imagej(text: &str) -> Option<Stack> {
         stack.axes = named([('I', images?), ('I', 1), ('I', 1)]);
     }
     Some(stack)
+}
+
+/// `{"shape": [2, 3, 500, 650], "axes": "WZYX"}`: the end of the shape is a page.
+fn shaped(text: &str, page: &[u64]) -> Option<Stack> {
+    let about: serde_json::Value = serde_json::from_str(text).ok()?;
+    let shape = about.get("shape")?.as_array()?.iter();
+    let shape: Vec<u64> = shape
+        .map(serde_json::Value::as_u64)
+        .collect::<Option<_>>()?;
+    let outer = shape.strip_suffix(page)?;
+    let names = about.get("axes").and_then(serde_json::Value::as_str);
+    let names: Vec<char> = names.unwrap_or_default().chars().collect();
+    let name_of = |at: usize| match names.get(at) {
+        Some('C') if names.len() == shape.len() => 'C',
+        _ => ' ',
+    };
+    let axes = outer.iter().enumerate().skip_while(|&(_, &len)| len == 1);
+    let axes = axes.map(|(at, &len)| Axis {
+        name: name_of(at),
+        len,
+    });
+    let mut axes: Vec<Axis> = axes.collect();
+    axes.reverse();
+    Some(Stack {
+        axes,
+        is_imagej: false,
+    })
 }
 
 fn ome(text: &str, per_pixel: u64) -> Option<Stack> {
@@ -146,12 +184,39 @@ mod tests {
     use super::*;
 
     fn axes(text: &str) -> Option<String> {
-        let stack = Stack::describe(text, 1)?;
+        let stack = match text.starts_with("ImageJ=") {
+            true => imagej(text)?,
+            false => ome(text, 1)?,
+        };
+        Some(show(&stack))
+    }
+
+    fn show(stack: &Stack) -> String {
         let axes = stack.axes.iter();
-        Some(
-            axes.map(|axis| format!("{}{}", axis.name, axis.len))
-                .collect(),
-        )
+        axes.map(|axis| format!("{}{}", axis.name, axis.len))
+            .collect()
+    }
+
+    #[test]
+    fn a_shape_ends_with_a_page() {
+        let axes = |text: &str, page: &[u64]| shaped(text, page).map(|stack| show(&stack));
+        let own = "{\"shape\": [2, 3, 5, 7], \"axes\": \"WZYX\"}  ";
+        assert_eq!(axes(own, &[5, 7]).as_deref(), Some(" 3 2"));
+        assert_eq!(axes(own, &[7, 5]), None);
+        // An axis of length 1 between others stays, and one before them does not.
+        let thin = "{\"shape\": [1, 4, 1, 5, 7]}";
+        assert_eq!(axes(thin, &[5, 7]).as_deref(), Some(" 1 4"));
+        let colours = "{\"shape\": [2, 4, 5, 7, 3], \"axes\": \"CZYXS\"}";
+        assert_eq!(axes(colours, &[5, 7, 3]).as_deref(), Some(" 4C2"));
+        assert_eq!(axes("{\"shape\": [7]}", &[1, 7]), None);
+        for text in [
+            "{}",
+            "{\"shape\": 3}",
+            "{\"shape\": [-2, 5, 7]}",
+            "{\"shape\": [5, 7",
+        ] {
+            assert_eq!(axes(text, &[5, 7]), None, "{text}");
+        }
     }
 
     #[test]
@@ -177,7 +242,7 @@ mod tests {
         assert_eq!(axes(&ome(sizes, other)), None);
         assert_eq!(axes(&ome("DimensionOrder='XYZ'", "")), None);
         let huge = "DimensionOrder='XYZCT' SizeC='1' SizeT='99999999999' SizeZ='99999999999'";
-        let stack = Stack::describe(&ome(huge, ""), 1).unwrap();
+        let stack = super::ome(&ome(huge, ""), 1).unwrap();
         assert_eq!(stack.n_pages(), None);
         // Cut anywhere, it is not described or the same.
         let text = ome(sizes, good);

@@ -8,9 +8,10 @@ use crate::error::Result;
 use crate::frames::cards::{Cards, Value};
 use crate::frames::source::Source;
 
-use super::ifd::{Entry, kind_bytes, number_bytes, tag};
+use super::ifd::{Entry, kind_bytes, number_bytes};
 use super::page::Page;
 use super::stack::Axis;
+use super::tag;
 
 /// The longest text that becomes a card.
 const MAX_TEXT: usize = 1024;
@@ -66,7 +67,8 @@ pub(super) fn cards(source: &Source, page: &Page, axes: &[Axis]) -> (Cards, Vec<
             'C' => "CHANNEL",
             'Z' => "SLICE",
             'T' => "FRAME",
-            _ => "IMAGE",
+            'I' => "IMAGE",
+            _ => continue,
         };
         cards.push_text(&format!("CTYPE{}", number + first), name, "");
     }

@@ -1,11 +1,14 @@
-//! One HDU of a file being written: header, data, filling, and the checksums,
-//! which are put into the header when the data are known.
+//! One HDU of a file being written: header, data, filling, and what is put in when
+//! the data are known: checksums, other cards, and data that had been left out.
 
 use super::BLOCK_BYTES;
 use super::checksum::{NO_CHECKSUM, Sum};
 use crate::error::Result;
-use crate::frames::cards::CARD_BYTES;
+use crate::frames::cards::{CARD_BYTES, Cards};
 use crate::sinks::output::Output;
+
+/// A keyword fills so much of its card.
+const KEYWORD_BYTES: usize = 8;
 
 /// An HDU whose header is written and whose data are coming.
 pub(super) struct Hdu {
@@ -14,7 +17,11 @@ pub(super) struct Hdu {
     header: Vec<u8>,
     /// Where the cards of its checksums stand in the header, where it has them.
     sums: Option<usize>,
+    /// Have cards other than those been changed?
+    is_changed: bool,
     data: Sum,
+    /// Of data that was put over zeros.
+    late: Sum,
     data_bytes: u64,
 }
 
@@ -34,7 +41,9 @@ impl Hdu {
             at,
             header,
             sums,
+            is_changed: false,
             data: Sum::default(),
+            late: Sum::default(),
             data_bytes: 0,
         })
     }
@@ -49,6 +58,28 @@ impl Hdu {
         Ok(())
     }
 
+    /// Writes data over zeros that were written at `at`, counted from the head of the
+    /// data: whole words of 4 bytes.
+    pub(super) fn put(&mut self, output: &mut Output, at: u64, bytes: &[u8]) -> Result<()> {
+        output.patch(self.at + self.header.len() as u64 + at, bytes)?;
+        let mut sum = Sum::default();
+        sum.add(bytes);
+        self.late = self.late.and(sum);
+        Ok(())
+    }
+
+    /// Gives a card of the header another value: that of the same card in `cards`.
+    pub(super) fn change(&mut self, cards: &Cards) {
+        for card in cards.iter() {
+            let keyword = &card[..KEYWORD_BYTES];
+            let mut old = self.header.chunks_exact_mut(CARD_BYTES);
+            if let Some(old) = old.find(|old| &old[..KEYWORD_BYTES] == keyword) {
+                old.copy_from_slice(card);
+                self.is_changed = true;
+            }
+        }
+    }
+
     /// Fills up the last block and puts the checksums in; says where the next
     /// HDU begins.
     pub(super) fn finish(mut self, output: &mut Output) -> Result<u64> {
@@ -61,12 +92,16 @@ impl Hdu {
         }
         if let Some(place) = self.sums {
             let cards = place..place + 2 * CARD_BYTES;
-            self.header[cards.clone()].copy_from_slice(&sum_cards(NO_CHECKSUM, self.data.value()));
+            let data = self.data.and(self.late);
+            self.header[cards.clone()].copy_from_slice(&sum_cards(NO_CHECKSUM, data.value()));
             let mut header = Sum::default();
             header.add(&self.header);
-            let checksum = header.and(self.data).complement();
-            let bytes = sum_cards(&checksum, self.data.value());
-            output.patch(self.at + place as u64, &bytes)?;
+            let checksum = header.and(data).complement();
+            self.header[cards.clone()].copy_from_slice(&sum_cards(&checksum, data.value()));
+            match self.is_changed {
+                true => output.patch(self.at, &self.header)?,
+                false => output.patch(self.at + place as u64, &self.header[cards])?,
+            }
         }
         Ok(self.at + self.header.len() as u64 + self.data_bytes)
     }

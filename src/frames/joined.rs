@@ -1,0 +1,176 @@
+//! All images of a file as one frame, on an axis of their own behind theirs.
+//!
+//! They must have one shape and one type. A few of them are open at once, and opened
+//! again when their samples are wanted; the header is that of the first.
+
+use crate::error::{Context, Error, Result};
+use crate::region::{MAX_RANK, show_shape, volume};
+
+use super::cards::Cards;
+use super::fits::check_run;
+use super::source::Source;
+use super::{Facts, Frame, HduChoice, Reading, parts_of};
+
+/// Images that are held in one frame.
+const MAX_IMAGES: usize = 1 << 20;
+
+/// Images that are open at once.
+const OPEN_IMAGES: usize = 8;
+
+/// The images of one file.
+pub(super) struct Joined {
+    source: Source,
+    reading: Reading,
+    facts: Facts,
+    cards: Cards,
+    notes: Vec<String>,
+    is_slow: bool,
+    /// Part and offset of each image.
+    places: Vec<(u32, u64)>,
+    /// Those that are open, the last used last.
+    open: Vec<(usize, Box<dyn Frame>)>,
+    per_image: u64,
+    n_samples: u64,
+}
+
+impl Joined {
+    /// Looks at all images of a file that is open.
+    ///
+    /// # Errors
+    /// When they are not alike, one cannot be read, or the file came through a pipe,
+    /// where it does not end before the next one.
+    pub(super) fn new(source: Source, reading: &Reading) -> Result<Joined> {
+        let path = source.path().to_path_buf();
+        if source.is_stream() {
+            return Err(Error::unsupported(
+                "all images of a file are not joined where files follow each other in a pipe",
+            )
+            .hint("name the files instead"))
+            .at(&path);
+        }
+        let reading = Reading {
+            hdu: HduChoice::All,
+            ..reading.clone()
+        };
+        let mut first: Option<Box<dyn Frame>> = None;
+        let mut places = Vec::new();
+        for frame in parts_of(source.again()?, &reading)? {
+            let frame = frame?;
+            let facts = frame.facts();
+            if let Some(first) = &first {
+                refuse_unlike(first.facts(), facts).at(&path)?;
+            }
+            if places.len() == MAX_IMAGES {
+                return Err(Error::unsupported(format!(
+                    "holds more than {MAX_IMAGES} images, which are not one frame"
+                )))
+                .at(&path);
+            }
+            places.push((facts.part, facts.offset));
+            first.get_or_insert(frame);
+        }
+        let first = first.ok_or_else(|| Error::input("holds no image").at(&path))?;
+        let mut facts = first.facts().clone();
+        let per_image = volume(&facts.shape)?;
+        facts.shape.push(places.len() as u64);
+        if facts.shape.len() > MAX_RANK {
+            return Err(Error::unsupported(format!(
+                "has {} axes, but a frame can have {MAX_RANK}",
+                facts.shape.len()
+            )))
+            .at(&path);
+        }
+        Ok(Joined {
+            n_samples: volume(&facts.shape)?,
+            cards: first.cards().clone(),
+            notes: first.notes().to_vec(),
+            is_slow: first.is_slow(),
+            open: vec![(0, first)],
+            source,
+            reading,
+            facts,
+            places,
+            per_image,
+        })
+    }
+
+    fn image(&mut self, number: usize) -> Result<&mut dyn Frame> {
+        let gone = || Error::input("changed since the command began: an image is gone");
+        let image = match self.open.iter().position(|(open, _)| *open == number) {
+            Some(at) => self.open.remove(at),
+            None => {
+                if self.open.len() >= OPEN_IMAGES {
+                    self.open.remove(0);
+                }
+                let &(part, offset) = self.places.get(number).ok_or_else(gone)?;
+                let parts = parts_of(self.source.again()?, &self.reading)?;
+                (number, parts.again(part, offset)?)
+            }
+        };
+        self.open.push(image);
+        let (_, image) = self.open.last_mut().ok_or_else(gone)?;
+        Ok(image.as_mut())
+    }
+}
+
+fn refuse_unlike(first: &Facts, other: &Facts) -> Result<()> {
+    let show = |facts: &Facts| format!("{} of {}", show_shape(&facts.shape), facts.dtype);
+    let is_alike = (&first.shape, first.dtype) == (&other.shape, other.dtype);
+    if !is_alike {
+        return Err(Error::input(format!(
+            "image {} is {}, but image {}, the first, is {}",
+            other.part,
+            show(other),
+            first.part,
+            show(first)
+        ))
+        .hint("--hdu all takes each image as it is, --hdu NAME one of them"));
+    }
+    if first.blank == other.blank {
+        return Ok(());
+    }
+    let show = |blank: Option<i128>| blank.map_or("none".to_string(), |blank| blank.to_string());
+    Err(Error::input(format!(
+        "BLANK of image {} is {}, but that of image {}, the first, is {}",
+        other.part,
+        show(other.blank),
+        first.part,
+        show(first.blank)
+    ))
+    .hint("--hdu all takes each image as it is"))
+}
+
+impl Frame for Joined {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn cards(&self) -> &Cards {
+        &self.cards
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
+    fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
+        check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        let size = self.facts.dtype.size() as u64;
+        let (mut at, mut out) = (first, out);
+        while !out.is_empty() {
+            let number = usize::try_from(at / self.per_image).unwrap_or(usize::MAX);
+            let in_image = at % self.per_image;
+            let left = (self.per_image - in_image).saturating_mul(size);
+            let n_bytes = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
+            let (now, later) = out.split_at_mut(n_bytes);
+            self.image(number)?.read(in_image, now)?;
+            at += n_bytes as u64 / size;
+            out = later;
+        }
+        Ok(())
+    }
+}
