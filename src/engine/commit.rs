@@ -138,6 +138,9 @@ impl Writer {
                 self.write(run[0].0, &vec![0; found.len()])?;
             }
         }
+        // A tile that is stored in part is whole as far as the file reaches: an entry
+        // that is kept must not name one that ends past the end.
+        self.extend(prepared.metadata_at)?;
         self.sync()?;
         self.committing = true;
         for run in prepared.entries.chunk_by(adjoin) {

@@ -500,39 +500,90 @@ fn random_edits_agree_with_a_naive_array() {
     }
 }
 
+/// Appends a block to an axis.
+fn append(storage: &Arc<MemoryStorage>, axis: usize, naive: &Naive) -> Result<()> {
+    let mut writer = Writer::open(storage.clone())?;
+    let mut edit = writer.edit(Command::default())?;
+    let at = edit.len(axis);
+    let shape = naive.lens.map(|len| len as u64);
+    let placement = edit.place(axis, at, &[0; MAX_RANK], &shape)?;
+    let samples = Box::new(Block { naive, size: 1 });
+    let mut parts = [Part { placement, samples }];
+    for outcome in edit.write(&mut parts, 4096, &|_| {})? {
+        outcome?;
+    }
+    drop(parts);
+    edit.finish()
+}
+
+fn block(lens: [usize; 3], value: impl Fn(&[usize; MAX_RANK]) -> u64) -> Naive {
+    let lens = std::array::from_fn(|axis| lens.get(axis).copied().unwrap_or(1));
+    Naive::build(lens, value)
+}
+
+fn empty_bytes(tile: &[u64]) -> Arc<MemoryStorage> {
+    let catalog = Catalog::empty(DType::U8, 0, None, tile, 3);
+    let storage = Arc::new(MemoryStorage::default());
+    Writer::create(storage.clone(), [1; 16], &catalog).unwrap();
+    storage
+}
+
 /// A cube of three layers of full tiles, and a command that adds a frame: to tiles
 /// that are new, and that the index has room for.
 fn small() -> (
     Arc<MemoryStorage>,
     impl Fn(&Arc<MemoryStorage>) -> Result<()>,
 ) {
-    let catalog = Catalog::empty(DType::U8, 0, None, &[2, 2, 4], 3);
-    let storage = Arc::new(MemoryStorage::default());
-    Writer::create(storage.clone(), [1; 16], &catalog).unwrap();
+    let storage = empty_bytes(&[2, 2, 4]);
     let add = |storage: &Arc<MemoryStorage>| {
-        let mut writer = Writer::open(storage.clone())?;
-        let mut edit = writer.edit(Command::default())?;
-        let at = edit.len(2);
-        let mut lens = [1; MAX_RANK];
-        lens[..2].fill(3);
-        let naive = Naive::build(lens, |c| 1 + at + c[0] as u64);
-        let shape = naive.lens.map(|len| len as u64);
-        let placement = edit.place(2, at, &[0; MAX_RANK], &shape)?;
-        let samples = Box::new(Block {
-            naive: &naive,
-            size: 1,
-        });
-        let mut parts = [Part { placement, samples }];
-        for outcome in edit.write(&mut parts, 4096, &|_| {})? {
-            outcome?;
-        }
-        drop(parts);
-        edit.finish()
+        let at = Snapshot::open(storage.clone())?.pieces(2).len();
+        append(storage, 2, &block([3, 3, 1], |c| 1 + at + c[0] as u64))
     };
     for _ in 0..12 {
         add(&storage).unwrap();
     }
     (storage, add)
+}
+
+#[test]
+fn whatever_is_lost_of_a_command_that_died_the_commit_before_reads() {
+    let storage = empty_bytes(&[8, 8, 8]);
+    // Its last columns are pad, so the tile that they are in stays void.
+    let first = block([10, 8, 8], |c| if c[0] < 8 { 7 } else { 0 });
+    append(&storage, 2, &first).unwrap();
+    let (bytes, old) = (
+        storage.contents(),
+        read_all(&Snapshot::open(storage).unwrap()),
+    );
+    // So little of that tile that no disk is reserved for the rest of it.
+    let more = block([1, 1, 1], |_| 9);
+    let mut tried = 0;
+    for operations in 0.. {
+        let storage = Arc::new(MemoryStorage::new(bytes.clone()));
+        storage.set_fuse(Some(operations));
+        let done = append(&storage, 0, &more).is_ok();
+        for lost in 0..1 << 7 {
+            let mut number = 0;
+            let disk = storage.after_power_cut(&mut |n| {
+                number += 1;
+                if lost >> (number - 1).min(6) & 1 == 1 {
+                    n - 1
+                } else {
+                    0
+                }
+            });
+            let snapshot = Snapshot::open(Arc::new(MemoryStorage::new(disk))).unwrap();
+            if snapshot.pieces(0).len() == 10 {
+                assert!(!done, "it was committed");
+                assert_eq!(read_all(&snapshot), old, "operation {operations}, {lost:b}");
+                tried += 1;
+            }
+        }
+        if done {
+            break;
+        }
+    }
+    assert!(tried > 500);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Image, Random, Run, Scratch, finish, signal, wait_until};
 
 /// How many times a fault is tried.
-fn tries(default: usize) -> usize {
+pub(crate) fn tries(default: usize) -> usize {
     let asked = std::env::var("CUBE_FAULTS").ok();
     asked.and_then(|n| n.parse().ok()).unwrap_or(default)
 }
@@ -128,13 +128,13 @@ fn files_cut_short_at_any_moment_never_end_in_a_signal() {
 }
 
 /// A command that changes `a.cube`.
-struct Change {
-    line: &'static str,
+pub(crate) struct Change {
+    pub(crate) line: &'static str,
     /// Run again after a kill: what it had done is left alone.
     resumes: bool,
 }
 
-const CHANGES: [Change; 10] = [
+pub(crate) const CHANGES: [Change; 10] = [
     change("append a.cube n1.fits", true),
     change(
         "append a.cube n1.fits n2.fits n3.fits n4.fits wide.fits",
@@ -155,7 +155,7 @@ const fn change(line: &'static str, resumes: bool) -> Change {
 }
 
 /// A cube with a history, in `base`, and frames that are not in it.
-fn with_history() -> Scratch {
+pub(crate) fn with_history() -> Scratch {
     let dir = Scratch::new();
     let image = |salt: u64, shape: &[u64]| {
         Image::new(shape, move |k| {
@@ -183,7 +183,7 @@ fn with_history() -> Scratch {
     dir
 }
 
-fn reset(dir: &Scratch) {
+pub(crate) fn reset(dir: &Scratch) {
     for name in dir.names() {
         if name == "a.cube" || name == "b.cube" || name.starts_with(".cube-") {
             fs::remove_file(dir.path(name)).unwrap();
@@ -193,9 +193,9 @@ fn reset(dir: &Scratch) {
 }
 
 /// All that a cube answers: samples, and frames with where they are.
-type State = Option<(Vec<u8>, Vec<u8>)>;
+pub(crate) type State = Option<(Vec<u8>, Vec<u8>)>;
 
-fn state(dir: &Scratch, cube: &str) -> State {
+pub(crate) fn state(dir: &Scratch, cube: &str) -> State {
     if !dir.exists(cube) || dir.info(cube)["frames"] == 0 {
         return None;
     }
@@ -204,7 +204,7 @@ fn state(dir: &Scratch, cube: &str) -> State {
     Some((samples, frames))
 }
 
-fn cube_of(change: &Change) -> &'static str {
+pub(crate) fn cube_of(change: &Change) -> &'static str {
     change.line.split(' ').nth(1).unwrap()
 }
 
@@ -229,7 +229,7 @@ fn undisturbed(dir: &Scratch) -> Vec<(&'static Change, State, State, Duration)> 
 }
 
 /// `check --deep` finds nothing.
-fn is_whole(dir: &Scratch, cube: &str, when: &str) {
+pub(crate) fn is_whole(dir: &Scratch, cube: &str, when: &str) {
     if dir.exists(cube) {
         let run = dir.cube(&format!("check {cube} --deep"));
         assert_eq!(run.status, 0, "{when}: {} {}", run.out(), run.err);
