@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::progress::Bar;
 use super::{Common, DONE, Jobs, Lock, Memory, parsed, print, say};
 use crate::error::{Error, Result, show_path};
 use crate::ops::clean::{Center, Fill, FrameCount, Options, Report, Rule, Spread, clean, clip};
@@ -22,7 +21,7 @@ use crate::sinks::{Format, Target};
 /// infinities are always rejected. Nothing is overwritten: the new samples stand
 /// beside the old ones in the file, and `cube undo` takes them away.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube clean night.cube\n  \
     cube clean night.cube --sigma 4 --maxiters all --spread mad --fill interpolate\n  \
     cube clean night.cube --dry-run --report\n  \
@@ -39,8 +38,10 @@ pub(super) struct CleanArgs {
     #[command(flatten)]
     clipping: Clipping,
 
-    /// What takes the place of a rejected sample: median or mean of what was kept,
-    /// interpolate, nan (BLANK where integers have it), or a value
+    /// What takes its place: median, mean, interpolate, nan or a number
+    ///
+    /// Median or mean of what was kept; a line between the nearest that were kept;
+    /// nan is BLANK where integers have it.
     #[arg(
         long,
         value_name = "FILL",
@@ -57,14 +58,17 @@ pub(super) struct CleanArgs {
     /// Leave lines as they are that would keep fewer samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(hide_short_help = true)]
     min_kept: u32,
 
     /// Reject so many neighbours along the axis of each rejected sample, too
     #[arg(long, value_name = "R", default_value_t = 0)]
+    #[arg(hide_short_help = true)]
     grow: u32,
 
     /// Replace NaN and BLANK that came with the data, too; never void
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     fill_nan: bool,
 
     /// Count only; change nothing
@@ -78,10 +82,12 @@ pub(super) struct CleanArgs {
     /// Format of the mask [default: by the name of FILE]
     #[arg(long, value_name = "FORMAT", requires = "mask")]
     #[arg(value_parser = |text: &str| parsed(Format::from_name(text)))]
+    #[arg(hide_short_help = true)]
     mask_format: Option<Format>,
 
     /// Replace the mask's file if it exists
     #[arg(long, requires = "mask")]
+    #[arg(hide_short_help = true)]
     overwrite: bool,
 
     /// List what was rejected by frame, the worst first
@@ -108,28 +114,33 @@ pub(super) struct CleanArgs {
 /// How lines are clipped, here and in `combine`.
 #[derive(Debug, Args)]
 pub(super) struct Clipping {
-    /// Spreads from the centre at which samples are still kept
+    /// Spreads from the centre that are kept
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma)]
     sigma: f64,
 
     /// The same below the centre; inf keeps all there [default: --sigma]
     #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    #[arg(hide_short_help = true)]
     lower: Option<f64>,
 
     /// The same above it [default: --sigma]
     #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    #[arg(hide_short_help = true)]
     upper: Option<f64>,
 
     /// Rounds at most, or all: until nothing changes
     #[arg(long, value_name = "N|all", default_value = "5", value_parser = parse_rounds)]
+    #[arg(hide_short_help = true)]
     maxiters: Rounds,
 
     /// What deviations are measured from
     #[arg(long, value_enum, default_value_t = CenterName::Median)]
+    #[arg(hide_short_help = true)]
     center: CenterName,
 
-    /// What they are measured in: standard deviation, or 1.4826 times the median
-    /// absolute deviation
+    /// What they are measured in
+    ///
+    /// Standard deviation, or 1.4826 times the median absolute deviation.
     #[arg(long, value_enum, default_value_t = SpreadName::Std)]
     spread: SpreadName,
 }
@@ -223,7 +234,7 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
         jobs: args.jobs.count(),
         line,
     };
-    let report = clean(&args.cube, &options, &Bar::new(args.common.quiet), stop)?;
+    let report = clean(&args.cube, &options, &args.common.bar(), stop)?;
     if args.json {
         let mut object = json!(report);
         object["dry_run"] = args.dry_run.into();

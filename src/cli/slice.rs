@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pictures::Pictures;
-use super::progress::Bar;
 use super::{Common, DONE, Memory, parsed};
 use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
@@ -20,7 +19,7 @@ use crate::sinks::{Format, Target};
 /// `--axis x,y --at 7` is frame 7. --section cuts a box instead. With neither, the
 /// whole cube is put out. A profile goes to stdout as text; the rest goes to -o.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube slice night.cube --axis z --at 120,45\n  \
     cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
     cube slice night.cube --axis z --at 120,45 --plot\n  \
@@ -47,6 +46,7 @@ pub(super) struct SliceArgs {
 
     /// Read positions from FILE, those of one cut on each line; - is standard input
     #[arg(long, value_name = "FILE", requires = "axis")]
+    #[arg(hide_short_help = true)]
     at_file: Option<PathBuf>,
 
     /// A box, such as '[1:100,*,5]'; b:a runs backwards, a:b:s steps
@@ -76,15 +76,18 @@ pub(super) struct SliceArgs {
 
     /// Replace FILE if it exists
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     overwrite: bool,
 
     /// Put a table with a row per frame behind the image [default: where a FITS image has
     /// several frames]
     #[arg(long, overrides_with = "no_frames_table")]
+    #[arg(hide_short_help = true)]
     frames_table: bool,
 
     /// Leave that table out
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     no_frames_table: bool,
 
     #[command(flatten)]
@@ -161,7 +164,7 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         memory: args.memory.bytes(),
     };
     // A bar between lines of a result on the same terminal would garble both.
-    let bar = Bar::new(args.common.quiet);
+    let bar = args.common.bar();
     slice(&args.cube, &options, &bar, stop)?;
     Ok(DONE)
 }

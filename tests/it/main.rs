@@ -32,6 +32,7 @@ mod samples;
 mod slice;
 mod sources;
 mod support;
+mod terminal;
 mod tidy;
 mod tiff;
 mod tiff_file;
