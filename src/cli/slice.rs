@@ -8,7 +8,7 @@ use super::pictures::Pictures;
 use super::{Common, DONE, Memory, parsed};
 use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
-use crate::ops::slice::{Cut, Options, slice};
+use crate::ops::slice::{Cut, Options, Planes, slice};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
 
@@ -25,6 +25,8 @@ use crate::sinks::{Format, Target};
     cube slice night.cube --axis z --at 120,45 --plot\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.png --stretch percentile=99\n  \
+    cube slice night.cube --montage -o sheet.png\n  \
+    cube slice night.cube --axis x,y --at 7 --compare -o cleaned7.png\n  \
     cube slice night.cube --section '[1:100,*,-1]' -o last.fits\n  \
     cube slice night.cube -o - | ds9 -")]
 pub(super) struct SliceArgs {
@@ -70,6 +72,14 @@ pub(super) struct SliceArgs {
     /// Draw the profile in the terminal
     #[arg(long, conflicts_with_all = ["format", "output"])]
     plot: bool,
+
+    /// All planes on one picture, each with its position, to spot the bad one
+    #[arg(long, conflicts_with_all = ["plot", "compare"])]
+    montage: bool,
+
+    /// A plane as it came beside what it is now, what was replaced ringed
+    #[arg(long, conflicts_with = "plot")]
+    compare: bool,
 
     #[command(flatten)]
     pictures: Pictures,
@@ -156,6 +166,11 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         named: args.output.is_some(),
         target,
         format: args.plot.then_some(Format::Plot).or(args.format),
+        sheet: match (args.montage, args.compare) {
+            (true, _) => Some(Planes::All),
+            (_, true) => Some(Planes::BeforeAndAfter),
+            _ => None,
+        },
         look: args.pictures.look(),
         frames_table: match (args.frames_table, args.no_frames_table) {
             (false, false) => None,

@@ -13,7 +13,7 @@
 //! * [`combine`]: an axis collapsed to a frame.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
-//! * [`slice`]: cuts through it.
+//! * [`slice`]: cuts through it; `sheet` puts planes side by side.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -34,6 +34,7 @@ pub mod info;
 mod lanes;
 pub mod plan;
 pub mod resume;
+mod sheet;
 pub mod slice;
 mod spill;
 

@@ -27,6 +27,7 @@ mod info;
 mod interrupt;
 mod limits;
 mod outputs;
+mod pictures;
 mod real_frames;
 mod samples;
 mod slice;
