@@ -28,6 +28,7 @@ mod interrupt;
 mod limits;
 mod outputs;
 mod pictures;
+mod readme;
 mod real_frames;
 mod samples;
 mod slice;
