@@ -15,11 +15,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Rival, compare, cube, folder, is_wanted, rounds, setting, time};
+use common::{Random, Rival, compare, cube, folder, is_wanted, rounds, setting, time};
 use cube::dtype::DType;
 use cube::engine::lines::{Lines, Void};
 use cube::engine::snapshot::Snapshot;
 use cube::frames::cards::Cards;
+use cube::kernels::clip::Rows;
 use cube::kernels::gather::{Lane, is_wide};
 use cube::region::Span;
 use cube::sinks::{Format, Image, Target, create};
@@ -78,16 +79,14 @@ fn make(folder: &Path, path: &Path, shape: &[u64; 3], dtype: DType) {
     let frames = folder.join("frames.fits");
     let target = Target::from_path(&frames, false);
     let mut sink = create(&target, Format::Fits, &image).unwrap();
-    let mut state = 1u64;
+    let mut random = Random(1);
     let mut plane = Vec::new();
     for _ in 0..shape[2] {
         plane.clear();
         for _ in 0..shape[0] * shape[1] {
-            // Knuth's MMIX constants; the sum of four parts of it is near normal.
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            let mixed = state ^ state >> 29;
+            // The sum of four parts of it is near normal.
+            let bits = random.bits();
+            let mixed = bits ^ bits >> 29;
             let parts = [0, 16, 32, 48].map(|shift| (mixed >> shift & 0xffff) as f32);
             let noise = (parts.iter().sum::<f32>() / 65536.0 - 2.0) * 26.0;
             let outlier = if mixed % 1000 == 7 {
@@ -133,7 +132,7 @@ fn gather_as<L: Lane>(snapshot: &Snapshot) {
         .map(|&len| Span::run(0, len))
         .collect();
     let lines = Lines::new(snapshot, 2, &spans, Void::Plain).unwrap();
-    let mut out = Vec::new();
+    let mut out = Rows::new();
     for number in 0..lines.columns() {
         lines.ask_ahead(number + 1).unwrap();
         let mut column = lines.column(number).unwrap();

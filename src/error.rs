@@ -73,6 +73,7 @@ impl Error {
     /// The operating system failed while `doing` (such as "cannot open").
     pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
         let mut error = Self::new(Kind::Io, doing);
+        error.0.hint = advice(&source).map(str::to_string);
         error.0.source = Some(source);
         error
     }
@@ -124,6 +125,23 @@ impl Error {
         self.io_source()
             .is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
     }
+}
+
+/// What to do about a failure of the system, where that is always the same.
+fn advice(source: &io::Error) -> Option<&'static str> {
+    const EIO: i32 = 5;
+    const EMFILE: i32 = 24;
+    Some(match (source.kind(), source.raw_os_error()) {
+        (io::ErrorKind::StorageFull, _) => "make room on the disk; then the same command works",
+        (io::ErrorKind::QuotaExceeded, _) => "make room in your quota; then the same command works",
+        (io::ErrorKind::FileTooLarge, _) => {
+            "a limit on the size of files was met: that of the file system, or ulimit -f"
+        }
+        (io::ErrorKind::ReadOnlyFilesystem, _) => "it can be read there, but not written",
+        (_, Some(EIO)) => "the disk fails, or the way to it: see to that before going on",
+        (_, Some(EMFILE)) => "raise the limit on open files: ulimit -n",
+        _ => return None,
+    })
 }
 
 /// Shows a path as a message can carry it: control characters escaped.
@@ -196,6 +214,16 @@ mod tests {
             error.to_string(),
             "a\\nb.fits: cannot open: no such file or directory"
         );
+    }
+
+    #[test]
+    fn a_full_disk_has_a_hint_unless_somebody_knows_better() {
+        let full = || Error::io("cannot write", io::Error::from_raw_os_error(28));
+        let hint = full().hint_text().map(str::to_string);
+        assert!(hint.is_some_and(|hint| hint.contains("make room")));
+        assert_eq!(full().hint("x").hint_text(), Some("x"));
+        let missing = Error::io("cannot open", io::Error::from_raw_os_error(2));
+        assert_eq!(missing.hint_text(), None);
     }
 
     #[test]

@@ -43,8 +43,9 @@ impl<'a> Rival<'a> {
     }
 }
 
-/// Runs the rivals round by round and prints a table.
-pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) {
+/// Runs the rivals round by round and prints a table; tells the least and the median
+/// time of each, in seconds.
+pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<(f64, f64)> {
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); rivals.len()];
     let mut order: Vec<usize> = (0..rivals.len()).collect();
     let mut random = noise(1, 4 * (rounds + 1) * rivals.len()).into_iter();
@@ -77,6 +78,7 @@ pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) {
             median / spans[0].1
         );
     }
+    spans
 }
 
 /// Least and median.
@@ -170,16 +172,38 @@ pub(crate) fn folder() -> tempfile::TempDir {
     builder.unwrap()
 }
 
-/// Bytes that look like noise; the same on every run (Knuth's MMIX constants).
-pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut out = Vec::with_capacity(bytes + 8);
-    while out.len() < bytes {
-        state = state
+/// Random numbers; the same on every run (Knuth's MMIX constants).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// All bits; the upper half is the better one.
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0 = self
+            .0
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
-        // The upper half is the better one; as a float it is of the order of 1.
-        let [.., a, b, c, _] = state.to_le_bytes();
+        self.0
+    }
+
+    /// Of 53 bits, from 0 up to but not including 1.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Normal (Box and Muller).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+}
+
+/// Bytes that look like noise; the same on every run.
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    let mut out = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        // As a float it is of the order of 1.
+        let [.., a, b, c, _] = random.bits().to_le_bytes();
         out.extend([a, b, c, 0x3f]);
     }
     out.truncate(bytes);

@@ -7,7 +7,10 @@ use serde_json::json;
 
 use super::{Common, DONE, Jobs, Lock, Memory, parsed, print, say};
 use crate::error::{Error, Result, show_path};
-use crate::ops::clean::{Center, Fill, FrameCount, Options, Report, Rule, Spread, clean, clip};
+use crate::ops::clean::{
+    Applying, Center, Fill, FrameCount, Options, Report, Rule, Spread, apply, clean, clip,
+};
+use crate::ops::part::Part;
 use crate::ops::{Stop, count};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
@@ -26,7 +29,8 @@ use crate::sinks::{Format, Target};
     cube clean night.cube --sigma 4 --maxiters all --spread mad --fill interpolate\n  \
     cube clean night.cube --dry-run --report\n  \
     cube clean night.cube --lower 6 --upper 3 --grow 1 --mask rejected.fits\n  \
-    cube clean night.cube --section '[100:200,*,*]' --fill nan")]
+    cube clean night.cube --section '[100:200,*,*]' --fill nan\n  \
+    cube clean night.cube --part 2/8 -o part-2.patches; cube clean night.cube --apply part-*")]
 pub(super) struct CleanArgs {
     /// The cube
     cube: PathBuf,
@@ -76,7 +80,7 @@ pub(super) struct CleanArgs {
     dry_run: bool,
 
     /// Write a mask of the cleaned part: 1 where a sample was rejected, else 0
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "written")]
     mask: Option<PathBuf>,
 
     /// Format of the mask [default: by the name of FILE]
@@ -85,8 +89,27 @@ pub(super) struct CleanArgs {
     #[arg(hide_short_help = true)]
     mask_format: Option<Format>,
 
-    /// Replace the mask's file if it exists
-    #[arg(long, requires = "mask")]
+    /// Work out part I of N alone, reading only, and keep it in the output file
+    #[arg(long, value_name = "I/N", value_parser = |text: &str| parsed(Part::parse(text)))]
+    #[arg(requires = "output", conflicts_with_all = ["dry_run", "mask", "report", "json"])]
+    #[arg(hide_short_help = true)]
+    part: Option<Part>,
+
+    /// Clean by these parts, which know all that was asked for
+    #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
+        "part", "axis", "sigma", "lower", "upper", "maxiters", "center", "spread", "fill", "section",
+        "min_kept", "grow", "fill_nan", "dry_run", "mask", "jobs",
+    ])]
+    #[arg(hide_short_help = true)]
+    apply: Vec<PathBuf>,
+
+    /// Where a part goes; - is standard output
+    #[arg(short, long, value_name = "FILE", requires = "part", group = "written")]
+    #[arg(hide_short_help = true)]
+    output: Option<PathBuf>,
+
+    /// Replace the file of a mask or a part if it exists
+    #[arg(long, requires = "written")]
     #[arg(hide_short_help = true)]
     overwrite: bool,
 
@@ -208,33 +231,19 @@ fn parse_fill(text: &str) -> std::result::Result<Fill, String> {
 }
 
 pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
-    if args.fill_nan && args.fill == Fill::Nan {
-        return Err(
-            Error::input("--fill-nan with --fill nan would change nothing")
-                .hint("--fill median, mean, interpolate or a number fills what is missing"),
-        );
-    }
-    let mask = args.mask.as_ref().map(|path| {
-        let target = Target::from_path(path, args.overwrite);
-        (target, args.mask_format)
-    });
-    let options = Options {
-        axis: args.axis,
-        rule: args.clipping.rule(),
-        fill: args.fill.clone(),
-        section: args.section.clone(),
-        min_kept: args.min_kept,
-        grow: args.grow,
-        fill_nan: args.fill_nan,
-        dry_run: args.dry_run,
-        mask,
-        by_frame: args.report || args.json,
-        busy: args.lock.busy(),
-        memory: args.memory.bytes(),
-        jobs: args.jobs.count(),
-        line,
+    let bar = args.common.bar();
+    let report = match args.apply.as_slice() {
+        [] => clean(&args.cube, &options(args, line)?, &bar, stop)?,
+        parts => {
+            let options = Applying {
+                by_frame: args.report || args.json,
+                busy: args.lock.busy(),
+                memory: args.memory.bytes(),
+                line,
+            };
+            apply(&args.cube, parts, &options, &bar, stop)?
+        }
     };
-    let report = clean(&args.cube, &options, &args.common.bar(), stop)?;
     if args.json {
         let mut object = json!(report);
         object["dry_run"] = args.dry_run.into();
@@ -254,13 +263,42 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
     Ok(DONE)
 }
 
+fn options(args: &CleanArgs, line: String) -> Result<Options> {
+    if args.fill_nan && args.fill == Fill::Nan {
+        return Err(
+            Error::input("--fill-nan with --fill nan would change nothing")
+                .hint("--fill median, mean, interpolate or a number fills what is missing"),
+        );
+    }
+    let target = |path: &PathBuf| Target::from_path(path, args.overwrite);
+    let mask = args.mask.as_ref().map(target);
+    Ok(Options {
+        axis: args.axis,
+        rule: args.clipping.rule(),
+        fill: args.fill.clone(),
+        section: args.section.clone(),
+        min_kept: args.min_kept,
+        grow: args.grow,
+        fill_nan: args.fill_nan,
+        dry_run: args.dry_run,
+        mask: mask.map(|mask| (mask, args.mask_format)),
+        part: args.part.zip(args.output.as_ref().map(target)),
+        by_frame: args.report || args.json,
+        busy: args.lock.busy(),
+        memory: args.memory.bytes(),
+        jobs: args.jobs.count(),
+        line,
+    })
+}
+
 /// JSON names so many of the worst frames.
 const MOST_WORST: usize = 10;
 
 fn summary(report: &Report, args: &CleanArgs) -> String {
-    let (found, done) = match args.dry_run {
-        true => ("would be replaced", "nothing was changed"),
-        false => ("replaced", ""),
+    let (found, done) = match (args.dry_run, args.part) {
+        (true, _) => ("would be replaced", "nothing was changed"),
+        (false, Some(_)) => ("to be replaced", "--apply does it when all parts are there"),
+        (false, None) => ("replaced", ""),
     };
     let mut text = format!(
         "{} of {} {found} along {} ({})",

@@ -8,7 +8,8 @@ use super::clean::Clipping;
 use super::pictures::Pictures;
 use super::{Common, DONE, Jobs, Memory, parsed, say};
 use crate::error::Result;
-use crate::ops::combine::{Options, Reject, Scale, Statistic, combine};
+use crate::ops::combine::{Options, Reject, Scale, Statistic, apply, combine};
+use crate::ops::part::Part;
 use crate::ops::{Stop, count};
 use crate::region::{parse_axis, show_shape};
 use crate::sinks::{Format, Target};
@@ -24,16 +25,18 @@ use crate::sinks::{Format, Target};
     cube combine night.cube --method median -o master.fits\n  \
     cube combine night.cube --method mean --reject sigma -o mean.fits --coverage n.fits\n  \
     cube combine flats.cube --method mean --scale median --reject minmax -o flat.fits\n  \
-    cube combine night.cube --method mean --weight EXPTIME -o mean.fits --error sem.fits")]
+    cube combine night.cube --method mean --weight EXPTIME -o mean.fits --error sem.fits\n  \
+    cube combine night.cube --method median --part 2/8 -o part-2.frame\n  \
+    cube combine night.cube --apply part-*.frame -o master.fits")]
 pub(super) struct CombineArgs {
     /// The cube
     cube: PathBuf,
 
     /// What a line becomes
-    #[arg(long, value_enum)]
-    method: MethodName,
+    #[arg(long, value_enum, required_unless_present = "apply")]
+    method: Option<MethodName>,
 
-    /// Where to; - is standard output
+    /// Where to, a frame or a part; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
@@ -85,6 +88,20 @@ pub(super) struct CombineArgs {
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true)]
     #[arg(hide_short_help = true)]
     section: Option<String>,
+
+    /// Work out part I of N alone, and keep it in the output file
+    #[arg(long, value_name = "I/N", value_parser = |text: &str| parsed(Part::parse(text)))]
+    #[arg(conflicts_with_all = ["coverage", "error", "format"])]
+    #[arg(hide_short_help = true)]
+    part: Option<Part>,
+
+    /// Make the frame of these parts, which know all that was asked for
+    #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
+        "part", "method", "axis", "reject", "low", "high", "sigma", "lower", "upper", "maxiters",
+        "center", "spread", "weight", "scale", "zero", "section", "jobs",
+    ])]
+    #[arg(hide_short_help = true)]
+    apply: Vec<PathBuf>,
 
     /// Write how many samples each sample of the frame is made of
     #[arg(long, value_name = "FILE")]
@@ -185,12 +202,13 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
     let options = Options {
         axis: args.axis,
         method: match args.method {
-            MethodName::Median => Statistic::Median,
-            MethodName::Mean => Statistic::Mean,
-            MethodName::Sum => Statistic::Sum,
-            MethodName::Min => Statistic::Min,
-            MethodName::Max => Statistic::Max,
-            MethodName::Std => Statistic::Std,
+            Some(MethodName::Mean) => Statistic::Mean,
+            Some(MethodName::Sum) => Statistic::Sum,
+            Some(MethodName::Min) => Statistic::Min,
+            Some(MethodName::Max) => Statistic::Max,
+            Some(MethodName::Std) => Statistic::Std,
+            // Without a method there are parts, which have theirs.
+            Some(MethodName::Median) | None => Statistic::Median,
         },
         reject: args.reject()?,
         weight: args.weight.clone(),
@@ -202,11 +220,16 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         look: args.pictures.look(),
         coverage: args.coverage.as_ref().map(target),
         error: args.error.as_ref().map(target),
+        part: args.part,
         memory: args.memory.bytes(),
         jobs: args.jobs.count(),
         line,
     };
-    let report = combine(&args.cube, &options, &args.common.bar(), stop)?;
+    let bar = args.common.bar();
+    let report = match args.apply.as_slice() {
+        [] => combine(&args.cube, &options, &bar, stop)?,
+        parts => apply(&args.cube, parts, &options, &bar, stop)?,
+    };
     if !args.common.quiet {
         let mut text = format!(
             "{} of {} combined; the frame is {}",
@@ -214,7 +237,13 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
             report.axis,
             show_shape(&report.shape)
         );
-        if options.reject != Reject::None {
+        if let Some(part) = args.part {
+            text = format!(
+                "part {} of {} worked out; --apply makes the frame when all parts are there",
+                part.number, part.of
+            );
+        }
+        if options.reject != Reject::None || report.rejected > 0 {
             text += &format!("; {} rejected", count(report.rejected, "sample"));
         }
         say(&format!("{}: {text}", crate::error::show_path(&args.cube)));

@@ -17,11 +17,14 @@ mod slice;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::Builder;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use progress::{Bar, Show};
 
@@ -63,6 +66,7 @@ Exit status:
     1  failed: the cube is as it was, or what was kept is told
     2  wrong usage
     3  done in part: inputs were left out, each named
+   74  a cube was cut short or its disk failed while it was read
   130  interrupted: what was committed is kept
 
 Environment:
@@ -149,7 +153,8 @@ impl Lock {
 /// Options of verbs that move samples.
 #[derive(Debug, Args)]
 struct Memory {
-    /// Memory to use, such as 256M or 2G [default: a quarter of the machine's, at most 1G]
+    /// Memory to use, such as 256M or 2G [default: a quarter of the machine's or
+    /// container's, at most 1G]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, hide_short_help = true)]
     #[arg(env = "CUBE_MEMORY", hide_env_values = true)]
     memory: Option<u64>,
@@ -159,8 +164,11 @@ impl Memory {
     fn bytes(&self) -> u64 {
         const MOST: u64 = 1 << 30;
         self.memory.unwrap_or_else(|| {
-            let quarter = machine_memory().map(|bytes| bytes / 4);
-            quarter.unwrap_or(MOST).min(MOST)
+            let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+            let limit = group_memory(&groups, Path::new("/sys/fs/cgroup"));
+            let all = machine_memory().into_iter().chain(limit).min();
+            let quarter = all.map_or(MOST, |bytes| bytes / 4);
+            quarter.clamp(LEAST_MEMORY, MOST)
         })
     }
 }
@@ -186,6 +194,27 @@ fn machine_memory() -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     kib.checked_mul(1024)
+}
+
+/// The least limit on memory of the control groups that a process is in, such as a
+/// container's. `groups` is what `/proc/self/cgroup` says; the files are below `root`.
+fn group_memory(groups: &str, root: &Path) -> Option<u64> {
+    let limits = groups.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let (root, name) = match controllers.split(',').any(|name| name == "memory") {
+            true => (root.join("memory"), "memory.limit_in_bytes"),
+            false if controllers.is_empty() => (root.to_path_buf(), "memory.max"),
+            false => return None,
+        };
+        let path = Path::new(path.trim_start_matches('/'));
+        let limit = |group: &Path| -> Option<u64> {
+            let text = std::fs::read_to_string(root.join(group).join(name)).ok()?;
+            text.trim().parse().ok()
+        };
+        path.ancestors().filter_map(limit).min()
+    });
+    limits.min()
 }
 
 /// The least memory with which every verb works.
@@ -230,7 +259,10 @@ where
             return ExitCode::from(if wanted_help { DONE } else { USAGE });
         }
     };
-    let stop = watch_signals();
+    let stop = match watch_signals() {
+        Ok(stop) => stop,
+        Err(error) => return ExitCode::from(fail(&error)),
+    };
     let done = match cli.verb {
         Verb::Append(args) => append::run_append(args, line, &stop),
         Verb::Insert(args) => append::run_insert(args, line, &stop),
@@ -289,28 +321,33 @@ fn print(text: &str) -> Result<()> {
 /// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop when what
 /// it has at hand is whole; one that is not at work yet, or is asked again, ends
 /// at once.
-fn watch_signals() -> Stop {
+fn watch_signals() -> Result<Stop> {
+    // A file that would pass the limit on the size of files is an error of the write.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let stop = Stop::default();
     let watched = stop.clone();
     let signals = [SIGINT, SIGTERM, SIGHUP];
     // Without a handler the signal ends the command at once, which loses what is
     // not committed and nothing else.
     if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
-        std::thread::spawn(move || {
+        let watch = move || {
             for _ in signals.forever() {
                 if !watched.ask() {
                     say("cube: interrupted; what was committed before is kept");
                     std::process::exit(i32::from(INTERRUPTED));
                 }
-                // Who is done sooner need not be told.
-                std::thread::spawn(|| {
+                // Who is done sooner need not be told, nor who cannot be.
+                let _ = Builder::new().spawn(|| {
                     std::thread::sleep(PATIENCE);
                     say("cube: finishing the frames at hand; interrupt again to end at once");
                 });
             }
-        });
+        };
+        // With the handler and no thread, nobody would hear the signals.
+        let started = Builder::new().spawn(watch);
+        started.doing("cannot start a thread")?;
     }
-    stop
+    Ok(stop)
 }
 
 /// The command as typed, for the history, cut off where it gets long.
@@ -361,6 +398,27 @@ mod tests {
         for text in ["", "M", "1.5G", "-1", "1M", "99999999999T", "12X"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_limits_of_groups_are_found_up_to_the_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let found = |groups: &str| group_memory(groups, folder.path());
+        put("a/b/memory.max", "max\n");
+        put("a/memory.max", "536870912\n");
+        put("memory/c/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(found("0::/a/b\n"), Some(512 << 20));
+        assert_eq!(found("0::/\n"), None);
+        assert_eq!(found("3:cpu:/a\n4:memory:/c\n"), Some((1 << 63) - 4096));
+        // What a container is told is its host's path; the limit is at the root.
+        put("memory/memory.limit_in_bytes", "67108864\n");
+        assert_eq!(found("4:hugetlb,memory:/docker/1\n"), Some(64 << 20));
+        assert_eq!(found(""), None);
     }
 
     #[test]

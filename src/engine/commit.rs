@@ -11,7 +11,7 @@ use super::snapshot::{Snapshot, choose_superblock};
 use crate::error::{Error, Result};
 use crate::format::catalog::Catalog;
 use crate::format::entry::ENTRY_BYTES;
-use crate::format::superblock::{FIRST_FREE, SUPERBLOCK_AT, Superblock};
+use crate::format::superblock::{FIRST_FREE, SUPERBLOCK_AT, SUPERBLOCK_BYTES, Superblock};
 use crate::format::{Extent, PAGE, align_up};
 use crate::region::MAX_RANK;
 use crate::storage::Storage;
@@ -79,6 +79,10 @@ impl Writer {
     /// Opens a cube for writing; the caller holds the lock.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Writer> {
         let chosen = choose_superblock(storage.as_ref())?;
+        if let Some(error) = chosen.unread {
+            // What is written would be written over the newest commit.
+            return Err(error);
+        }
         let slot = chosen.slot;
         let mut writer = Writer {
             storage,
@@ -154,6 +158,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Where the newest commit ends: a whole number of pages.
+    pub(super) fn committed(&self) -> u64 {
+        self.superblock.committed
+    }
+
     pub(super) fn is_committing(&self) -> bool {
         self.committing
     }
@@ -162,8 +171,16 @@ impl Writer {
     fn flip(&mut self, mut superblock: Superblock) -> Result<()> {
         superblock.sequence += 1;
         let slot = 1 - self.slot;
-        self.write(SUPERBLOCK_AT[slot], &superblock.encode())?;
-        self.sync()?;
+        let at = SUPERBLOCK_AT[slot];
+        let before = self.storage.read(at, SUPERBLOCK_BYTES as u64)?;
+        let bytes = superblock.encode();
+        let stored = self.write(at, &bytes).and_then(|()| self.sync());
+        if let Err(error) = stored {
+            // Whoever opens the cube next is to find what the disk has for sure. It
+            // is not synced: either of the two is whole.
+            let _ = self.storage.write(at, &before);
+            return Err(error);
+        }
         self.superblock = superblock;
         self.slot = slot;
         Ok(())
@@ -190,7 +207,7 @@ impl Writer {
         done.map_err(|error| {
             let generation = self.superblock.generation;
             error.hint(format!(
-                "nothing after generation {generation} is in the cube; check the disk before going on"
+                "generation {generation} is safe; check the disk before going on"
             ))
         })
     }

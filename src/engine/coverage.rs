@@ -14,7 +14,7 @@ use crate::kernels::clip::LANES;
 use crate::region::MAX_RANK;
 
 /// Slots `lo..hi` on one axis, sorted and apart.
-type Runs = Vec<(u64, u64)>;
+pub(super) type Runs = Vec<(u64, u64)>;
 
 /// What the frames of a commit cover of a region, seen along one axis.
 pub(super) struct Coverage {
@@ -35,7 +35,7 @@ pub(super) struct ColumnCoverage {
 }
 
 /// The runs that all of these slots make, sorted and joined.
-fn joined(mut runs: Runs) -> Runs {
+pub(super) fn joined(mut runs: Runs) -> Runs {
     runs.sort_unstable();
     let mut out: Runs = Vec::with_capacity(runs.len());
     for (lo, hi) in runs {

@@ -373,7 +373,7 @@ impl Edit<'_> {
             marks,
         };
         self.writer.commit(&prepared)?;
-        self.end = align_up(self.writer.storage.len()?, PAGE);
+        self.end = self.writer.committed();
         self.kept = self.end;
         self.fresh.clear();
         Ok(())
@@ -431,17 +431,26 @@ impl Edit<'_> {
     }
 
     /// Offsets of the tiles that exist already, `None` for the others.
-    pub(super) fn find_tiles(&self, tiles: &[Coordinates]) -> Result<Vec<Option<u64>>> {
+    pub(super) fn find_tiles(&mut self, tiles: &[Coordinates]) -> Result<Vec<Option<u64>>> {
         let storage = self.writer.storage.as_ref();
-        // A command that died may have left a tile past the committed end whose
-        // entry had reached the index. It is whole, and its samples in slots
-        // handed out now read as pad: it is used.
         let mut index = IndexReader::new(storage, &self.catalog.index);
-        let find = |tile: &Coordinates| match self.fresh.get(tile) {
-            Some(&at) => Ok(Some(at)),
-            None => index.tile(tile),
-        };
-        tiles.iter().map(find).collect()
+        let mut found = Vec::with_capacity(tiles.len());
+        for tile in tiles {
+            if let Some(&at) = self.fresh.get(tile) {
+                found.push(Some(at));
+                continue;
+            }
+            let at = index.tile(tile)?;
+            // A command that died may have left a tile past the committed end whose
+            // entry had reached the index. It is whole, and its samples in slots
+            // handed out now read as pad: it is used. Its entry is stored again,
+            // for where that command's sync failed the disk may not have it.
+            if let Some(left) = at.filter(|&at| at >= self.writer.committed()) {
+                self.fresh.insert(*tile, left);
+            }
+            found.push(at);
+        }
+        Ok(found)
     }
 
     /// Makes sure that the index has room for every slot handed out or reserved.

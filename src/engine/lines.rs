@@ -15,7 +15,7 @@ use super::tiles::{Segment, cut_span};
 use crate::error::{Error, Result};
 use crate::format::patches::PatchReader;
 use crate::format::superblock::FIRST_FREE;
-use crate::kernels::clip::LANES;
+use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, Layers, Place, Stored};
 use crate::region::{AXIS_NAMES, MAX_RANK, Span, volume};
 use crate::storage::Bytes;
@@ -204,6 +204,11 @@ impl<'s> Lines<'s> {
     /// Is every sample that is not NaN data, by what was asked of void?
     pub fn is_whole(&self) -> bool {
         self.coverage.is_none()
+    }
+
+    /// Are all samples integers, where there are samples?
+    pub fn has_integers(&self) -> bool {
+        !self.stored.dtype.is_float()
     }
 
     /// The axis that they run along.
@@ -473,12 +478,12 @@ impl<'s> Lines<'s> {
         &self,
         column: &Column,
         lines: std::ops::Range<usize>,
-        out: &mut Vec<[L; LANES]>,
+        out: &mut Rows<L>,
     ) -> Result<()> {
         let pitch = column.rows.len();
         let cross = &column.cross[lines.clone()];
         let places: Vec<Place> = cross.chunks(LANES).map(place).collect();
-        out.resize(places.len() * pitch, [L::NAN; LANES]);
+        out.resize(places.len() * pitch, L::NAN);
         let bytes = self.snapshot.geometry.bytes;
         let pad = L::of_bits(&self.stored, self.snapshot.catalog.pad);
         let mut asked = (ASKED_AHEAD / bytes as u64) as usize;

@@ -7,7 +7,7 @@ use super::lines::{Lines, Void};
 use super::snapshot::Snapshot;
 use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
-use crate::kernels::clip::LANES;
+use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, Stored, is_wide};
 use crate::region::{MAX_RANK, Span};
 use crate::storage::memory::MemoryStorage;
@@ -34,7 +34,7 @@ fn from_lines<L: Lane>(lines: &Lines<'_>, step: usize) -> Vec<(f64, bool, u64)> 
     let total: u64 = lens.iter().product();
     let mut found = vec![(f64::NAN, false, 0); total as usize];
     let mut seen = HashSet::new();
-    let mut out: Vec<[L; LANES]> = Vec::new();
+    let mut out: Rows<L> = Rows::new();
     let mut covered = Vec::new();
     for number in 0..lines.columns() {
         let mut column = lines.column(number).unwrap();

@@ -16,6 +16,7 @@
 //! * `coverage`: which samples a frame brought.
 //! * [`verify`]: does the structure hold?
 //! * [`reread`]: do the samples? Frames held against their checks.
+//! * [`void`]: is what no frame brought still void?
 //! * [`rewrite`]: a commit written again, in the order it is read.
 
 #![allow(
@@ -37,6 +38,7 @@ mod tables;
 pub mod tiles;
 pub mod usage;
 pub mod verify;
+pub mod void;
 pub mod write;
 
 #[cfg(test)]

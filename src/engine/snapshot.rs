@@ -39,6 +39,8 @@ pub(super) struct Chosen {
     pub(super) slot: usize,
     /// What the user should know of the other one.
     pub(super) notice: Option<String>,
+    /// Why the other one could not be read: the newest commit may be in it.
+    pub(super) unread: Option<Error>,
 }
 
 /// Chooses the newest valid superblock.
@@ -52,7 +54,8 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
     }
     let mut best: Option<(Superblock, usize)> = None;
     let mut reason: Option<Error> = None;
-    let mut doubtful = false;
+    let mut unread = None;
+    let mut sequences = Vec::new();
     for (slot, &at) in SUPERBLOCK_AT.iter().enumerate() {
         let bytes = (SUPERBLOCK_BYTES as u64).min(len.saturating_sub(at));
         let found = storage
@@ -60,6 +63,7 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
             .and_then(|bytes| Superblock::decode(&bytes));
         match found {
             Ok(found) => {
+                sequences.push(found.sequence);
                 if best
                     .as_ref()
                     .is_none_or(|(best, _)| best.sequence < found.sequence)
@@ -69,10 +73,11 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
             }
             // A newer program wrote here: what the other slot says is old.
             Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+            Err(error) if error.kind() == Kind::Io => {
+                let hint = "the newest commit may be named there: copy the file to another disk";
+                unread = Some(error.hint(hint));
+            }
             Err(error) => {
-                // A superblock that was never written is zero.
-                let blank = storage.read(at.min(len), bytes);
-                doubtful |= blank.is_ok_and(|bytes| bytes.iter().any(|&byte| byte != 0));
                 if reason
                     .as_ref()
                     .is_none_or(|reason| reason.kind() == Kind::Input)
@@ -83,7 +88,9 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
         }
     }
     let Some((superblock, slot)) = best else {
-        return Err(reason.unwrap_or_else(|| Error::input("is not a cube")));
+        return Err(unread
+            .or(reason)
+            .unwrap_or_else(|| Error::input("is not a cube")));
     };
     if len < superblock.committed {
         return Err(Error::damaged(format!(
@@ -92,18 +99,38 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
         ))
         .hint("copy it again from where it came; what is left cannot be trusted"));
     }
-    let notice = doubtful.then(|| {
-        format!(
-            "one of the two superblocks does not hold, as after a loss of power: this is \
-             generation {}, and a later one may be lost",
-            superblock.generation
-        )
-    });
+    // Each is one newer than the other. In a cube that was just made there is one,
+    // and the other was never written.
+    let doubtful = match sequences[..] {
+        [one, other] => one.abs_diff(other) != 1,
+        _ if unread.is_some() => true,
+        _ => superblock.sequence > 1 || !is_blank(storage, SUPERBLOCK_AT[1 - slot])?,
+    };
+    let generation = superblock.generation;
+    let notice = match &unread {
+        Some(error) => Some(format!(
+            "one of the two superblocks cannot be read: this is generation {generation}, and a \
+             later one may be there: {error}"
+        )),
+        None => doubtful.then(|| {
+            format!(
+                "one of the two superblocks does not hold, as after a loss of power: this is \
+                 generation {generation}, and a later one may be lost"
+            )
+        }),
+    };
     Ok(Chosen {
         superblock,
         slot,
         notice,
+        unread,
     })
+}
+
+/// Was no superblock ever written there?
+fn is_blank(storage: &dyn Storage, at: u64) -> Result<bool> {
+    let bytes = storage.read(at, SUPERBLOCK_BYTES as u64)?;
+    Ok(bytes.iter().all(|&byte| byte == 0))
 }
 
 /// Reads bytes and holds them against their check.
@@ -148,6 +175,17 @@ impl Snapshot {
         let mut snapshot = Snapshot::at(storage, &superblock.catalog, superblock.committed)?;
         snapshot.notice = chosen.notice;
         Ok(snapshot)
+    }
+
+    /// Opens the newest commit, for what will be put in its place.
+    ///
+    /// # Errors
+    /// Also when one of the superblocks cannot be read: it may name a newer one.
+    pub fn open_to_replace(storage: Arc<dyn Storage>) -> Result<Snapshot> {
+        match choose_superblock(storage.as_ref())?.unread {
+            Some(error) => Err(error),
+            None => Snapshot::open(storage),
+        }
     }
 
     /// Opens the commit whose catalog stands at `extent`.

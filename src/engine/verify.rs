@@ -123,11 +123,13 @@ impl Look<'_> {
     /// One that does not hold is what a loss of power leaves, and also what is
     /// left of a newer commit that was damaged: nobody can tell.
     fn superblocks(&mut self, newest: &Snapshot) -> Result<()> {
+        let mut told = false;
         for at in SUPERBLOCK_AT {
             let bytes = match self.storage.read(at, SUPERBLOCK_BYTES as u64) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     (self.faults)(Fault::at(error.to_string(), at, PAGE))?;
+                    told = true;
                     continue;
                 }
             };
@@ -141,11 +143,20 @@ impl Look<'_> {
                      one a later commit may be lost",
                     newest.catalog.generation
                 );
+                told = true;
                 (self.faults)(Fault {
                     notice: true,
                     ..Fault::at(what, at, PAGE)
                 })?;
             }
+        }
+        // One that was overwritten with zeros, or with what it was before.
+        if let Some(notice) = newest.notice().filter(|_| !told) {
+            (self.faults)(Fault {
+                notice: true,
+                what: notice.to_string(),
+                ..Fault::default()
+            })?;
         }
         Ok(())
     }

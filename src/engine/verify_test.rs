@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::reread::FrameReader;
 use super::snapshot::Snapshot;
 use super::verify::{Fault, structure};
+use super::void::Owned;
 use crate::region::Span;
 use crate::storage::Storage;
 use crate::storage::memory::MemoryStorage;
@@ -28,9 +29,13 @@ fn golden(name: &str) -> Vec<u8> {
     std::fs::read(format!("{folder}/{name}.cube")).unwrap()
 }
 
-/// Everything that a deep check finds.
 fn faults(bytes: &[u8]) -> Vec<Fault> {
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(bytes.to_vec()));
+    deep(&Arc::new(MemoryStorage::new(bytes.to_vec())))
+}
+
+/// Everything that a deep check finds.
+pub(super) fn deep(storage: &Arc<MemoryStorage>) -> Vec<Fault> {
+    let storage: Arc<dyn Storage> = storage.clone();
     let mut faults = Vec::new();
     let looked = structure(&storage, 1 << 20, &mut |fault| {
         faults.push(fault);
@@ -49,17 +54,25 @@ fn faults(bytes: &[u8]) -> Vec<Fault> {
             }];
         }
     };
-    let mut reader = FrameReader::new(&snapshot, 100);
+    let sound = faults.iter().all(|fault| fault.notice);
+    let mut owned = Owned::new(&snapshot);
+    let mut reader = FrameReader::new(&snapshot, 4096);
+    reader.count_present();
     let each = snapshot.for_each_readable(&mut |record| {
+        owned.add(&record);
         faults.extend(reader.verify(&record, &|_| Ok(()))?);
         Ok(())
     });
     each.unwrap();
+    if sound && !owned.is_filled() {
+        let found = owned.fault(&snapshot, reader.present(), &|_| Ok(()));
+        faults.extend(found.unwrap());
+    }
     faults
 }
 
-/// What frames gave the cube, patches put over, and all records: an answer for
-/// every commit that undo can reach.
+/// All samples, patches put over, and all records: an answer for every commit
+/// that undo can reach.
 fn contents(bytes: &[u8]) -> Vec<(Vec<u64>, Vec<u8>, Vec<String>)> {
     let storage = Arc::new(MemoryStorage::new(bytes.to_vec()));
     let mut all = Vec::new();
@@ -72,28 +85,12 @@ fn contents(bytes: &[u8]) -> Vec<(Vec<u64>, Vec<u8>, Vec<String>)> {
         let mut read = vec![0; samples * size];
         snapshot.read(&spans, &mut read).unwrap();
         let mut records = Vec::new();
-        let mut owned = vec![false; samples];
         snapshot
             .for_each_record(&mut |record| {
-                for (number, owned) in owned.iter_mut().enumerate() {
-                    let mut rest = number as u64;
-                    *owned |= shape.iter().enumerate().all(|(axis, len)| {
-                        let slot = snapshot.pieces(axis).slot(rest % len).unwrap();
-                        rest /= len;
-                        let mut runs = record.slots[axis].iter();
-                        runs.any(|run| run.0 <= slot && slot < run.0 + run.1)
-                    });
-                }
                 records.push(format!("{record:?}"));
                 Ok(())
             })
             .unwrap();
-        // What no frame brought has no check, and reads as pad or as damaged.
-        for (sample, owned) in read.chunks_exact_mut(size).zip(owned) {
-            if !owned {
-                sample.fill(0);
-            }
-        }
         all.push((shape, read, records));
         next = snapshot.previous().unwrap();
     }

@@ -19,7 +19,7 @@ use std::sync::mpsc;
 use super::Coordinates;
 use super::edit::{Edit, Placement};
 use super::tiles::{Geometry, Segment, cut_runs};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::kernels::copy::{Layout, copy_box, fill};
 use crate::region::MAX_RANK;
 use crate::storage::Storage;
@@ -189,7 +189,9 @@ impl Edit<'_> {
         let stored = std::thread::scope(|scope| {
             let (full, jobs) = mpsc::sync_channel::<Job>(0);
             let (done, empty) = mpsc::channel::<Job>();
-            let keeper = scope.spawn(move || store_jobs(storage.as_ref(), &jobs, &done));
+            let keeper = std::thread::Builder::new()
+                .spawn_scoped(scope, move || store_jobs(storage.as_ref(), &jobs, &done))
+                .doing("cannot start a thread")?;
             let filled = self.fill_rows(&mut cuts, budget, progress, &full, &empty);
             drop(full);
             let stored = keeper

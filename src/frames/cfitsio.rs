@@ -58,6 +58,7 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
         image,
         is_quantized,
     } = tiles::examine(&source, hdu)?;
+    tiles::examine_way(&source, hdu.number)?;
     let (facts, meaning, stored) = fits::facts(&source, &image)?;
     // A quantized null is NaN, and so is the BLANK of scaled integers. Else cfitsio
     // is not asked to look for nulls: it would make zeros of subnormal floats.

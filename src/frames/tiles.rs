@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::region::volume;
 
 use super::cards::{CARD_BYTES, Cards, Value, keyword_of};
-use super::hdu::{Content, Hdu};
+use super::hdu::{Content, Hdu, Walk};
 use super::source::Source;
 
 /// The most axes that cfitsio decompresses.
@@ -65,6 +65,7 @@ struct Column {
 /// When the table or its heap is not what the header says, or cfitsio does not
 /// decompress it.
 pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
+    plain(hdu)?;
     let bitpix = match int(hdu, "ZBITPIX")? {
         8 => 8,
         16 => 16,
@@ -326,6 +327,92 @@ fn claimed_samples(source: &Source, hdu: &Hdu, code: &str, start: u64, bytes: u6
     }
 }
 
+/// Sees that the keywords that decide what cfitsio does are there once, as plain
+/// text. Of two it may take the other one than is looked at here, and what is no
+/// number it takes for 0.
+fn plain(hdu: &Hdu) -> Result<()> {
+    const DECIDE: [&str; 10] = [
+        "BITPIX", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "BSCALE", "BZERO", "BLANK", "NAXIS",
+        "NAXIS1",
+    ];
+    let mut seen = std::collections::HashSet::new();
+    for card in hdu.cards.iter() {
+        let keyword = keyword_of(card).to_ascii_uppercase();
+        let numbered = NUMBERED_KEYWORDS
+            .iter()
+            .any(|name| keyword.starts_with(name));
+        let of_image = keyword.starts_with('Z') && TABLE_KEYWORDS.contains(&keyword.as_str());
+        let decides = numbered || of_image || DECIDE.contains(&keyword.as_str());
+        if !decides || keyword == "ZHECKSUM" || keyword == "ZDATASUM" {
+            continue;
+        }
+        if card.iter().any(|byte| !(b' '..=b'~').contains(byte)) {
+            return Err(damaged(
+                hdu,
+                &format!("{keyword} holds bytes that are no text"),
+            ));
+        }
+        if seen.contains(&keyword) {
+            return Err(damaged(hdu, &format!("{keyword} is there twice")));
+        }
+        seen.insert(keyword);
+    }
+    Ok(())
+}
+
+/// Looks over the tables that cfitsio goes through on its way to an HDU. It takes
+/// their mandatory keywords by their place, goes on with what was in memory where
+/// it does not find one, and allocates for as many fields as it reads. Of a
+/// compressed image it reads the parameters as it goes by.
+///
+/// # Errors
+/// When one of them is not what the standard says.
+pub fn examine_way(source: &Source, number: u32) -> Result<()> {
+    // XTENSION comes before, TTYPEn and such after.
+    const MANDATORY: [(&str, u64, u64); 7] = [
+        ("BITPIX", 8, 8),
+        ("NAXIS", 2, 2),
+        ("NAXIS1", 0, i64::MAX as u64),
+        ("NAXIS2", 0, i64::MAX as u64),
+        ("PCOUNT", 0, i64::MAX as u64),
+        ("GCOUNT", 1, 1),
+        ("TFIELDS", 0, 999),
+    ];
+    let mut walk = Walk::new(source.is_stream());
+    for _ in 0..=number {
+        let Some(hdu) = walk.step(source)? else { break };
+        let kind = hdu.cards.get_text("XTENSION").unwrap_or_default();
+        if hdu.number == 0 || !kind.to_ascii_uppercase().contains("TABLE") {
+            continue;
+        }
+        if hdu.content == Content::Compressed && hdu.number < number {
+            examine(source, &hdu)?;
+        }
+        let mut cards = hdu.cards.iter().skip(1);
+        for (place, (keyword, least, most)) in (2..).zip(MANDATORY) {
+            let card = cards.next().unwrap_or_default();
+            let head = format!("{keyword:<8}= ");
+            let value = card.strip_prefix(head.as_bytes()).unwrap_or_default();
+            let value = value.split(|&byte| byte == b'/').next().unwrap_or_default();
+            let value = std::str::from_utf8(value)
+                .unwrap_or_default()
+                .trim_matches(' ');
+            // A sign, blanks inside or bytes that are no text are read by others as
+            // something else.
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            let number = value.parse().ok().filter(|_| digits);
+            if !number.is_some_and(|number| (least..=most).contains(&number)) {
+                return Err(Error::damaged(format!(
+                    "card {place} of HDU {}, a table, is `{}`, expected {keyword} from {least} to {most}",
+                    hdu.number,
+                    card.escape_ascii().to_string().trim_end()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The columns whose rows are descriptors.
 fn columns(hdu: &Hdu, row_bytes: u64) -> Result<Vec<Column>> {
     const MAX_FIELDS: i128 = 999;
@@ -473,4 +560,71 @@ fn length(hdu: &Hdu, keyword: &str) -> Result<u64> {
         .and_then(|len| u64::try_from(len).ok());
     len.filter(|&len| len > 0)
         .ok_or_else(|| damaged(hdu, &format!("{keyword} is {value}, expected 1 or more")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(cards: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for card in cards {
+            bytes.extend(*card);
+            bytes.resize(bytes.len().next_multiple_of(CARD_BYTES), b' ');
+        }
+        bytes.extend(b"END");
+        bytes.resize(bytes.len().next_multiple_of(2880), b' ');
+        bytes
+    }
+
+    #[test]
+    fn tables_on_the_way_must_be_what_cfitsio_takes_them_for() {
+        let good: [&[u8]; 8] = [
+            b"XTENSION= 'BINTABLE'",
+            b"BITPIX  =                    8",
+            b"NAXIS   =                    2 / two",
+            b"NAXIS1  =                    8",
+            b"NAXIS2  = 0",
+            b"PCOUNT  =                    0",
+            b"GCOUNT  =                    1",
+            b"TFIELDS =                    1",
+        ];
+        let says = |cards: &[&[u8]]| {
+            let primary = header(&[b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 0"]);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), [primary, header(cards)].concat()).unwrap();
+            let source = Source::open(file.path()).unwrap();
+            assert!(examine_way(&source, 0).is_ok(), "it is not gone through");
+            examine_way(&source, 1).map_err(|error| error.to_string())
+        };
+        assert_eq!(says(&good), Ok(()));
+        let twice = [
+            &good[..],
+            &[b"ZIMAGE  = T", b"ZTILE1  = 7", b"ZTILE1  = `1"],
+        ]
+        .concat();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let primary = header(&[b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 0"]);
+        std::fs::write(file.path(), [primary, header(&twice)].concat()).unwrap();
+        let source = Source::open(file.path()).unwrap();
+        let error = examine_way(&source, 2).unwrap_err().to_string();
+        assert!(error.ends_with("HDU 1: ZTILE1 is there twice"), "{error}");
+        for (place, card) in [
+            (7, b"TFIELDS =            100000000".as_slice()),
+            (7, b"TFIELDS =                   -1"),
+            (7, b"TTYPE1  = 'A'"),
+            (4, b"NAXIS2  =                  \xa0 5"),
+            (4, b"NAXIS2  =                  1 5"),
+            (6, b"GCOUNT  =                    2"),
+        ] {
+            let mut bad = good;
+            bad[place] = card;
+            let error = says(&bad).unwrap_err();
+            let start = format!("card {} of HDU 1, a table, is `", place + 1);
+            // What is no number at all is found before.
+            let keyword = String::from_utf8_lossy(&card[..6]);
+            let early = error.contains(&format!("{keyword} of HDU 1 is"));
+            assert!(early || error.contains(&start), "{error}");
+        }
+    }
 }

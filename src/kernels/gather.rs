@@ -6,6 +6,7 @@
 //! buffer first: XOR undone, BLANK made NaN, integers of 8 and 16 bits and
 //! float32 as `f32`, which holds them exactly, the rest as `f64`.
 
+#![allow(unsafe_code, reason = "a processor is asked to fetch by address")]
 #![allow(
     clippy::cast_precision_loss,
     reason = "64-bit integers are compared as f64, as docs/guide.md says"
@@ -77,6 +78,24 @@ pub const fn is_wide(dtype: DType) -> bool {
     dtype.size() >= 4 && !matches!(dtype, DType::F32)
 }
 
+/// Layers are a page or more apart, which the processor does not look ahead over,
+/// so what comes so many layers later is asked for; into the second cache, as there
+/// is more of it at once than the first waits for.
+const FETCHED_LAYERS: isize = 4;
+
+/// Has the processor fetch the sample at this place, if there is one.
+#[inline(always)]
+fn fetch<T>(samples: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sample) = samples.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch only hints, and the address is that of a sample.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(sample).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (samples, at);
+}
+
 /// The loop: `value` makes a lane of stored bytes.
 #[inline(always)]
 fn walk<const SIZE: usize, L: Lane>(
@@ -89,11 +108,13 @@ fn walk<const SIZE: usize, L: Lane>(
     let samples = tile.as_chunks::<SIZE>().0;
     let mut layer = layers.first;
     for k in 0..layers.count {
+        let next = layer.wrapping_add_signed(FETCHED_LAYERS * layers.step);
         for (block, place) in places.iter().enumerate() {
             let to = &mut out[block * pitch + row + k];
             match place {
                 Place::Run(first) => {
                     let from = &samples[layer + *first as usize..][..LANES];
+                    fetch(samples, next.wrapping_add(*first as usize));
                     for (to, from) in to.iter_mut().zip(from) {
                         *to = value(*from);
                     }

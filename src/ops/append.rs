@@ -6,6 +6,7 @@
 //! and then, always between whole frames, so a command that is stopped keeps
 //! what it committed.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +22,9 @@ use crate::error::{Context, Error, IoContext, Kind, Result, show_path};
 use crate::format::catalog::{Command, Piece};
 use crate::frames::list::Input;
 use crate::region::{AXIS_NAMES, MAX_RANK, parse_gap, show_shape, volume};
+use crate::sinks::beside::Beside;
 use crate::sinks::output::folder_of;
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::{Busy, FileStorage, sync_folder};
 
 /// So long a command works before it commits what it has.
 const COMMIT_EVERY: Duration = Duration::from_secs(30);
@@ -268,25 +270,27 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
         .ok_or_else(|| Error::input("no frame says what the cube is to hold"))?;
     let folder = folder_of(path);
     let make = || -> Result<Writer> {
-        let file = tempfile::Builder::new()
-            .prefix(".cube-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-            .tempfile_in(folder)
+        let file = Beside::new(folder, 0o666)
             .doing("cannot create")
             .map_err(|error| match is_missing(&error) {
                 true => error.hint("the folder it is to be in does not exist"),
                 false => error,
             })?;
-        let storage = FileStorage::new(file.as_file().try_clone().doing("cannot create")?)?;
+        let storage = FileStorage::new(file.file().try_clone().doing("cannot create")?, path)?;
         storage.lock(Busy::Fail)?;
         let writer = make_empty(Arc::new(storage), catalog.clone())?;
-        file.persist_noclobber(path)
-            .map_err(|error| error.error)
+        file.put(path, false)
             .doing("cannot create")
-            .map_err(|error| error.hint("another program made it just now; try again"))?;
+            .map_err(|error| match error.io_source().map(std::io::Error::kind) {
+                Some(ErrorKind::AlreadyExists) => {
+                    error.hint("another program made it just now; try again")
+                }
+                _ => error,
+            })?;
         // The name is to survive a loss of power as the bytes do.
-        if let Ok(folder) = std::fs::File::open(folder) {
-            let _ = folder.sync_all();
+        if let Err(error) = sync_folder(folder) {
+            let _ = std::fs::remove_file(path);
+            return Err(error);
         }
         Ok(writer)
     };

@@ -4,16 +4,19 @@
 //! slots, on all cores, and holds it against the check taken when it came in.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::crew::spawn;
 use super::{Progress, Stop};
 use crate::engine::records::Positions;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verify::{self, Fault};
+use crate::engine::void::Owned;
 use crate::error::{Context, Error, Result};
 use crate::format::ledger::Record;
 use crate::storage::Storage;
@@ -130,9 +133,12 @@ pub fn check(
     if options.deep {
         let positions = snapshot.positions();
         stop.begin_work();
-        let bytes = ledger_bytes(&snapshot)?;
+        let mut owned = Owned::new(&snapshot);
+        let bytes = ledger_bytes(&snapshot, &mut owned)?;
+        // Where something is amiss already, what frames brought is not known.
+        let count = report.problems == 0 && !owned.is_filled();
         progress.begin("checking", report.frames, bytes);
-        let done = deep(&snapshot, options, progress, stop, &mut |event| {
+        let done = deep(&snapshot, options, count, progress, stop, &mut |event| {
             report.verified += u64::from(!event.0.partial);
             match event {
                 (_, None) => Ok(()),
@@ -143,16 +149,36 @@ pub fn check(
             }
         });
         progress.end();
-        done.at(path)?;
+        let present = done.at(path)?;
+        if count {
+            progress.begin("checking void", 0, 0);
+            let go_on = |bytes: u64| {
+                progress.bytes(bytes);
+                match stop.is_set() {
+                    true => Err(stopped()),
+                    false => Ok(()),
+                }
+            };
+            let fault = owned.fault(&snapshot, present, &go_on);
+            progress.end();
+            if let Some(fault) = fault.at(path)? {
+                tell(problem(fault, None, None), &mut report)?;
+            }
+        }
     }
     Ok(report)
 }
 
-/// Bytes of all frames' samples.
-fn ledger_bytes(snapshot: &Snapshot) -> Result<u64> {
+fn stopped() -> Error {
+    Error::interrupted("interrupted")
+}
+
+/// Bytes of all frames' samples; the frames' slots are added to those owned.
+fn ledger_bytes(snapshot: &Snapshot, owned: &mut Owned) -> Result<u64> {
     let size = snapshot.catalog().dtype.size() as u64;
     let mut bytes = 0u64;
     snapshot.for_each_readable(&mut |record| {
+        owned.add(&record);
         let samples = record.samples().unwrap_or(0);
         bytes = bytes.saturating_add(samples.saturating_mul(size));
         Ok(())
@@ -165,26 +191,32 @@ enum Event {
     Frame(Box<Record>, Option<Fault>),
 }
 
-/// Verifies every frame that has a check, on as many threads as there are cores.
+/// Verifies every frame that has a check, on as many threads as there are cores;
+/// says, when it is to count them, how many samples other than pad there are.
 fn deep(
     snapshot: &Snapshot,
     options: &Options,
+    count: bool,
     progress: &dyn Progress,
     stop: &Stop,
     each: &mut dyn FnMut((Record, Option<Fault>)) -> Result<()>,
-) -> Result<()> {
+) -> Result<u64> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = workers.min(8);
     let memory = options.memory / 2 / workers as u64;
-    let stopped = || Error::interrupted("interrupted");
+    let present = AtomicU64::new(0);
+    let all_present = &present;
     let (feed, records) = mpsc::sync_channel::<Record>(2 * workers);
     let records = Arc::new(Mutex::new(records));
     let (tell, events) = mpsc::sync_channel::<Event>(64);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let (records, tell) = (records.clone(), tell.clone());
-            scope.spawn(move || {
+            spawn(scope, move || {
                 let mut reader = FrameReader::new(snapshot, memory);
+                if count {
+                    reader.count_present();
+                }
                 let more = |bytes: u64| match stop.is_set() {
                     true => Err(stopped()),
                     false => tell.send(Event::Bytes(bytes)).map_err(|_| stopped()),
@@ -194,7 +226,10 @@ fn deep(
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .recv();
-                    let Ok(record) = next else { return };
+                    let Ok(record) = next else {
+                        all_present.fetch_add(reader.present(), Ordering::Relaxed);
+                        return;
+                    };
                     let Ok(fault) = reader.verify(&record, &more) else {
                         return;
                     };
@@ -202,16 +237,16 @@ fn deep(
                         return;
                     }
                 }
-            });
+            })?;
         }
         drop((tell, records));
-        scope.spawn(move || {
+        spawn(scope, move || {
             // Ends early when nobody takes records any more: they know why.
             let _ = snapshot.for_each_readable(&mut |mut record| {
                 record.cards = String::new();
                 feed.send(record).map_err(|_| stopped())
             });
-        });
+        })?;
         for event in events {
             match event {
                 Event::Bytes(bytes) => progress.bytes(bytes),
@@ -225,7 +260,8 @@ fn deep(
             true => Err(stopped()),
             false => Ok(()),
         }
-    })
+    })?;
+    Ok(present.into_inner())
 }
 
 fn problem(

@@ -3,18 +3,21 @@
 //! Lines are clipped a column of tiles at a time, by as many threads as there
 //! are. What is replaced is stored as patches beside the data, in one commit, so
 //! that a clean costs reading the cube and writing its outliers, and `undo`
-//! restores every bit.
+//! restores every bit. A part of the work can be done by itself, its patches kept in a
+//! file until all parts are there (`part`).
 
 mod fill;
+mod part;
 mod work;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::append::now;
 use super::crew::share;
 use super::lanes::{Sample, Shares};
+use super::part::Part;
 use super::slice::{self, Begin, Request};
 use super::spill::{Sorted, Spill};
 use super::{Progress, Stop, open, open_to_write};
@@ -35,6 +38,7 @@ use work::{Cleaner, Found, Plan, Tally, Tile};
 
 pub use crate::kernels::clip::{self, Center, Rule, Spread};
 pub use fill::Fill;
+pub use part::Applying;
 
 /// What a tile of patches costs in memory, patches apart.
 const TILE_COST: u64 = 64;
@@ -60,6 +64,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Where to write what was rejected, and as what.
     pub mask: Option<(Target, Option<Format>)>,
+    /// Do this part alone, and where to keep what it finds.
+    pub part: Option<(Part, Target)>,
     /// List counts by position on the axis.
     pub by_frame: bool,
     /// What to do when another writer is at work.
@@ -93,6 +99,7 @@ impl Default for Options {
             fill_nan: false,
             dry_run: false,
             mask: None,
+            part: None,
             by_frame: false,
             busy: Busy::Fail,
             memory: 256 << 20,
@@ -147,20 +154,58 @@ pub fn clean(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
-    if options.dry_run {
+    if options.dry_run || options.part.is_some() {
         let (_, snapshot) = open(path, progress)?;
         return run(path, &snapshot, None, options, progress, stop).at(path);
     }
-    let mut writer = open_to_write(path, options.busy, progress)?;
+    change(
+        path,
+        options.busy,
+        &options.line,
+        progress,
+        |snapshot, edit| run(path, snapshot, Some(edit), options, progress, stop),
+    )
+}
+
+/// Makes what parts have found the cube's state, in one commit. Of the options only
+/// `by_frame`, `busy`, `memory` and `line` count: all else the parts know.
+///
+/// # Errors
+/// When a part is missing, damaged, or of another commit; the cube is then as it was.
+pub fn apply(
+    path: &Path,
+    parts: &[PathBuf],
+    options: &Applying,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
+    change(
+        path,
+        options.busy,
+        &options.line,
+        progress,
+        |snapshot, edit| part::apply(snapshot, edit, parts, options, progress, stop),
+    )
+}
+
+/// Lets `work` change a cube; commits when it has replaced something.
+fn change(
+    path: &Path,
+    busy: Busy,
+    line: &str,
+    progress: &dyn Progress,
+    work: impl FnOnce(&Snapshot, &mut Edit<'_>) -> Result<Report>,
+) -> Result<Report> {
+    let mut writer = open_to_write(path, busy, progress)?;
     let snapshot = writer.snapshot().at(path)?;
     let edit = writer.edit(Command {
         verb: "clean".into(),
-        line: options.line.clone(),
+        line: line.to_string(),
         time: now(),
         ..Command::default()
     });
     let mut edit = edit.at(path)?;
-    match run(path, &snapshot, Some(&mut edit), options, progress, stop) {
+    match work(&snapshot, &mut edit) {
         Ok(report) if report.rejected + report.filled == 0 => Ok(report),
         Ok(report) => {
             edit.finish().at(path)?;
@@ -249,6 +294,13 @@ fn run(
         false => Void::Plain,
     };
     let lines = Lines::new(snapshot, axis, &spans, void)?;
+    let goes = match (edit, &options.part) {
+        (Some(edit), _) => Goes::Edit(edit),
+        (None, Some((part, target))) => Goes::Part(Box::new(part::begin(
+            snapshot, axis, &spans, &plan, *part, target, options,
+        )?)),
+        (None, None) => Goes::Nowhere,
+    };
     // A file without a name may be beside the mask, else beside the cube.
     let beside = match &options.mask {
         Some((Target::File { path, .. }, _)) => path,
@@ -261,38 +313,56 @@ fn run(
         options,
         progress,
         stop,
-        taker: Taker {
-            edit,
-            patches: Vec::new(),
-            cost: 0,
-            most: options.memory / 8,
-            marks: Spill::new(options.memory / 8, folder_of(beside)),
-        },
+        taker: Taker::new(goes, options.memory, folder_of(beside)),
     };
     let tally = match is_wide(snapshot.catalog().dtype) {
         true => job.work::<f64>(),
         false => job.work::<f32>(),
     }?;
-    let marks = job.taker.marks;
+    let Taker {
+        goes,
+        marks,
+        samples,
+        ..
+    } = job.taker;
+    if let Goes::Part(writer) = goes {
+        writer.finish(&part::End::new(samples, &tally))?;
+    }
     if let Some(mask) = mask {
         mask.write(marks.sorted()?, progress, stop)?;
     }
-    let lens = lines.lens();
-    let samples: u64 = lens.iter().product();
-    let frames = match options.by_frame {
-        true => by_frame(snapshot, axis, &spans[axis], &tally)?,
-        false => Vec::new(),
-    };
+    report(
+        snapshot,
+        axis,
+        &spans[axis],
+        samples,
+        &tally,
+        options.by_frame,
+    )
+}
+
+/// What was done to so many samples.
+fn report(
+    snapshot: &Snapshot,
+    axis: usize,
+    span: &Span,
+    samples: u64,
+    tally: &Tally,
+    wants_frames: bool,
+) -> Result<Report> {
     Ok(Report {
         axis: AXIS_NAMES[axis].to_string(),
         samples,
         rejected: tally.rejected,
         filled: tally.filled,
-        lines: samples / lens[axis],
+        lines: samples / span.len,
         lines_changed: tally.lines,
         lines_left: tally.left,
-        samples_per_position: samples / lens[axis],
-        frames,
+        samples_per_position: samples / span.len,
+        frames: match wants_frames {
+            true => by_frame(snapshot, axis, span, tally)?,
+            false => Vec::new(),
+        },
     })
 }
 
@@ -351,10 +421,17 @@ impl Job<'_, '_, '_> {
         let cleaner = || Cleaner::<L>::new(self.lines, self.plan, shares, held, self.stop);
         let workers = (0..shares.jobs).map(|_| cleaner()).collect();
         let size = self.snapshot.catalog().dtype.size() as u64;
+        let columns = self.lines.columns();
+        let mine = match &self.options.part {
+            Some((part, _)) => part.of_run(columns),
+            None => 0..columns,
+        };
         let samples: u64 = self.lines.lens().iter().product();
-        self.progress
-            .begin("cleaning", 0, samples.saturating_mul(size));
-        let units = self.lines.columns() * shares.parts;
+        let mine_of_all = (mine.end - mine.start) as f64 / columns.max(1) as f64;
+        #[allow(clippy::cast_sign_loss, reason = "for the bar alone")]
+        let bytes = (samples.saturating_mul(size) as f64 * mine_of_all) as u64;
+        self.progress.begin("cleaning", 0, bytes);
+        let units = mine.start * shares.parts..mine.end * shares.parts;
         let done = share(workers, units, &mut |found: Found| {
             self.progress.bytes(found.samples * size);
             self.taker.take(found)
@@ -374,29 +451,57 @@ impl Job<'_, '_, '_> {
     }
 }
 
+/// Where new samples go.
+enum Goes<'e, 'w> {
+    Edit(&'e mut Edit<'w>),
+    Part(Box<super::part::Writer>),
+    Nowhere,
+}
+
 /// Takes what the threads found, and stores it when it gets much.
 struct Taker<'e, 'w> {
-    edit: Option<&'e mut Edit<'w>>,
+    goes: Goes<'e, 'w>,
     patches: Vec<TilePatches>,
     cost: u64,
     most: u64,
     marks: Spill,
+    /// Samples that were looked at.
+    samples: u64,
 }
 
-impl Taker<'_, '_> {
+impl<'e, 'w> Taker<'e, 'w> {
+    fn new(goes: Goes<'e, 'w>, memory: u64, folder: &Path) -> Taker<'e, 'w> {
+        Taker {
+            goes,
+            patches: Vec::new(),
+            cost: 0,
+            most: memory / 8,
+            marks: Spill::new(memory / 8, folder),
+            samples: 0,
+        }
+    }
+
     fn take(&mut self, found: Found) -> Result<()> {
         self.marks.push(&found.marks)?;
-        let Some(edit) = &mut self.edit else {
-            return Ok(());
-        };
+        self.samples += found.samples;
         for (tile, patches) in found.tiles {
-            let at = match tile {
-                Tile::At(at) => at,
-                Tile::Void(tile) => edit.make_tile(&tile)?,
-            };
-            self.cost += TILE_COST + (patches.len() * size_of::<Patch>()) as u64;
-            self.patches.push((at, patches));
+            self.tile(&tile, patches)?;
         }
+        Ok(())
+    }
+
+    fn tile(&mut self, tile: &Tile, patches: Vec<Patch>) -> Result<()> {
+        let edit = match &mut self.goes {
+            Goes::Edit(edit) => edit,
+            Goes::Part(writer) => return part::write(writer, tile, &patches),
+            Goes::Nowhere => return Ok(()),
+        };
+        let at = match tile.at {
+            Some(at) => at,
+            None => edit.make_tile(&tile.coordinates)?,
+        };
+        self.cost += TILE_COST + (patches.len() * size_of::<Patch>()) as u64;
+        self.patches.push((at, patches));
         match self.cost > self.most {
             true => self.store(),
             false => Ok(()),
@@ -405,7 +510,7 @@ impl Taker<'_, '_> {
 
     /// Stores what there is as one set.
     fn store(&mut self) -> Result<()> {
-        let Some(edit) = &mut self.edit else {
+        let Goes::Edit(edit) = &mut self.goes else {
             return Ok(());
         };
         let mut tiles = std::mem::take(&mut self.patches);

@@ -6,10 +6,14 @@
 mod levels;
 mod work;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::crew::share;
 use super::lanes::{Sample, Shares};
+use super::part::{self, Part};
 use super::slice::{self, Begin, Request};
 use super::{Progress, Stop, clean, open};
 use crate::dtype::DType;
@@ -21,7 +25,7 @@ use crate::kernels::clip::Rule;
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Parts, Span, volume};
 use crate::sinks::{Format, Look, Sink, Target};
-use work::{Collapsed, Combiner, Plan};
+use work::{Collapsed, Combiner, LINE_BYTES, Plan};
 
 pub use crate::kernels::clip::Statistic;
 
@@ -84,6 +88,9 @@ pub struct Options {
     pub coverage: Option<Target>,
     /// Where the standard errors of the mean go.
     pub error: Option<Target>,
+    /// Do this part alone; the output is then a part, and the other outputs are not
+    /// for it.
+    pub part: Option<Part>,
     /// Bytes of memory to use.
     pub memory: u64,
     /// Threads at most.
@@ -123,7 +130,10 @@ pub fn combine(
         return Err(Error::input("weights are for mean and sum")
             .hint("--method mean --weight KEY gives a weighted mean"));
     }
-    let out = Outputs::check(options)?;
+    let out = match options.part {
+        None => Some(Outputs::check(options)?),
+        Some(_) => None,
+    };
     stop.begin_work();
     let lines = Lines::new(&snapshot, axis, &spans, Void::Plain).at(path)?;
     let void = match lines.is_whole() {
@@ -150,21 +160,112 @@ pub fn combine(
         reject: options.reject,
         factors,
         weights,
-        wants_error: options.error.is_some(),
+        // Whether errors are wanted of a part shows only when all are there.
+        wants_error: options.error.is_some() || options.part.is_some(),
     };
-    let sinks = out.open(path, &job)?;
+    let goes = match (out, options.part) {
+        (Some(out), _) => Goes::Sinks(out.open(path, &job)?),
+        (None, Some(part)) => Goes::Part(Box::new(part::Writer::create(
+            &options.output,
+            &job.head(part),
+        )?)),
+        (None, None) => return Err(Error::input("no output was named")),
+    };
     let rejected = match is_wide(snapshot.catalog().dtype) {
-        true => job.stream::<f64>(&plan, sinks),
-        false => job.stream::<f32>(&plan, sinks),
+        true => job.stream::<f64>(&plan, goes),
+        false => job.stream::<f32>(&plan, goes),
     }
     .at(path)?;
-    Ok(Report {
-        positions: spans[axis].len,
-        axis: AXIS_NAMES[axis],
-        shape: job.request().shape(),
-        rejected,
-    })
+    Ok(job.report(rejected))
 }
+
+/// Makes the frame of which others worked out the parts. What was asked for the parts
+/// know; of the options only the outputs count.
+///
+/// # Errors
+/// When a part is missing, damaged, or of another commit; there is then no output.
+pub fn apply(
+    path: &Path,
+    parts: &[PathBuf],
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
+    let (_, snapshot) = open(path, progress)?;
+    let mut parts = part::open_all(parts, "combine", &snapshot).at(path)?;
+    let head = parts.first().map(|part| part.head.clone());
+    let head = head.ok_or_else(|| Error::input("no part was named"))?;
+    let asked: Asked = serde_json::from_value(head.options)
+        .map_err(|error| Error::damaged(format!("a part says what cannot be: {error}")))?;
+    let options = Options {
+        axis: Some(asked.axis),
+        section: asked.section,
+        line: head.line,
+        ..options.clone()
+    };
+    let (axis, spans) =
+        clean::region(&snapshot, options.axis, options.section.as_deref()).at(path)?;
+    let out = Outputs::check(&options)?;
+    stop.begin_work();
+    let job = Job {
+        snapshot: &snapshot,
+        axis,
+        spans: &spans,
+        void: Void::Plain,
+        options: &options,
+        progress,
+        stop,
+    };
+    let mut sinks = out.open(path, &job)?;
+    progress.begin("putting parts together", parts.len() as u64, 0);
+    let mut rejected = 0u64;
+    for part in &mut parts {
+        let lens: Vec<u64> = job
+            .own(Some(part.head.part))
+            .iter()
+            .map(|span| span.len)
+            .collect();
+        let mut left = volume(&lens)?;
+        while let Some(block) = part.block(PART_LINES * LINE_BYTES as u64)? {
+            if stop.is_set() {
+                return Err(job.interrupted());
+            }
+            let (lines, []) = block.as_chunks::<LINE_BYTES>() else {
+                return Err(Error::damaged("a block ends in the middle of a line").at(&part.path));
+            };
+            left = left
+                .checked_sub(lines.len() as u64)
+                .ok_or_else(|| Error::damaged("it has more lines than the part").at(&part.path))?;
+            let lines: Vec<Collapsed> = lines.iter().map(Collapsed::from_bytes).collect();
+            sinks.write(&lines)?;
+        }
+        if left > 0 {
+            return Err(Error::damaged(format!("{left} lines are missing")).at(&part.path));
+        }
+        let end: End = part.end()?;
+        rejected = rejected.saturating_add(end.rejected);
+        progress.frames(1);
+    }
+    progress.end();
+    sinks.finish()?;
+    Ok(job.report(rejected))
+}
+
+/// What is the same in all parts, as far as it is asked for again.
+#[derive(Deserialize)]
+struct Asked {
+    axis: usize,
+    section: Option<String>,
+}
+
+/// What a part says in its end.
+#[derive(Serialize, Deserialize)]
+struct End {
+    rejected: u64,
+}
+
+/// Lines in a block of a part, at most.
+const PART_LINES: u64 = 1 << 15;
 
 /// The outputs, each with its format.
 struct Outputs {
@@ -179,6 +280,39 @@ struct Sinks {
     frame: Box<dyn Sink>,
     coverage: Option<Box<dyn Sink>>,
     error: Option<Box<dyn Sink>>,
+}
+
+/// Where lines go.
+enum Goes {
+    Sinks(Sinks),
+    Part(Box<part::Writer>),
+}
+
+impl Sinks {
+    /// Writes the lines that come next.
+    fn write(&mut self, lines: &[Collapsed]) -> Result<()> {
+        let mut out = Vec::new();
+        put(&mut out, self.dtype, lines.iter().map(|line| line.value));
+        self.frame.write(&out)?;
+        if let Some(sink) = &mut self.coverage {
+            out.clear();
+            out.extend(lines.iter().flat_map(|line| line.count.to_le_bytes()));
+            sink.write(&out)?;
+        }
+        if let Some(sink) = &mut self.error {
+            put(&mut out, self.dtype, lines.iter().map(|line| line.error));
+            sink.write(&out)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        self.frame.finish()?;
+        for sink in [self.coverage, self.error].into_iter().flatten() {
+            sink.finish()?;
+        }
+        Ok(())
+    }
 }
 
 impl Outputs {
@@ -304,38 +438,81 @@ impl Job<'_> {
         Error::interrupted("interrupted").hint("no output was made")
     }
 
+    fn report(&self, rejected: u64) -> Report {
+        Report {
+            positions: self.spans[self.axis].len,
+            axis: AXIS_NAMES[self.axis],
+            shape: self.request().shape(),
+            rejected,
+        }
+    }
+
+    fn head(&self, part: Part) -> part::Head {
+        let options = self.options;
+        let asked = json!({
+            "program": env!("CARGO_PKG_VERSION"),
+            "axis": self.axis,
+            "section": options.section,
+            "spans": format!("{:?}", self.spans),
+            "method": format!("{:?}", options.method),
+            "reject": format!("{:?}", options.reject),
+            "weight": options.weight,
+            "scale": format!("{:?}", options.scale),
+            "zero": options.zero,
+        });
+        part::Head::new("combine", self.snapshot, part, asked, &options.line)
+    }
+
+    /// Of the axes that stay, the numbers that a part has: whole tiles of the slowest
+    /// one, so that parts follow each other in the frame; without a part all of them.
+    fn own(&self, part: Option<Part>) -> Vec<Span> {
+        let frame = self.request();
+        let mut own: Vec<Span> = frame.shape().iter().map(|&len| Span::run(0, len)).collect();
+        if let Some(part) = part {
+            let slowest = own.iter().rposition(|span| span.len > 1).unwrap_or(0);
+            let tile = self.snapshot.catalog().tile[frame.kept[slowest]];
+            let len = own[slowest].len;
+            let tiles = part.of_run(len.div_ceil(tile));
+            let (start, end) = ((tiles.start * tile).min(len), (tiles.end * tile).min(len));
+            own[slowest] = Span::run(start, end - start);
+        }
+        own
+    }
+
     /// Collapses part after part, in the order of the output; returns how many
     /// samples were rejected.
-    fn stream<L: Sample>(&self, plan: &Plan, mut sinks: Sinks) -> Result<u64> {
-        let frame = self.request();
-        let others = &frame.kept;
+    fn stream<L: Sample>(&self, plan: &Plan, mut goes: Goes) -> Result<u64> {
+        let others = self.request().kept;
+        let own = self.own(self.options.part);
+        let lens: Vec<u64> = own.iter().map(|span| span.len).collect();
         // Value, count, error of each line, and the bytes that are made of them.
         let budget = (self.options.memory / 4 / 36).max(1);
         let size = self.snapshot.catalog().dtype.size() as u64;
-        let lens: Vec<u64> = self.spans.iter().map(|span| span.len).collect();
-        self.progress
-            .begin("combining", 0, volume(&lens)?.saturating_mul(size));
+        let bytes = volume(&lens)?
+            .saturating_mul(self.spans[self.axis].len)
+            .saturating_mul(size);
+        self.progress.begin("combining", 0, bytes);
         let mut rejected = 0;
         let tile = &self.snapshot.catalog().tile;
         let tile: Vec<u64> = others.iter().map(|&axis| tile[axis]).collect();
         let mut spans = self.spans.to_vec();
         // Runs end at tile edges, where the axis is in order.
-        for part in Parts::new(&frame.shape(), budget).of_whole_tiles(&tile) {
-            for (&axis, part) in others.iter().zip(&part) {
-                spans[axis] = self.spans[axis].part(part);
+        for part in Parts::new(&lens, budget).of_whole_tiles(&tile) {
+            for ((&axis, own), part) in others.iter().zip(&own).zip(&part) {
+                spans[axis] = self.spans[axis].part(&own.part(part));
             }
-            rejected += self.part::<L>(plan, &spans, &mut sinks)?;
+            rejected += self.part::<L>(plan, &spans, &mut goes)?;
         }
         self.progress.end();
-        sinks.frame.finish()?;
-        for sink in [sinks.coverage, sinks.error].into_iter().flatten() {
-            sink.finish()?;
+        match goes {
+            Goes::Sinks(sinks) => sinks.finish()?,
+            Goes::Part(writer) => writer.finish(&End { rejected })?,
         }
         Ok(rejected)
     }
 
     /// Collapses the lines of a part and puts out what they became.
-    fn part<L: Sample>(&self, plan: &Plan, spans: &[Span], sinks: &mut Sinks) -> Result<u64> {
+    fn part<L: Sample>(&self, plan: &Plan, spans: &[Span], goes: &mut Goes) -> Result<u64> {
         let lines = Lines::new(self.snapshot, self.axis, spans, self.void)?;
         let size = match plan.factors.is_some() {
             // A second buffer, of float64.
@@ -355,7 +532,7 @@ impl Job<'_> {
         let mut collapsed = vec![nothing; total as usize];
         let bytes = self.snapshot.catalog().dtype.size() as u64 * lines.len() as u64;
         let units = lines.columns() * shares.parts;
-        let done = share(workers, units, &mut |found: Vec<(u64, Collapsed)>| {
+        let done = share(workers, 0..units, &mut |found: Vec<(u64, Collapsed)>| {
             self.progress.bytes(found.len() as u64 * bytes);
             for (line, value) in found {
                 collapsed[line as usize] = value;
@@ -366,25 +543,14 @@ impl Job<'_> {
             Kind::Interrupted => self.interrupted(),
             _ => error,
         })?;
-        let mut out = Vec::new();
-        put(
-            &mut out,
-            sinks.dtype,
-            collapsed.iter().map(|line| line.value),
-        );
-        sinks.frame.write(&out)?;
-        if let Some(sink) = &mut sinks.coverage {
-            out.clear();
-            out.extend(collapsed.iter().flat_map(|line| line.count.to_le_bytes()));
-            sink.write(&out)?;
-        }
-        if let Some(sink) = &mut sinks.error {
-            put(
-                &mut out,
-                sinks.dtype,
-                collapsed.iter().map(|line| line.error),
-            );
-            sink.write(&out)?;
+        match goes {
+            Goes::Sinks(sinks) => sinks.write(&collapsed)?,
+            Goes::Part(writer) => {
+                for lines in collapsed.chunks(PART_LINES as usize) {
+                    let bytes: Vec<u8> = lines.iter().flat_map(|line| line.to_bytes()).collect();
+                    writer.block(&bytes)?;
+                }
+            }
         }
         Ok(workers.iter().map(|worker| worker.rejected).sum())
     }

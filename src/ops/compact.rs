@@ -2,10 +2,10 @@
 //!
 //! Slots are positions again, patches are in the samples, and what no position
 //! refers to is gone; so is the history. The old file is not touched: the new one
-//! is written beside it and renamed when it is whole and synced, so readers keep
+//! is written beside it and gets the name when it is whole and synced, so readers keep
 //! what they opened.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use crate::engine::rewrite::{Rewritten, Watch, rewrite};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::catalog::{Catalog, Command};
+use crate::sinks::beside::Beside;
 use crate::storage::Storage;
-use crate::storage::file::{Busy, FileStorage};
+use crate::storage::file::{Busy, FileStorage, sync_folder};
 
 /// What `compact` is asked to do.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub fn compact(
     // The lock is held until the new file has the name.
     let old = Arc::new(FileStorage::open_locked(path, options.busy).at(path)?);
     let storage: Arc<dyn Storage> = old.clone();
-    let snapshot = Snapshot::open(storage.clone()).at(path)?;
+    let snapshot = Snapshot::open_to_replace(storage.clone()).at(path)?;
     tell_notice(path, snapshot.notice(), progress);
     let target = std::fs::canonicalize(path)
         .doing("cannot examine")
@@ -78,14 +79,10 @@ pub fn compact(
         .at(path)?;
     let mode = Permissions::from_mode(mode.permissions().mode() & 0o7777);
     let make = || -> Result<()> {
-        let file = tempfile::Builder::new()
-            .prefix(".cube-")
-            .suffix(".part")
-            .tempfile_in(folder)
-            .doing("cannot create a file beside it")?;
-        let kept = file.as_file().set_permissions(mode);
+        let file = Beside::new(folder, 0o600).doing("cannot create a file beside it")?;
+        let kept = file.file().set_permissions(mode);
         kept.doing("cannot keep its permissions")?;
-        let new = FileStorage::new(file.as_file().try_clone().doing("cannot create")?)?;
+        let new = FileStorage::new(file.file().try_clone().doing("cannot create")?, path)?;
         // Whoever waits for the old file's lock finds this one locked too.
         new.lock(Busy::Fail)?;
         let new = Arc::new(new);
@@ -119,15 +116,14 @@ pub fn compact(
                 show_path(Path::new(source))
             ));
         }
-        edit.finish()?;
-        go_on()?;
+        let finished = edit.finish().and_then(|()| go_on());
+        finished.map_err(|error| error.hint("the cube is as it was"))?;
         report.after = new.disk_bytes()?;
-        file.persist(&target)
-            .map_err(|error| Error::io("cannot give the new file its name", error.error))?;
+        file.put(&target, true)
+            .doing("cannot give the new file its name")?;
         // The name is to survive a loss of power as the bytes do.
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .doing("cannot sync its folder")
+        sync_folder(folder)
+            .map_err(|error| error.hint("the cube is compacted, but a loss of power may undo that"))
     };
     make().at(path)?;
     Ok(report)

@@ -3,10 +3,21 @@
 //! What the threads find comes to the caller's thread, which alone talks to the
 //! edit, the sinks and the progress.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use crate::error::Result;
+use crate::error::{IoContext, Result};
+
+/// Starts a thread; a system that has no room for one more says so.
+pub(super) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    started.doing("cannot start a thread")
+}
 
 /// One thread's share of a job.
 pub(super) trait Worker: Send {
@@ -17,17 +28,17 @@ pub(super) trait Worker: Send {
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Self::Found) -> bool) -> Result<()>;
 }
 
-/// Does the units `0..units` with these workers, one thread each, and gives the
-/// workers back.
+/// Does these units with these workers, one thread each, and gives the workers
+/// back.
 ///
 /// # Errors
 /// The first error of a worker, or of `take`.
 pub(super) fn share<W: Worker>(
     workers: Vec<W>,
-    units: u64,
+    units: Range<u64>,
     take: &mut dyn FnMut(W::Found) -> Result<()>,
 ) -> Result<Vec<W>> {
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(units.start);
     let halted = AtomicBool::new(false);
     let (next, halted) = (&next, &halted);
     std::thread::scope(|scope| {
@@ -36,11 +47,11 @@ pub(super) fn share<W: Worker>(
             .into_iter()
             .map(|mut worker| {
                 let sender = sender.clone();
-                scope.spawn(move || -> Result<W> {
+                spawn(scope, move || -> Result<W> {
                     let mut work = || -> Result<()> {
                         while !halted.load(Ordering::Relaxed) {
                             let unit = next.fetch_add(1, Ordering::Relaxed);
-                            if unit >= units {
+                            if unit >= units.end {
                                 break;
                             }
                             worker.unit(unit, &mut |found| sender.send(found).is_ok())?;
@@ -56,6 +67,9 @@ pub(super) fn share<W: Worker>(
             })
             .collect();
         drop(sender);
+        if threads.iter().any(Result::is_err) {
+            halted.store(true, Ordering::Relaxed);
+        }
         let mut taken = Ok(());
         for found in found {
             taken = take(found);
@@ -67,10 +81,11 @@ pub(super) fn share<W: Worker>(
         }
         let mut workers = Vec::new();
         for thread in threads {
-            let done = thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            workers.push(done);
+            let join = |thread: ScopedJoinHandle<'_, Result<W>>| {
+                let done = thread.join();
+                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            workers.push(thread.and_then(join));
         }
         taken?;
         workers.into_iter().collect()
@@ -108,7 +123,7 @@ mod tests {
     #[test]
     fn every_unit_is_done_once() {
         let mut seen = vec![false; 1000];
-        let workers = share(adders(u64::MAX), 1000, &mut |unit| {
+        let workers = share(adders(u64::MAX), 0..1000, &mut |unit| {
             assert!(!std::mem::replace(&mut seen[unit as usize], true));
             Ok(())
         });
@@ -119,10 +134,10 @@ mod tests {
 
     #[test]
     fn the_first_error_ends_all() {
-        let done = share(adders(40), 1 << 40, &mut |_| Ok(()));
+        let done = share(adders(40), 0..1 << 40, &mut |_| Ok(()));
         assert!(done.is_err());
         let mut left = 10;
-        let done = share(adders(u64::MAX), 1 << 40, &mut |_| {
+        let done = share(adders(u64::MAX), 0..1 << 40, &mut |_| {
             left -= 1;
             match left {
                 0 => Err(Error::input("enough")),

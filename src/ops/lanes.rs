@@ -4,19 +4,22 @@ use std::ops::Range;
 
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
 use crate::error::{Error, Result};
-use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Statistic};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Statistic};
 use crate::kernels::gather::Lane;
 
 use super::{Stop, show_bytes};
 
 /// Lines that are gathered together fill about this much, so that they stay near
 /// the processor.
-const NEAR_BYTES: u64 = 512 << 10;
+const NEAR_BYTES: u64 = 1 << 20;
 
 /// Fewest and most lines that are gathered together while they do: runs of so
 /// many neighbours are what memory gives away at a time.
 const LEAST_LINES: u64 = 64;
 const MOST_LINES: u64 = 256;
+
+/// Samples after which a thread tells how far it is: every message wakes another.
+pub(super) const TOLD_SAMPLES: u64 = 8 << 20;
 
 /// Buffers of the kernels, in blocks of lines.
 const KERNEL_BLOCKS: u64 = 2;
@@ -151,7 +154,7 @@ impl Shares {
         unit: u64,
         held: u64,
         stop: &Stop,
-        rows: &mut Vec<[L; LANES]>,
+        rows: &mut Rows<L>,
         each: Each<'_, L>,
     ) -> Result<Option<Column>> {
         let (number, part) = (unit / self.parts, unit % self.parts);

@@ -11,6 +11,7 @@
 //! * [`clean`]: outliers along an axis, replaced; `crew` shares the work between
 //!   threads, `lanes` the memory.
 //! * [`combine`]: an axis collapsed to a frame.
+//! * [`part`]: a part of a clean or of a combine, done by itself.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
 //! * [`slice`]: cuts through it; `sheet` puts planes side by side.
@@ -32,6 +33,7 @@ mod frames_table;
 pub mod history;
 pub mod info;
 mod lanes;
+pub mod part;
 pub mod plan;
 pub mod resume;
 mod sheet;

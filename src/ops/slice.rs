@@ -7,6 +7,7 @@ use super::frames_table::FramesTable;
 use super::{Progress, Stop, open, sheet};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
+use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::ledger::{Record, cards_from_text};
@@ -136,10 +137,21 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     let mut whole_frame = None;
     if !format.is_text() {
         let (cards, record) = header(&snapshot, first, &[format], progress).at(path)?;
-        let plain = requests.len() == 1 && bare.is_none() && snapshot.catalog().patches.is_empty();
-        whole_frame = record
-            .filter(|_| plain)
-            .map(|record| (record.check, record.source));
+        let record = record.filter(|_| requests.len() == 1);
+        match record {
+            Some(record) if snapshot.catalog().patches.is_empty() && bare.is_none() => {
+                whole_frame = Some((record.check, record.source));
+            }
+            // The check is of the samples beneath the patches.
+            Some(record) => {
+                let mut reader = FrameReader::new(&snapshot, options.memory / 4);
+                let check = reader.check(&record, &mut |_| !stop.is_set()).at(path)?;
+                if !stop.is_set() {
+                    as_written(check, record.check, &record.source).at(path)?;
+                }
+            }
+            None => {}
+        }
         output.cards = cards;
     }
     if format.is_plot() && profile_axis(first).is_ok() {
@@ -159,13 +171,8 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         check = cut.stream(request, check, sink.as_mut()).at(path)?;
     }
     progress.end();
-    if let Some((expected, source)) = whole_frame
-        && check != expected
-    {
-        return Err(Error::damaged(format!(
-            "frame {source} does not read as it was written: checksum is {check:08x}, expected {expected:08x}"
-        ))
-        .at(path));
+    if let Some((expected, source)) = whole_frame {
+        as_written(check, expected, &source).at(path)?;
     }
     let table = frames_table(&snapshot, &requests, format, options, progress).at(path)?;
     if let Some(frames) = table {
@@ -309,6 +316,16 @@ fn frames_table<'s>(
     };
     let cuts = requests.iter().map(|request| request.spans.clone());
     FramesTable::new(snapshot, cuts.collect(), at_least, progress)
+}
+
+/// Holds the check of a whole frame against the one taken when it came in.
+fn as_written(check: u32, expected: u32, source: &str) -> Result<()> {
+    match check == expected {
+        true => Ok(()),
+        false => Err(Error::damaged(format!(
+            "frame {source} does not read as it was written: checksum is {check:08x}, expected {expected:08x}"
+        ))),
+    }
 }
 
 /// Makes sure that an image can go to a target; says as what.

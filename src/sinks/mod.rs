@@ -4,6 +4,7 @@
 //! final name and renamed when it is whole, so nothing is ever left half-written
 //! under that name, and nothing is clobbered unless asked for.
 
+pub mod beside;
 pub mod fits;
 mod folder;
 pub mod npy;

@@ -1,9 +1,9 @@
 //! Where the bytes of an output go: a file, a pipe, a device or stdout.
 //!
-//! A regular file is written under another name in the same folder and renamed
-//! when it is whole, so its own name never stands for a part of it, and a file
-//! that appears meanwhile is not clobbered. What cannot be renamed (a pipe, a
-//! device) is written straight, and what was written there is out of reach.
+//! A regular file is written beside ([`super::beside`]) and gets its name when it
+//! is whole, so its name never stands for a part of it, and a file that appears
+//! meanwhile is not clobbered. What cannot be renamed (a pipe, a device) is
+//! written straight, and what was written there is out of reach.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tempfile::NamedTempFile;
 
+use super::beside::Beside;
 use super::folder;
 use crate::error::{Context, Error, IoContext, Result};
 
@@ -121,21 +121,21 @@ impl Stream {
 
 enum Writer {
     Straight(File),
-    Beside(NamedTempFile),
+    Beside(Beside),
 }
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Writer::Straight(file) => file.write(bytes),
-            Writer::Beside(file) => file.as_file_mut().write(bytes),
+            Writer::Beside(beside) => beside.file().write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Writer::Straight(file) => file.flush(),
-            Writer::Beside(file) => file.as_file_mut().flush(),
+            Writer::Beside(beside) => beside.file().flush(),
         }
     }
 }
@@ -199,7 +199,7 @@ impl Output {
             let Writer::Beside(file) = writer.get_mut() else {
                 return Err(io::Error::from(ErrorKind::NotSeekable));
             };
-            let file = file.as_file_mut();
+            let mut file = file.file();
             file.seek(SeekFrom::Start(at))?;
             file.write_all(bytes)?;
             file.seek(SeekFrom::End(0)).map(drop)
@@ -295,7 +295,7 @@ pub fn folder_of(path: &Path) -> &Path {
 
 /// A file beside `path`, with the mode of the file it will replace or the mode
 /// that any new file gets.
-fn temporary(path: &Path, replaced: Option<&Metadata>) -> Result<NamedTempFile> {
+fn temporary(path: &Path, replaced: Option<&Metadata>) -> Result<Beside> {
     let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(
@@ -303,16 +303,11 @@ fn temporary(path: &Path, replaced: Option<&Metadata>) -> Result<NamedTempFile> 
                 .hint("make the folder first"),
         );
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".cube-").suffix(".part");
     // The umask applies to this as to any file that is created.
-    builder.permissions(Permissions::from_mode(0o666));
-    let file = builder
-        .tempfile_in(folder)
-        .doing("cannot create a file in its folder")?;
+    let file = Beside::new(folder, 0o666).doing("cannot create a file in its folder")?;
     if let Some(replaced) = replaced {
         let mode = replaced.permissions().mode() & 0o777;
-        let kept = file.as_file().set_permissions(Permissions::from_mode(mode));
+        let kept = file.file().set_permissions(Permissions::from_mode(mode));
         kept.doing("cannot keep its permissions")?;
     }
     Ok(file)
@@ -341,23 +336,11 @@ fn open(target: &Target) -> Result<(Writer, Option<Rename>)> {
     }
 }
 
-fn persist(file: NamedTempFile, rename: &Rename) -> Result<()> {
-    let mut file = file;
-    if !rename.overwrite {
-        let refused = match file.persist_noclobber(&rename.to) {
-            Ok(_) => return Ok(()),
-            Err(refused) => refused,
-        };
-        if refused.error.kind() == ErrorKind::AlreadyExists || rename.to.exists() {
-            return Err(exists());
-        }
-        // Some network file systems know neither a rename that spares an
-        // existing file nor hard links; there the look just taken must do.
-        file = refused.file;
-    }
-    match file.persist(&rename.to) {
-        Ok(_) => Ok(()),
-        Err(refused) => Err(Error::io("cannot give it its name", refused.error)),
+fn persist(file: Beside, rename: &Rename) -> Result<()> {
+    match file.put(&rename.to, rename.overwrite) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists()),
+        Err(error) => Err(Error::io("cannot give it its name", error)),
     }
 }
 
@@ -393,7 +376,6 @@ mod tests {
         check(&target).unwrap();
         let mut output = Output::create(&target).unwrap();
         output.write(b"part").unwrap();
-        assert_eq!(names(folder.path()).len(), 1);
         drop(output);
         assert!(names(folder.path()).is_empty());
     }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
@@ -28,6 +28,8 @@ const DO_NOT_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
 /// A file as storage.
 pub struct FileStorage {
     file: File,
+    /// What messages call it.
+    name: PathBuf,
     /// Covers the file's length at some moment; made when first needed and
     /// made anew when a read goes past it.
     map: RwLock<Option<Map>>,
@@ -50,7 +52,7 @@ impl FileStorage {
             .custom_flags(DO_NOT_WAIT)
             .open(path)
             .doing("cannot open")?;
-        Self::new(file)
+        Self::new(file, path)
     }
 
     /// Opens a file for writing and takes its lock.
@@ -62,7 +64,7 @@ impl FileStorage {
                 .custom_flags(DO_NOT_WAIT)
                 .open(path)
                 .doing("cannot open for writing")?;
-            let storage = Self::new(file)?;
+            let storage = Self::new(file, path)?;
             storage.lock(busy)?;
             // Whoever held the lock may have put another file in its place: what
             // would be written to this one would be lost with it.
@@ -74,8 +76,8 @@ impl FileStorage {
         }
     }
 
-    /// Takes a file that is already open.
-    pub fn new(file: File) -> Result<FileStorage> {
+    /// Takes a file that is already open; `name` is what messages call it.
+    pub fn new(file: File, name: &Path) -> Result<FileStorage> {
         let about = file.metadata().doing("cannot examine")?;
         if about.is_dir() {
             return Err(Error::input("is a directory, not a cube"));
@@ -87,6 +89,7 @@ impl FileStorage {
         }
         Ok(FileStorage {
             file,
+            name: name.to_path_buf(),
             map: RwLock::new(None),
         })
     }
@@ -138,6 +141,7 @@ impl FileStorage {
             "the file ends at byte {len}, but bytes {at} to {} are needed",
             at.saturating_add(bytes)
         ))
+        .hint("it was cut short, or is damaged: cube check says more")
     }
 
     fn mapped(&self, end: u64) -> Result<Option<Map>> {
@@ -153,11 +157,29 @@ impl FileStorage {
         if len < needed {
             return Ok(None);
         }
-        let map = Map::new(&self.file, len)?;
+        let map = Map::new(&self.file, &self.name, len)?;
         if let Ok(mut guard) = self.map.write() {
             *guard = Some(map.clone());
         }
         Ok(Some(map))
+    }
+}
+
+/// Makes the names in a folder survive a loss of power.
+///
+/// # Errors
+/// When the disk fails. A folder that may not be read, or a file system that
+/// knows no such sync, is no error: there is nothing more to do for it.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    let done = match File::open(folder) {
+        Ok(folder) => folder.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    };
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        done => done.doing("cannot sync its folder"),
     }
 }
 
@@ -235,7 +257,8 @@ impl Storage for FileStorage {
     }
 
     fn allocate(&self, at: u64, bytes: u64) -> Result<()> {
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes) {
+        let reserve = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes);
+        match rustix::io::retry_on_intr(reserve) {
             Ok(()) => Ok(()),
             // A file system that cannot reserve still stores, and so may one that
             // has too little room for what is to come later: holes read as zero,

@@ -18,8 +18,12 @@ struct State {
     synced: Vec<u8>,
     /// Writes since, in order; `None` is a change of length alone.
     pending: Vec<(u64, Option<Vec<u8>>)>,
-    /// Operations left before every further one fails.
-    fuse: Option<u64>,
+    /// Operations left before one fails, and whether every further one does.
+    fuse: Option<(u64, bool)>,
+    /// A byte that cannot be read.
+    unreadable: Option<u64>,
+    /// Syncs succeed, and do nothing.
+    lies: bool,
 }
 
 impl MemoryStorage {
@@ -34,7 +38,22 @@ impl MemoryStorage {
 
     /// Fails every write and sync after `operations` more of them.
     pub fn set_fuse(&self, operations: Option<u64>) {
-        self.lock().fuse = operations;
+        self.lock().fuse = operations.map(|operations| (operations, true));
+    }
+
+    /// Fails the write or sync after `operations` more of them, and no other.
+    pub fn set_fault(&self, operations: u64) {
+        self.lock().fuse = Some((operations, false));
+    }
+
+    /// Succeeds in every sync from here on, and does nothing: for tests of tests.
+    pub fn set_lies(&self) {
+        self.lock().lies = true;
+    }
+
+    /// Fails every read of a range that has this byte in it.
+    pub fn set_unreadable(&self, byte: Option<u64>) {
+        self.lock().unreadable = byte;
     }
 
     /// What a reader sees now.
@@ -76,17 +95,23 @@ impl MemoryStorage {
 impl State {
     fn burn(&mut self) -> Result<()> {
         match &mut self.fuse {
-            Some(0) => Err(Error::io(
-                "cannot write",
-                std::io::Error::from_raw_os_error(5),
-            )),
-            Some(left) => {
+            Some((0, for_good)) => {
+                if !*for_good {
+                    self.fuse = None;
+                }
+                Err(failed("cannot write"))
+            }
+            Some((left, _)) => {
                 *left -= 1;
                 Ok(())
             }
             None => Ok(()),
         }
     }
+}
+
+fn failed(doing: &str) -> Error {
+    Error::io(doing, std::io::Error::from_raw_os_error(5))
 }
 
 fn put(bytes: &mut Vec<u8>, at: usize, data: &[u8]) {
@@ -104,6 +129,10 @@ impl Storage for MemoryStorage {
 
     fn read(&self, at: u64, bytes: u64) -> Result<Bytes> {
         let state = self.lock();
+        let bad = |byte: u64| at <= byte && byte < at.saturating_add(bytes);
+        if state.unreadable.is_some_and(bad) {
+            return Err(failed("cannot read"));
+        }
         let range = usize::try_from(at).ok().zip(usize::try_from(bytes).ok());
         let found = range.and_then(|(at, bytes)| state.now.get(at..at.checked_add(bytes)?));
         found
@@ -159,9 +188,21 @@ impl Storage for MemoryStorage {
 
     fn sync(&self) -> Result<()> {
         let mut state = self.lock();
+        if state.lies {
+            return state.burn();
+        }
+        let pending = std::mem::take(&mut state.pending);
+        // As file systems do: what a failed sync did not store is read as if it
+        // were stored, and no later sync stores it.
         state.burn()?;
-        state.pending.clear();
-        state.synced = state.now.clone();
+        for (at, data) in pending {
+            let at = usize::try_from(at).map_err(|_| Error::input("too large for memory"))?;
+            match data {
+                Some(data) => put(&mut state.synced, at, &data),
+                None if state.synced.len() < at => state.synced.resize(at, 0),
+                None => {}
+            }
+        }
         Ok(())
     }
 

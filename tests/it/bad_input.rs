@@ -594,3 +594,78 @@ fn the_cubes_name_forgotten_is_hinted_at() {
     dir.cube("append 1.fits 1.fits")
         .fails(&["1.fits: is not a cube", "append CUBE FRAME"]);
 }
+
+#[test]
+fn names_that_mean_something_elsewhere_are_just_files() {
+    let dir = Scratch::new();
+    let image = Image::of(&[2, 1], &[7i16, 8]);
+    let names = [
+        "|touch x",
+        "mem:",
+        "!name.fits",
+        "~root",
+        "a.fits[1]",
+        "a.fits(b.fits)",
+        "a.fits+1",
+        "$HOME",
+        "`touch x`",
+        ";touch x",
+        "file:x",
+        "stdin",
+        "a.gz(x",
+        "new\nline",
+        "*.fits",
+        "-",
+    ];
+    for name in names {
+        dir.frame(name, &image);
+    }
+    for folder in ["mem:", "http:", "ftp:", "shmem:", "root:"] {
+        let _ = fs::remove_file(dir.path(folder));
+        fs::create_dir_all(dir.path(folder)).unwrap();
+        dir.frame(&format!("{folder}/a.fits"), &image);
+    }
+    let before = dir.names();
+    let outside = names.iter().filter(|&&name| name != "mem:" && name != "-");
+    let outside = outside.map(|name| name.to_string());
+    let urls = [
+        "mem://a.fits",
+        "http://a.fits",
+        "ftp://a.fits",
+        "shmem://a.fits",
+        "root://a.fits",
+    ];
+    let all: Vec<String> = outside
+        .chain(urls.map(String::from))
+        .chain(["./-".into()])
+        .collect();
+    let mut arguments = vec!["append".to_string(), "|cube".into()];
+    arguments.extend(all.clone());
+    dir.cube_args(&arguments).ends(0);
+    let mut after = dir.names();
+    after.retain(|name| name != "|cube");
+    assert_eq!(after, before, "nothing else was made");
+    let run = dir
+        .cube_args(["info", "|cube", "--frames", "--json"])
+        .ends(0);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&run.out).unwrap();
+    let found: Vec<&str> = rows
+        .iter()
+        .map(|row| row["source"].as_str().unwrap())
+        .collect();
+    assert_eq!(found, all);
+    let run = dir.cube_args([
+        "slice", "|cube", "--axis", "z", "--at", "2,1", "-o", "!x.fits",
+    ]);
+    run.ends(0);
+    assert!(
+        dir.exists("!x.fits"),
+        "an output is called what it was called"
+    );
+    // What is not there is not made up.
+    for name in ["mem://b.fits", "|true", "http://localhost/a.fits"] {
+        let run = dir.cube_args(["append", "new.cube", name]);
+        run.fails(&["no such file"]);
+    }
+    assert!(!dir.exists("new.cube") && !dir.exists("x"));
+}

@@ -3,7 +3,7 @@
 use crate::support::{Image, Scratch, mean, median, read_fits};
 
 /// Frames of 20 x 9, one of 7 x 11, with a NaN now and then, in tiles of 8.
-fn cube() -> Scratch {
+pub(crate) fn cube() -> Scratch {
     let dir = Scratch::new();
     let mut names = String::new();
     for number in 0..9u64 {

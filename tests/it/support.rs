@@ -469,6 +469,24 @@ impl Scratch {
     }
 }
 
+/// A small generator, so that what was tried can be tried again.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.unit() * n as f64) as usize
+    }
+
+    /// From 0 up to 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
 /// Waits for the program to end.
 #[track_caller]
 pub(crate) fn finish(child: Child) -> Run {

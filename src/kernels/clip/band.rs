@@ -6,13 +6,20 @@
 //! band and lists what is in it and what is beyond the cuts, so that the rest of
 //! the work is about few samples. Where that fails, the line is given up.
 
-use super::isa::{Isa, Kernel, run};
+use super::isa::{Isa, Kernel, make_room, run};
 use super::rounds::{Core, Wide};
 use super::sort::{Network, sort};
+use super::values::{Ends, Values};
 use super::{LANES, Level, Rows, Rule};
 
-/// Lines shorter than this are sorted.
-pub(super) const SHORTEST: usize = 100;
+/// Lines of fewer samples are faster sorted: to clip, and for a median.
+pub(super) fn shortest(level: Level) -> (usize, usize) {
+    match level {
+        Level::Avx512 => (300, 160),
+        Level::Avx2 => (450, 270),
+        Level::Plain | Level::Scalar => (270, 200),
+    }
+}
 
 /// Rows that are looked at first.
 const ROWS: usize = 16;
@@ -36,9 +43,14 @@ type Row = [f32; LANES];
 /// Room for what is found, kept from one block to the next.
 #[derive(Default)]
 pub(super) struct Band {
+    /// All samples are whole numbers, or do not count.
+    pub(super) are_integers: bool,
     sample: Rows<f32>,
-    band_list: Vec<u32>,
     end_list: Vec<u32>,
+    n_ends: usize,
+    /// The last cuts.
+    from: Row,
+    to: Row,
     middle: Rows<f32>,
     middle_rows: usize,
     ends: Rows<f32>,
@@ -68,6 +80,17 @@ impl Band {
         &self.ends[..self.end_rows]
     }
 
+    /// Where samples beyond the cuts are, `row * LANES + lane`, ascending, if no
+    /// others are outside these bounds.
+    pub(super) fn listed(&self, low: &Wide, high: &Wide) -> Option<&[u32]> {
+        let inside = |lane: usize| {
+            low[lane] <= f64::from(self.from[lane]) && f64::from(self.to[lane]) <= high[lane]
+        };
+        (0..LANES)
+            .all(inside)
+            .then_some(&self.end_list[..self.n_ends])
+    }
+
     /// Whether a rule leaves most samples alone, and so suits.
     pub(super) fn suits(rule: &Rule) -> bool {
         rule.lower.min(rule.upper) >= 1.8
@@ -76,28 +99,29 @@ impl Band {
     /// Finds the parts of lines: with a rule also what it may reject.
     pub(super) fn find(&mut self, level: Level, rows: &[Row], rule: Option<&Rule>) -> Parts {
         let step = rows.len() / ROWS;
-        let mut first = [[0.0; LANES]; ROWS];
-        for (k, row) in first.iter_mut().enumerate() {
+        let mut few = [[0.0; LANES]; ROWS];
+        for (k, row) in few.iter_mut().enumerate() {
             *row = rows[k * step + step / 2];
         }
-        let n_first = sort(level, &first, &mut self.sample, false);
+        let n_few = sort(level, &few, &mut self.sample, false);
         let mut given_up = 0u16;
         let mut pivot = [0.0f32; LANES];
         let mut radius = [-1.0f32; LANES];
         let mut quantum = [0.0f64; LANES];
         for lane in 0..LANES {
-            let n = n_first[lane] as usize;
+            let n = n_few[lane] as usize;
             let at = |rank: usize| self.sample[rank][lane];
             if n < ROWS / 2 {
                 given_up |= u16::from(n > 0) << lane;
                 continue;
             }
             let is_whole = |rank: usize| at(rank) as i32 as f32 == at(rank);
-            let is_whole = is_whole(0) && is_whole(n / 2) && is_whole(n - 1);
+            let is_whole = self.are_integers || [0, n / 2, n - 1].into_iter().all(is_whole);
             quantum[lane] = f64::from(u8::from(is_whole));
             // The third samples from both ends of 16 are 1.98 deviations apart
             // where noise is normal.
             let rough = 0.505 * (at(n - 1 - n / 8) - at(n / 8));
+            let rough = rough.max(0.3 * quantum[lane] as f32);
             if !(1e-15..1e15).contains(&rough) {
                 given_up |= 1 << lane;
                 continue;
@@ -112,6 +136,9 @@ impl Band {
         };
         let (n, sum, squares) = run(level, near);
         let mut cuts = Cuts::none();
+        // Rows for what is in the band.
+        let room = 4 * (rows.len() as f64).sqrt() as usize + 32;
+        let mut is_crowded = false;
         for lane in 0..LANES {
             if given_up >> lane & 1 == 1 {
                 continue;
@@ -128,7 +155,11 @@ impl Band {
             let offset = sum[lane] / n[lane];
             let deviation = (squares[lane] / n[lane] - offset * offset).sqrt();
             let mean = f64::from(pivot[lane]) + offset;
-            let half = (BAND * deviation / n[lane].sqrt()).max(1.01 * quantum[lane]);
+            let half = BAND * deviation / n[lane].sqrt();
+            // The median of whole numbers is that much farther from the mean.
+            let half = half.max((half + 0.7).min(1.01) * quantum[lane]);
+            // Of normal noise at its densest.
+            is_crowded |= 0.4 / deviation * 2.0 * half * n[lane] > room as f64;
             cuts.band_from[lane] = (mean - half) as f32;
             cuts.band_to[lane] = (mean + half) as f32;
             if let Some(rule) = rule {
@@ -151,28 +182,56 @@ impl Band {
                 }
             }
         }
-        let split = Split {
-            rows,
-            cuts: &cuts,
-            band_list: &mut self.band_list,
-            end_list: &mut self.end_list,
+        let values = match self.are_integers && is_crowded {
+            true => Values::between(&cuts.band_from, &cuts.band_to),
+            false => None,
         };
-        let (mut below, above, n_band, n_ends) = match rule {
-            Some(_) => run(level, split),
-            None => run(level, Whole(split)),
-        };
-        // Into lanes.
-        let room = 4 * (rows.len() as f64).sqrt() as usize + 32;
-        let list = &self.band_list[..n_band];
-        let (n_middle, most, full) = deal(rows, list, room, &mut self.middle);
-        given_up |= full;
-        self.middle_rows = most;
-        run(level, Network(&mut self.middle[..most]));
+        let mut counted: [u32; LANES] = n.map(|n| n as u32);
+        let (mut first, mut n_middle) = ([0; LANES], [0; LANES]);
+        let mut by_value = None;
+        if let Some(values) = values {
+            let ends = Ends {
+                from: &cuts.from,
+                to: &cuts.to,
+                list: &mut self.end_list,
+            };
+            let counts = values.count(level, rows, rule.map(|_| ends));
+            self.n_ends = counts.n_ends;
+            if rule.is_none() {
+                counted = counts.counted;
+            }
+            by_value = Some((values, counts));
+        } else {
+            let split = Split {
+                rows,
+                cuts: &cuts,
+                band: Dealer::new(&mut self.middle, room),
+                list: &mut self.end_list,
+            };
+            let parts = match rule {
+                Some(_) => run(level, split),
+                None => run(level, Uncut(split)),
+            };
+            given_up |= parts.band.full;
+            (first, n_middle) = (parts.below, parts.band.n);
+            self.middle_rows = parts.band.rows;
+            run(level, Network(&mut self.middle[..parts.band.rows]));
+            self.n_ends = parts.n_ends;
+            if rule.is_none() {
+                counted =
+                    std::array::from_fn(|lane| first[lane] + n_middle[lane] + parts.above[lane]);
+            }
+        }
+        (self.from, self.to) = (cuts.from, cuts.to);
         let room = rows.len() / 16 + 32;
-        let list = &self.end_list[..n_ends];
-        let (n_ends, most, full) = deal(rows, list, room, &mut self.ends);
-        given_up |= full;
-        self.end_rows = most;
+        let mut ends = Dealer::new(&mut self.ends, room);
+        let samples = rows.as_flattened();
+        for &at in &self.end_list[..self.n_ends] {
+            ends.deal(at as usize % LANES, samples[at as usize]);
+        }
+        let ends = ends.end();
+        given_up |= ends.full;
+        self.end_rows = ends.rows;
         let mut core = Core {
             n,
             low: cuts.from.map(f64::from),
@@ -182,28 +241,27 @@ impl Band {
             squares,
             error: [ERROR; LANES],
         };
-        let mut counted: [u32; LANES] = n.map(|n| n as u32);
-        if rule.is_none() {
-            counted = std::array::from_fn(|lane| below[lane] + n_middle[lane] + above[lane]);
-        }
-        for (k, row) in self.ends[..most].iter_mut().enumerate() {
+        let mut lowest = [0; LANES];
+        if rule.is_some() {
+            let of_ends = Far {
+                ends: &mut self.ends[..ends.rows],
+                pivot: &pivot,
+                radius: &radius,
+                core: &mut core,
+            };
+            let far;
+            (far, lowest) = run(level, of_ends);
             for lane in 0..LANES {
-                if k >= n_ends[lane] as usize {
-                    continue;
-                }
-                let x = row[lane];
-                if x.is_infinite() {
-                    below[lane] -= u32::from(x < 0.0);
-                    row[lane] = f32::INFINITY;
-                } else if (x - pivot[lane]).abs() <= radius[lane] {
-                    let distance = f64::from(x) - core.pivot[lane];
-                    core.n[lane] -= 1.0;
-                    core.sum[lane] -= distance;
-                    core.squares[lane] -= distance * distance;
-                } else {
-                    counted[lane] += 1;
-                }
+                counted[lane] += far[lane];
             }
+        }
+        if let Some((values, counts)) = by_value {
+            // Rounds take at most the ends away, and so move the middle by half.
+            let rows = self.end_rows + 4;
+            (first, n_middle) = counts.middle(&values, &counted, &lowest, rows, &mut self.middle);
+            self.middle_rows = rows;
+        } else {
+            first = std::array::from_fn(|lane| first[lane] - lowest[lane]);
         }
         for lane in 0..LANES {
             let is_void = radius[lane] < 0.0 && given_up >> lane & 1 == 0;
@@ -220,7 +278,7 @@ impl Band {
         }
         Parts {
             counted,
-            first: below,
+            first,
             n_middle,
             core,
             given_up,
@@ -228,48 +286,79 @@ impl Band {
     }
 }
 
-/// Deals listed samples to their lanes, `room` a lane at most, and infinity where
-/// a lane has fewer than others. Tells how many there are, how many rows they take,
-/// and lanes that are full.
-fn deal(
-    rows: &[Row],
-    list: &[u32],
-    room: usize,
-    into: &mut Rows<f32>,
-) -> ([u32; LANES], usize, u16) {
-    if into.len() < room {
-        into.resize(room, f32::INFINITY);
+/// Deals samples to their lanes, so many rows at most.
+struct Dealer<'a> {
+    samples: &'a mut [f32],
+    /// Where the next of a lane goes.
+    next: [usize; LANES],
+    full: u16,
+}
+
+/// What was dealt.
+struct Dealt {
+    /// Samples of each lane.
+    n: [u32; LANES],
+    /// Rows that they take.
+    rows: usize,
+    /// A bit for every lane that had more than there was room for.
+    full: u16,
+}
+
+impl Dealer<'_> {
+    fn new(into: &mut Rows<f32>, rows: usize) -> Dealer<'_> {
+        if into.len() < rows {
+            into.resize(rows, f32::INFINITY);
+        }
+        Dealer {
+            samples: &mut into.as_flattened_mut()[..rows * LANES],
+            next: std::array::from_fn(|lane| lane),
+            full: 0,
+        }
     }
-    let samples = rows.as_flattened();
-    let dealt = &mut into.as_flattened_mut()[..room * LANES];
-    // Where the next of a lane goes.
-    let mut next: [usize; LANES] = std::array::from_fn(|lane| lane);
-    let mut full = 0;
-    for &at in list {
-        let lane = at as usize % LANES;
-        match dealt.get_mut(next[lane]) {
+
+    #[inline(always)]
+    fn deal(&mut self, lane: usize, sample: f32) {
+        match self.samples.get_mut(self.next[lane]) {
             Some(place) => {
-                *place = samples[at as usize];
-                next[lane] += LANES;
+                *place = sample;
+                self.next[lane] += LANES;
             }
-            None => full |= 1 << lane,
+            None => self.full |= 1 << lane,
         }
     }
-    let most = next.into_iter().max().unwrap_or(0) / LANES;
-    for next in next {
-        for place in dealt[..most * LANES].iter_mut().skip(next).step_by(LANES) {
-            *place = f32::INFINITY;
+
+    /// Puts infinity where a lane has fewer than others.
+    #[inline(always)]
+    fn end(self) -> Dealt {
+        let rows = self.next.into_iter().max().unwrap_or(0) / LANES;
+        for next in self.next {
+            let places = self.samples[..rows * LANES].iter_mut();
+            for place in places.skip(next).step_by(LANES) {
+                *place = f32::INFINITY;
+            }
+        }
+        Dealt {
+            n: self.next.map(|next| (next / LANES) as u32),
+            rows,
+            full: self.full,
         }
     }
-    (next.map(|next| (next / LANES) as u32), most, full)
 }
 
 /// Where the second pass cuts lines.
-struct Cuts {
-    from: Row,
-    band_from: Row,
-    band_to: Row,
-    to: Row,
+pub(super) struct Cuts {
+    pub(super) from: Row,
+    pub(super) band_from: Row,
+    pub(super) band_to: Row,
+    pub(super) to: Row,
+}
+
+/// Counts of the second pass so far: samples below the band, above it if nothing is
+/// cut, and how many beyond the cuts are listed.
+pub(super) struct Sifted {
+    pub(super) below: [u32; LANES],
+    pub(super) above: [u32; LANES],
+    pub(super) n_ends: usize,
 }
 
 impl Cuts {
@@ -317,76 +406,116 @@ impl Kernel for Near<'_> {
     }
 }
 
-/// Counts samples below the band, and lists those in it and those beyond the cuts.
+/// Takes what is near, and was summed, out of the core again, and makes all
+/// infinities positive. Counts finite samples that are not near, and negative
+/// infinities.
+struct Far<'a> {
+    ends: &'a mut [Row],
+    pivot: &'a Row,
+    radius: &'a Row,
+    core: &'a mut Core,
+}
+
+impl Kernel for Far<'_> {
+    type Out = ([u32; LANES], [u32; LANES]);
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Self::Out {
+        let (mut far, mut lowest) = ([0; LANES], [0; LANES]);
+        let (mut n, mut sum, mut squares) = ([0u32; LANES], [0.0; LANES], [0.0; LANES]);
+        for row in self.ends {
+            for lane in 0..LANES {
+                let x = row[lane];
+                let is_near = (x - self.pivot[lane]).abs() <= self.radius[lane];
+                let is_finite = x.abs() < f32::INFINITY;
+                n[lane] += u32::from(is_near);
+                far[lane] += u32::from(is_finite & !is_near);
+                lowest[lane] += u32::from(x == f32::NEG_INFINITY);
+                row[lane] = if is_finite { x } else { f32::INFINITY };
+                let distance = f64::from(x) - self.core.pivot[lane];
+                let distance = if is_near { distance } else { 0.0 };
+                sum[lane] += distance;
+                squares[lane] += distance * distance;
+            }
+        }
+        for lane in 0..LANES {
+            self.core.n[lane] -= f64::from(n[lane]);
+            self.core.sum[lane] -= sum[lane];
+            self.core.squares[lane] -= squares[lane];
+        }
+        (far, lowest)
+    }
+}
+
+/// Counts samples below the band, deals those in it, and lists those beyond the
+/// cuts.
 struct Split<'a> {
     rows: &'a [Row],
     cuts: &'a Cuts,
-    band_list: &'a mut Vec<u32>,
-    end_list: &'a mut Vec<u32>,
+    band: Dealer<'a>,
+    list: &'a mut Vec<u32>,
 }
 
 /// As `Split`, but counts what is above the band instead of listing ends.
-struct Whole<'a>(Split<'a>);
+struct Uncut<'a>(Split<'a>);
 
-/// Below, above, and how many are listed.
-type Counts = ([u32; LANES], [u32; LANES], usize, usize);
+/// What `Split` and `Uncut` find.
+struct Pieces {
+    below: [u32; LANES],
+    above: [u32; LANES],
+    band: Dealt,
+    n_ends: usize,
+}
 
 impl Kernel for Split<'_> {
-    type Out = Counts;
+    type Out = Pieces;
     const IS_WIDE: bool = true;
 
     #[inline(always)]
-    fn run<I: Isa>(self) -> Counts {
+    fn run<I: Isa>(self) -> Pieces {
         split::<I, true>(self)
     }
 }
 
-impl Kernel for Whole<'_> {
-    type Out = Counts;
+impl Kernel for Uncut<'_> {
+    type Out = Pieces;
     const IS_WIDE: bool = true;
 
     #[inline(always)]
-    fn run<I: Isa>(self) -> Counts {
+    fn run<I: Isa>(self) -> Pieces {
         split::<I, false>(self.0)
     }
 }
 
 #[inline(always)]
-fn split<I: Isa, const ENDS: bool>(split: Split<'_>) -> Counts {
+fn split<I: Isa, const ENDS: bool>(split: Split<'_>) -> Pieces {
     let Split {
         rows,
         cuts,
-        band_list,
-        end_list,
+        mut band,
+        list,
     } = split;
-    let (mut below, mut above) = ([0; LANES], [0; LANES]);
-    let (mut n_band, mut n_ends) = (0, 0);
+    let mut found = Sifted {
+        below: [0; LANES],
+        above: [0; LANES],
+        n_ends: 0,
+    };
+    let mut in_band = [0; (BLOCK + 1) * LANES];
     for (number, block) in rows.chunks(BLOCK).enumerate() {
-        // Room for all, so that the loop need not look.
-        let room = |list: &mut Vec<u32>, n: usize| {
-            if list.len() < n + (BLOCK + 1) * LANES {
-                list.resize(2 * n + (BLOCK + 1) * LANES, 0);
-            }
-        };
-        room(band_list, n_band);
-        room(end_list, n_ends);
-        for (k, row) in block.iter().enumerate() {
-            let base = ((number * BLOCK + k) * LANES) as u32;
-            for lane in 0..LANES {
-                below[lane] += u32::from(row[lane] < cuts.band_from[lane]);
-                if !ENDS {
-                    above[lane] += u32::from(row[lane] > cuts.band_to[lane]);
-                }
-            }
-            let bits = I::inside(row, &cuts.band_from, &cuts.band_to);
-            n_band = I::push(band_list, n_band, base, bits);
-            if ENDS {
-                let bits = I::outside(row, &cuts.from, &cuts.to);
-                if bits != 0 {
-                    n_ends = I::push(end_list, n_ends, base, bits);
-                }
-            }
+        make_room(list, found.n_ends, BLOCK);
+        let base = (number * BLOCK * LANES) as u32;
+        let n = I::sift::<ENDS>(block, cuts, &mut found, &mut in_band, list, base);
+        // What is in the band is dealt while the block is near.
+        let samples = block.as_flattened();
+        for &at in &in_band[..n] {
+            let at = usize::from(at);
+            band.deal(at % LANES, samples[at]);
         }
     }
-    (below, above, n_band, n_ends)
+    Pieces {
+        below: found.below,
+        above: found.above,
+        band: band.end(),
+        n_ends: found.n_ends,
+    }
 }

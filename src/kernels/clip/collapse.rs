@@ -1,6 +1,6 @@
 //! Statistics that make one sample of a line.
 
-use super::band::{Band, SHORTEST};
+use super::band::{Band, shortest};
 use super::isa::run;
 use super::means::{Squares, Totals};
 use super::scalar::{Buffers, between};
@@ -57,6 +57,14 @@ impl Collapser {
             band: Band::default(),
             patience: Patience::default(),
         }
+    }
+
+    /// With samples of which all that are finite are whole numbers, as promised by
+    /// the caller, or not: medians are found faster.
+    #[must_use]
+    pub fn of_integers(mut self, are_integers: bool) -> Collapser {
+        self.band.are_integers = are_integers;
+        self
     }
 
     /// The level in use.
@@ -118,12 +126,13 @@ impl Collapser {
         self.scalar.collapse(line, what)
     }
 
-    fn median<T: Sample>(
+    /// Medians, at a level that is not the definition.
+    pub(super) fn median<T: Sample>(
         &mut self,
         rows: &[[T; LANES]],
         sorted: &mut Rows<T>,
     ) -> [(f64, u32); LANES] {
-        if rows.len() >= SHORTEST
+        if rows.len() >= shortest(self.level).1
             && self.patience.is_left()
             && let Some(parts) = T::parts(&mut self.band, self.level, rows, None)
         {

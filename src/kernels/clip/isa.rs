@@ -9,6 +9,10 @@
     reason = "vectors are loaded by address, and a machine is asked what it has"
 )]
 
+use std::ops::Add;
+
+use super::band::{Cuts, Sifted};
+use super::net::Exchange;
 use super::{LANES, Level};
 
 /// A loop, with what it works on.
@@ -17,6 +21,7 @@ pub(super) trait Kernel {
     type Out;
     /// Whether AVX-512 helps: it does where `Isa` has it, while plain loops come
     /// out best as AVX2.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     const IS_WIDE: bool = false;
     /// Runs it. Implementations are `inline(always)`, or they would be compiled
     /// for the least machine.
@@ -53,7 +58,7 @@ fn avx2<K: Kernel>(kernel: K) -> K::Out {
 }
 
 /// What plain loops do not become by themselves.
-pub(super) trait Isa {
+pub(super) trait Isa: Exchange<f32> + Exchange<f64> {
     /// A bit for every lane with `low <= x && x <= high`.
     fn inside(row: &[f32; LANES], low: &[f32; LANES], high: &[f32; LANES]) -> u16;
     /// A bit for every lane with `x < low || x > high`.
@@ -62,22 +67,45 @@ pub(super) trait Isa {
     /// the next goes. Beyond those, the list is overwritten up to `at + LANES`,
     /// which it must have room for.
     fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize;
+    /// As `push`, to a list of shorter numbers.
+    fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize;
 
-    /// Puts the lesser of two samples into `low`, the greater into `high`, for every
-    /// lane. Compilers make masked stores of it, which some machines are slow at.
+    /// Sifts rows for the second pass of `band`: counts samples below the band, and
+    /// with `ENDS` appends those beyond the cuts to `ends`, numbered from `base` on,
+    /// else it counts those above the band. Lists where the ones in the band are
+    /// and tells how many. Lists have room as for `push`.
     #[inline(always)]
-    fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
-        order(low, high);
-    }
-
-    /// As `order_f32`.
-    #[inline(always)]
-    fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
-        order(low, high);
+    fn sift<const ENDS: bool>(
+        rows: &[[f32; LANES]],
+        cuts: &Cuts,
+        found: &mut Sifted,
+        in_band: &mut [u16],
+        ends: &mut [u32],
+        base: u32,
+    ) -> usize {
+        let mut n = 0;
+        for (k, row) in rows.iter().enumerate() {
+            for lane in 0..LANES {
+                found.below[lane] += u32::from(row[lane] < cuts.band_from[lane]);
+                if !ENDS {
+                    found.above[lane] += u32::from(row[lane] > cuts.band_to[lane]);
+                }
+            }
+            let bits = Self::inside(row, &cuts.band_from, &cuts.band_to);
+            n = Self::push_short(in_band, n, (k * LANES) as u16, bits);
+            if ENDS {
+                let bits = Self::outside(row, &cuts.from, &cuts.to);
+                if bits != 0 {
+                    let base = base + (k * LANES) as u32;
+                    found.n_ends = Self::push(ends, found.n_ends, base, bits);
+                }
+            }
+        }
+        n
     }
 
     /// How many samples lie within `radius` of `pivot`, and the sums of their
-    /// distances and of the squares of those, in the order of rows.
+    /// distances and of the squares of those, in any order.
     #[inline(always)]
     fn near(
         rows: &[[f32; LANES]],
@@ -107,15 +135,6 @@ pub(super) trait Isa {
     }
 }
 
-#[inline(always)]
-fn order<T: PartialOrd + Copy>(low: &mut [T; LANES], high: &mut [T; LANES]) {
-    for lane in 0..LANES {
-        let (a, b) = (low[lane], high[lane]);
-        low[lane] = if a < b { a } else { b };
-        high[lane] = if a < b { b } else { a };
-    }
-}
-
 /// Lanes to bits, by plain means.
 #[inline(always)]
 pub(super) fn bits(lanes: [bool; LANES]) -> u16 {
@@ -124,6 +143,16 @@ pub(super) fn bits(lanes: [bool; LANES]) -> u16 {
         bits |= u16::from(lanes[lane]) << lane;
     }
     bits
+}
+
+/// Gives a list room for `push` to add all lanes of so many rows from `at` on, so
+/// that a loop over them need not look.
+#[inline(always)]
+pub(super) fn make_room(list: &mut Vec<u32>, at: usize, rows: usize) {
+    let room = at + (rows + 1) * LANES;
+    if list.len() < room {
+        list.resize(room + at, 0);
+    }
 }
 
 /// The bits of a byte, as the positions of those that are set, first of all.
@@ -145,21 +174,23 @@ static POSITIONS: [[u8; 8]; 256] = {
 };
 
 #[inline(always)]
-fn push_by_table(list: &mut [u32], mut at: usize, base: u32, bits: u16) -> usize {
+fn push_by_table<T>(list: &mut [T], at: usize, base: T, bits: u16) -> usize
+where
+    T: Copy + From<u8> + Add<Output = T>,
+{
     let room = &mut list[at..at + LANES];
     let [low, high] = bits.to_le_bytes();
     let n_low = low.count_ones() as usize;
     for (out, position) in room[..8].iter_mut().zip(&POSITIONS[usize::from(low)]) {
-        *out = base + u32::from(*position);
+        *out = base + T::from(*position);
     }
     for (out, position) in room[n_low..n_low + 8]
         .iter_mut()
         .zip(&POSITIONS[usize::from(high)])
     {
-        *out = base + 8 + u32::from(*position);
+        *out = base + T::from(8) + T::from(*position);
     }
-    at += n_low + high.count_ones() as usize;
-    at
+    at + n_low + high.count_ones() as usize
 }
 
 /// What every machine of this kind has.
@@ -185,6 +216,11 @@ impl Isa for Plain {
     fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
         push_by_table(list, at, base, bits)
     }
+
+    #[inline(always)]
+    fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
+        push_by_table(list, at, base, bits)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -192,7 +228,7 @@ pub(super) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Isa, LANES, Plain, push_by_table};
+    use super::{Cuts, Isa, LANES, Plain, Sifted, push_by_table};
     use std::arch::x86_64::*;
 
     type Row = [f32; LANES];
@@ -216,6 +252,11 @@ mod x86 {
 
         #[inline(always)]
         fn push(list: &mut [u32], at: usize, base: u32, bits: u16) -> usize {
+            push_by_table(list, at, base, bits)
+        }
+
+        #[inline(always)]
+        fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
             push_by_table(list, at, base, bits)
         }
     }
@@ -273,31 +314,8 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
-            for at in (0..LANES).step_by(8) {
-                // SAFETY: only `isa::avx2` runs kernels with this type; the 8 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm256_loadu_ps(a), _mm256_loadu_ps(b));
-                    _mm256_storeu_ps(a, _mm256_min_ps(x, y));
-                    _mm256_storeu_ps(b, _mm256_max_ps(y, x));
-                }
-            }
-        }
-
-        #[inline(always)]
-        fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
-            for at in (0..LANES).step_by(4) {
-                // SAFETY: only `isa::avx2` runs kernels with this type; the 4 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm256_loadu_pd(a), _mm256_loadu_pd(b));
-                    _mm256_storeu_pd(a, _mm256_min_pd(x, y));
-                    _mm256_storeu_pd(b, _mm256_max_pd(y, x));
-                }
-            }
+        fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
+            push_by_table(list, at, base, bits)
         }
     }
 
@@ -360,31 +378,62 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn order_f32(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
-            for at in (0..LANES).step_by(16) {
-                // SAFETY: only `isa::avx512` runs kernels with this type; the 16 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm512_loadu_ps(a), _mm512_loadu_ps(b));
-                    _mm512_storeu_ps(a, _mm512_min_ps(x, y));
-                    _mm512_storeu_ps(b, _mm512_max_ps(y, x));
-                }
+        fn push_short(list: &mut [u16], at: usize, base: u16, bits: u16) -> usize {
+            let room = &mut list[at..at + LANES];
+            // SAFETY: as in `push`, where sixteen shorter numbers are half a vector.
+            unsafe {
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let list = _mm512_maskz_compress_epi32(bits, lanes);
+                let list = _mm512_cvtepi32_epi16(list);
+                let list = _mm256_add_epi16(list, _mm256_set1_epi16(base.cast_signed()));
+                _mm256_storeu_si256(room.as_mut_ptr().cast(), list);
             }
+            at + bits.count_ones() as usize
         }
 
         #[inline(always)]
-        fn order_f64(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
-            for at in (0..LANES).step_by(8) {
-                // SAFETY: only `isa::avx512` runs kernels with this type; the 8 lanes
-                // at `at` lie within arrays of 16, and nothing needs alignment.
-                unsafe {
-                    let (a, b) = (low.as_mut_ptr().add(at), high.as_mut_ptr().add(at));
-                    let (x, y) = (_mm512_loadu_pd(a), _mm512_loadu_pd(b));
-                    _mm512_storeu_pd(a, _mm512_min_pd(x, y));
-                    _mm512_storeu_pd(b, _mm512_max_pd(y, x));
+        fn sift<const ENDS: bool>(
+            rows: &[Row],
+            cuts: &Cuts,
+            found: &mut Sifted,
+            in_band: &mut [u16],
+            ends: &mut [u32],
+            base: u32,
+        ) -> usize {
+            let (mut n, mut n_ends) = (0, found.n_ends);
+            // SAFETY: only `isa::avx512` runs kernels with this type; arrays of 16
+            // are whole vectors, and neither loads nor stores need alignment.
+            unsafe {
+                let band_from = _mm512_loadu_ps(cuts.band_from.as_ptr());
+                let band_to = _mm512_loadu_ps(cuts.band_to.as_ptr());
+                let from = _mm512_loadu_ps(cuts.from.as_ptr());
+                let to = _mm512_loadu_ps(cuts.to.as_ptr());
+                let mut below = _mm512_loadu_si512(found.below.as_ptr().cast());
+                let mut above = _mm512_loadu_si512(found.above.as_ptr().cast());
+                let one = _mm512_set1_epi32(1);
+                for (k, row) in rows.iter().enumerate() {
+                    let x = _mm512_loadu_ps(row.as_ptr());
+                    let is_below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, band_from);
+                    below = _mm512_mask_add_epi32(below, is_below, below, one);
+                    let bits = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(!is_below, x, band_to);
+                    n = Self::push_short(in_band, n, (k * LANES) as u16, bits);
+                    if ENDS {
+                        let is_out = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, from)
+                            | _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, to);
+                        if is_out != 0 {
+                            let base = base + (k * LANES) as u32;
+                            n_ends = Self::push(ends, n_ends, base, is_out);
+                        }
+                    } else {
+                        let is_above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, band_to);
+                        above = _mm512_mask_add_epi32(above, is_above, above, one);
+                    }
                 }
+                _mm512_storeu_si512(found.below.as_mut_ptr().cast(), below);
+                _mm512_storeu_si512(found.above.as_mut_ptr().cast(), above);
             }
+            found.n_ends = n_ends;
+            n
         }
 
         #[inline(always)]
@@ -395,17 +444,34 @@ mod x86 {
             unsafe {
                 let pivot = _mm512_loadu_ps(pivot.as_ptr());
                 let radius = _mm512_loadu_ps(radius.as_ptr());
-                let mut n = _mm512_setzero_si512();
-                let mut sum = _mm512_setzero_ps();
-                let mut squares = _mm512_setzero_ps();
                 let one = _mm512_set1_epi32(1);
-                for row in rows {
+                let zero = (
+                    _mm512_setzero_si512(),
+                    _mm512_setzero_ps(),
+                    _mm512_setzero_ps(),
+                );
+                // Adding takes several cycles, so two rows are added side by side.
+                let (mut even, mut odd) = (zero, zero);
+                let add = |(n, sum, squares), row: &Row| {
                     let distance = _mm512_sub_ps(_mm512_loadu_ps(row.as_ptr()), pivot);
                     let near = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(_mm512_abs_ps(distance), radius);
-                    n = _mm512_mask_add_epi32(n, near, n, one);
-                    sum = _mm512_mask_add_ps(sum, near, sum, distance);
-                    squares = _mm512_mask3_fmadd_ps(distance, distance, squares, near);
+                    (
+                        _mm512_mask_add_epi32(n, near, n, one),
+                        _mm512_mask_add_ps(sum, near, sum, distance),
+                        _mm512_mask3_fmadd_ps(distance, distance, squares, near),
+                    )
+                };
+                let (pairs, rest) = rows.as_chunks::<2>();
+                for [first, second] in pairs {
+                    even = add(even, first);
+                    odd = add(odd, second);
                 }
+                for row in rest {
+                    even = add(even, row);
+                }
+                let n = _mm512_add_epi32(even.0, odd.0);
+                let sum = _mm512_add_ps(even.1, odd.1);
+                let squares = _mm512_add_ps(even.2, odd.2);
                 _mm512_storeu_si512(out.0.as_mut_ptr().cast(), n);
                 _mm512_storeu_ps(out.1.as_mut_ptr(), sum);
                 _mm512_storeu_ps(out.2.as_mut_ptr(), squares);

@@ -1,7 +1,7 @@
 //! What is summed in the order of rows: 16 lanes at a time it gives the same bits
 //! as one line after the other, so nothing here is ever in doubt.
 
-use super::isa::{Isa, Kernel};
+use super::isa::{Isa, Kernel, make_room};
 use super::rounds::{Wide, mask, select};
 use super::{LANES, Rule, Sample};
 
@@ -106,7 +106,7 @@ impl<T: Sample> Kernel for Between<'_, T> {
     }
 }
 
-/// Lists samples outside bounds.
+/// Lists samples outside bounds at the head of `list`, and tells how many.
 pub(super) struct List<'a, T> {
     pub(super) rows: &'a [[T; LANES]],
     pub(super) low: &'a [T; LANES],
@@ -115,19 +115,24 @@ pub(super) struct List<'a, T> {
 }
 
 impl<T: Sample> Kernel for List<'_, T> {
-    type Out = ();
+    type Out = usize;
     const IS_WIDE: bool = true;
 
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (number, row) in self.rows.iter().enumerate() {
-            let mut bits = T::outside::<I>(row, self.low, self.high);
-            while bits != 0 {
-                let lane = bits.trailing_zeros() as usize;
-                self.list.push((number * LANES + lane) as u32);
-                bits &= bits - 1;
+    fn run<I: Isa>(self) -> usize {
+        const BLOCK: usize = 32;
+        let mut n = 0;
+        for (number, block) in self.rows.chunks(BLOCK).enumerate() {
+            make_room(self.list, n, BLOCK);
+            for (k, row) in block.iter().enumerate() {
+                let bits = T::outside::<I>(row, self.low, self.high);
+                if bits != 0 {
+                    let base = (number * BLOCK + k) * LANES;
+                    n = I::push(self.list, n, base as u32, bits);
+                }
             }
         }
+        n
     }
 }
 

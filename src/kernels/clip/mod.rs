@@ -3,12 +3,20 @@
 //! | file | what |
 //! |---|---|
 //! | `scalar` | the definition: one line, in float64, step by step as astropy does it |
+//! | `sort`, `net` | 16 lines sorted at once, by a network |
+//! | `rounds` | rounds of clipping on sorted lines, and what they cannot tell |
+//! | `band` | long float32 lines without sorting: the band about the median, the ends |
+//! | `values` | whole numbers about the median, counted instead of sorted |
+//! | `means` | what is summed in the order of rows, and lists of what is rejected |
 //! | `collapse` | median, mean, sum, least, greatest and standard deviation of lines |
+//! | `isa` | the same loops in the instructions of several machines |
+//! | `rows` | rows that begin where cache lines begin |
 //!
 //! Which samples are rejected is what `astropy.stats.sigma_clip` 8.0.2 rejects on
 //! x86-64, sample by sample; `scalar` has its bounds bit for bit. Anything faster
 //! may round sums in another order, so it hands a line to `scalar` whenever a
-//! sample lies too near a bound to be sure.
+//! sample lies too near a bound to be sure. Why it is made so, and how fast it is:
+//! `docs/decisions/005-clip.md`.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -21,12 +29,14 @@ mod isa;
 #[cfg(test)]
 mod lines;
 mod means;
+mod net;
 mod rounds;
 mod rows;
 pub mod scalar;
 mod sort;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::ops::{Add, Mul};
 
@@ -154,6 +164,7 @@ impl Level {
 /// A sample, which is a float64 or exactly one.
 trait Sample: Copy + PartialOrd + Into<f64> + Add<Output = Self> + Mul<Output = Self> {
     const ZERO: Self;
+    const NAN: Self;
     const INFINITY: Self;
     const MAX: Self;
     fn negated(self) -> Self;
@@ -165,8 +176,8 @@ trait Sample: Copy + PartialOrd + Into<f64> + Add<Output = Self> + Mul<Output = 
     fn from_high(bound: f64) -> Self;
     /// A bit for every lane with `x < low || x > high`.
     fn outside<I: Isa>(row: &[Self; LANES], low: &[Self; LANES], high: &[Self; LANES]) -> u16;
-    /// Puts the lesser of two samples into `low`, for every lane.
-    fn order<I: Isa>(low: &mut [Self; LANES], high: &mut [Self; LANES]);
+    /// Sorts rows, lane by lane.
+    fn network<I: Isa>(rows: &mut [[Self; LANES]]);
     /// The parts of long lines, if there is a way for samples of this type.
     fn parts(
         band: &mut Band,
@@ -180,6 +191,7 @@ trait Sample: Copy + PartialOrd + Into<f64> + Add<Output = Self> + Mul<Output = 
 
 impl Sample for f32 {
     const ZERO: f32 = 0.0;
+    const NAN: f32 = f32::NAN;
     const INFINITY: f32 = f32::INFINITY;
     const MAX: f32 = f32::MAX;
 
@@ -211,8 +223,8 @@ impl Sample for f32 {
     }
 
     #[inline(always)]
-    fn order<I: Isa>(low: &mut [f32; LANES], high: &mut [f32; LANES]) {
-        I::order_f32(low, high);
+    fn network<I: Isa>(rows: &mut [[f32; LANES]]) {
+        net::network::<I, f32>(rows);
     }
 
     fn parts(
@@ -231,6 +243,7 @@ impl Sample for f32 {
 
 impl Sample for f64 {
     const ZERO: f64 = 0.0;
+    const NAN: f64 = f64::NAN;
     const INFINITY: f64 = f64::INFINITY;
     const MAX: f64 = f64::MAX;
 
@@ -258,8 +271,8 @@ impl Sample for f64 {
     }
 
     #[inline(always)]
-    fn order<I: Isa>(low: &mut [f64; LANES], high: &mut [f64; LANES]) {
-        I::order_f64(low, high);
+    fn network<I: Isa>(rows: &mut [[f64; LANES]]) {
+        net::network::<I, f64>(rows);
     }
 
     fn parts(_: &mut Band, _: Level, _: &[[f64; LANES]], _: Option<&Rule>) -> Option<Parts> {
@@ -283,6 +296,8 @@ pub struct Clipper {
     wide: Sorted<f64>,
     band: Band,
     patience: Patience,
+    medians: Collapser,
+    list: Vec<u32>,
 }
 
 impl Clipper {
@@ -302,7 +317,18 @@ impl Clipper {
             wide: Sorted::default(),
             band: Band::default(),
             patience: Patience::default(),
+            medians: Collapser::with_level(level),
+            list: Vec::new(),
         }
+    }
+
+    /// With samples of which all that are finite are whole numbers, as promised by
+    /// the caller, or not: they are clipped faster.
+    #[must_use]
+    pub fn of_integers(mut self, are_integers: bool) -> Clipper {
+        self.band.are_integers = are_integers;
+        self.medians = self.medians.of_integers(are_integers);
+        self
     }
 
     /// The level in use.
@@ -341,6 +367,7 @@ impl Clipper {
         // Lines that the definition is to decide.
         let mut undecided = u16::MAX;
         let mut is_sorted = false;
+        let mut is_banded = false;
         if self.level == Level::Scalar {
             // All of them.
         } else if rule.center == Center::Mean && rule.spread == Spread::Std {
@@ -350,7 +377,8 @@ impl Clipper {
                 line.counted = counted[lane];
             }
             undecided = 0;
-        } else if let Some((counted, found)) = self.decide(rows, sorted) {
+        } else if let Some((counted, found, by_band)) = self.decide(rows, sorted) {
+            is_banded = by_band;
             (is_sorted, undecided) = (true, found.given_up);
             for (lane, line) in lines.iter_mut().enumerate() {
                 *line = Line {
@@ -380,13 +408,34 @@ impl Clipper {
                 low[lane] = T::from_low(line.low);
                 high[lane] = T::from_high(line.high);
             }
-            let list = List {
-                rows,
-                low: &low,
-                high: &high,
-                list: rejected,
+            let listed = match is_banded {
+                true => self.band.listed(&low.map(T::into), &high.map(T::into)),
+                false => None,
             };
-            run(self.level, list);
+            if let Some(listed) = listed {
+                let samples = rows.as_flattened();
+                let is_out = |at: &u32| {
+                    let (x, lane) = (samples[*at as usize], *at as usize % LANES);
+                    (x < low[lane]) | (x > high[lane])
+                };
+                // Whether one is out is hard to foretell, so there is no branch.
+                rejected.resize(listed.len(), 0);
+                let mut n = 0;
+                for at in listed {
+                    rejected[n] = *at;
+                    n += usize::from(is_out(at));
+                }
+                rejected.truncate(n);
+            } else {
+                let list = List {
+                    rows,
+                    low: &low,
+                    high: &high,
+                    list: &mut self.list,
+                };
+                let n = run(self.level, list);
+                rejected.extend_from_slice(&self.list[..n]);
+            }
         }
         let samples = rows.as_flattened();
         let mut has_rejected = 0u16;
@@ -420,10 +469,19 @@ impl Clipper {
                 }
             }
             Fill::Median if !is_sorted && undecided == 0 => {
+                // What was rejected is left out as NaN is.
+                let mut left = std::mem::take(&mut sorted.left);
+                left.truncate(rows.len());
+                left.resize(rows.len(), T::ZERO);
+                left.copy_from_slice(rows);
+                for &at in rejected.iter() {
+                    left.as_flattened_mut()[at as usize] = T::NAN;
+                }
+                let medians = self.medians.median(&left, &mut sorted.rows);
+                sorted.left = left;
                 for (lane, line) in lines.iter_mut().enumerate() {
                     if has_rejected >> lane & 1 == 1 {
-                        let samples = rows.iter().map(|row| row[lane].into());
-                        line.fill = self.scalar.median(samples, line.low, line.high);
+                        line.fill = medians[lane].0;
                     }
                 }
             }
@@ -432,15 +490,15 @@ impl Clipper {
         lines
     }
 
-    /// Clips by sorting, whole lines or what is near their medians. `None` if
-    /// there are too many rows for that.
+    /// Clips by sorting, whole lines or what is near their medians, and tells
+    /// whether it was the latter. `None` if there are too many rows for that.
     fn decide<T: Sample>(
         &mut self,
         rows: &[[T; LANES]],
         sorted: &mut Sorted<T>,
-    ) -> Option<([u32; LANES], Found)> {
+    ) -> Option<([u32; LANES], Found, bool)> {
         let rule = &self.rule;
-        let is_long = rows.len() >= band::SHORTEST
+        let is_long = rows.len() >= band::shortest(self.level).0
             && rule.center == Center::Median
             && rule.spread == Spread::Std
             && Band::suits(rule);
@@ -465,13 +523,14 @@ impl Clipper {
             let is_good = found.given_up.count_ones() <= 2;
             self.patience.tell(is_good);
             if is_good || rows.len() > LONGEST_SORTED {
-                return Some((lines.counted, found));
+                return Some((lines.counted, found, true));
             }
         }
         if rows.is_empty() || rows.len() > LONGEST_SORTED {
             return None;
         }
-        Some(sorted.decide(self.level, rows, rule))
+        let (counted, found) = sorted.decide(self.level, rows, rule);
+        Some((counted, found, false))
     }
 }
 
@@ -479,6 +538,8 @@ impl Clipper {
 #[derive(Default)]
 struct Sorted<T: Sample> {
     rows: Rows<T>,
+    /// A block without what was rejected.
+    left: Rows<T>,
 }
 
 impl<T: Sample> Sorted<T> {

@@ -95,14 +95,6 @@ impl Buffers {
         (center - rule.lower * spread, center + rule.upper * spread)
     }
 
-    /// The median of what bounds leave of a line.
-    pub(super) fn median(&mut self, line: impl Iterator<Item = f64>, low: f64, high: f64) -> f64 {
-        let is_left = |sample: &f64| !sample.is_nan() && !is_rejected(*sample, low, high);
-        self.samples.clear();
-        self.samples.extend(line.filter(is_left));
-        middle(&mut self.samples)
-    }
-
     /// A statistic of a line and the count of what went into it. NaN is left out.
     pub fn collapse(&mut self, line: impl Iterator<Item = f64>, what: Statistic) -> (f64, u32) {
         self.samples.clear();

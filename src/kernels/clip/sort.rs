@@ -72,43 +72,6 @@ impl<T: Sample> Kernel for Network<'_, T> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        network::<I, T>(self.0);
-    }
-}
-
-/// Batcher's merge exchange, for any number of rows (Knuth, *The Art of Computer
-/// Programming* 3, 5.2.2, algorithm M).
-#[inline(always)]
-fn network<I: Isa, T: Sample>(rows: &mut [[T; LANES]]) {
-    let n = rows.len();
-    if n < 2 {
-        return;
-    }
-    let first = n.next_power_of_two() / 2;
-    let mut p = first;
-    while p > 0 {
-        let (mut q, mut r, mut d) = (first, 0, p);
-        loop {
-            // Rows i with `i & p == r` are held against rows `i + d`.
-            let mut start = r;
-            while start + d < n {
-                let end = (start + p).min(n - d);
-                let (left, right) = rows.split_at_mut(start + d);
-                let count = end - start;
-                let left = &mut left[start..start + count];
-                let right = &mut right[..count];
-                for (low, high) in left.iter_mut().zip(right) {
-                    T::order::<I>(low, high);
-                }
-                start += 2 * p;
-            }
-            if q == p {
-                break;
-            }
-            d = q - p;
-            q /= 2;
-            r = p;
-        }
-        p /= 2;
+        T::network::<I>(self.0);
     }
 }

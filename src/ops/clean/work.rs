@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::fill::{Fill, Filler, interpolate};
 use crate::engine::Coordinates;
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
 use crate::error::Result;
 use crate::format::patches::Patch;
-use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rule, Statistic};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Rule, Statistic};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares, leave_void_out};
+use crate::ops::lanes::{Sample, Shares, TOLD_SAMPLES, leave_void_out};
 use crate::region::MAX_RANK;
 
 /// A bit for every lane.
@@ -36,11 +38,11 @@ pub(super) struct Plan {
 
 /// A tile that samples are replaced in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tile {
-    /// It stands here in the file.
-    At(u64),
-    /// It is void so far: a frame brought nothing but the pad value.
-    Void(Coordinates),
+pub(super) struct Tile {
+    pub(super) coordinates: Coordinates,
+    /// Where it stands in the file; void tiles stand nowhere so far: a frame brought
+    /// nothing but the pad value.
+    pub(super) at: Option<u64>,
 }
 
 /// What was found in a part of a column.
@@ -54,7 +56,7 @@ pub(super) struct Found {
 }
 
 /// Counts of a thread, or of all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tally {
     /// Rejected samples by their number along the axis.
     pub(super) by_sample: Vec<u64>,
@@ -98,7 +100,7 @@ pub(super) struct Cleaner<'a, L> {
     held: u64,
     clipper: Clipper,
     collapser: Collapser,
-    rows: Vec<[L; LANES]>,
+    rows: Rows<L>,
     rejected: Vec<u32>,
     covered: Vec<u16>,
     /// By row, the lanes that are rejected, and those that are to be filled.
@@ -132,9 +134,9 @@ impl<'a, L: Sample> Cleaner<'a, L> {
             shares,
             stop,
             held,
-            clipper: Clipper::new(plan.rule),
-            collapser: Collapser::new(),
-            rows: Vec::new(),
+            clipper: Clipper::new(plan.rule).of_integers(lines.has_integers()),
+            collapser: Collapser::new().of_integers(lines.has_integers()),
+            rows: Rows::new(),
             rejected: Vec::new(),
             covered: Vec::new(),
             flags: Vec::new(),
@@ -161,9 +163,9 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         for (tile, number) in numbers.iter_mut().enumerate() {
             if ends[tile + 1] > 0 {
                 *number = tiles.len();
-                let place = match column.tile_at(tile) {
-                    Some(at) => Tile::At(at),
-                    None => Tile::Void(self.lines.tile(column, tile)),
+                let place = Tile {
+                    coordinates: self.lines.tile(column, tile),
+                    at: column.tile_at(tile),
                 };
                 tiles.push((place, Vec::with_capacity(ends[tile + 1])));
             }
@@ -367,28 +369,30 @@ impl<L: Sample> Worker for Cleaner<'_, L> {
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Found) -> bool) -> Result<()> {
         let (lines, shares, held, stop) = (self.lines, self.shares, self.held, self.stop);
         let mut rows = std::mem::take(&mut self.rows);
+        let mut samples = 0;
         let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
             let n = column.rows();
             for (block, line) in group.clone().step_by(LANES).enumerate() {
                 let rows = &mut rows[block * n..(block + 1) * n];
                 self.block(column, rows, line..(line + LANES).min(group.end));
             }
-            let samples = group.len() as u64 * lines.len() as u64;
+            samples += group.len() as u64 * lines.len() as u64;
             let found = self.found.len() as u64 * PATCH_BYTES + self.marks.len() as u64 * 8;
-            send(match found > held {
-                true => self.take(column, samples),
+            match found > held {
+                true => send(self.take(column, std::mem::take(&mut samples))),
                 // Counted with what is sent later would be a bar that jumps.
-                false => Found {
+                false if samples >= TOLD_SAMPLES => send(Found {
                     tiles: Vec::new(),
                     marks: Vec::new(),
-                    samples,
-                },
-            })
+                    samples: std::mem::take(&mut samples),
+                }),
+                false => true,
+            }
         };
         let done = shares.for_each_group(lines, unit, held, stop, &mut rows, &mut each);
         self.rows = rows;
         if let Some(column) = done? {
-            send(self.take(&column, 0));
+            send(self.take(&column, samples));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::catalog::Piece;
 use crate::format::ledger::cards_from_text;
 use crate::frames::cards::Cards;
-use crate::kernels::clip::LANES;
+use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, is_wide};
 use crate::ops::crew::{Worker, share};
 use crate::ops::{Stop, show_bytes};
@@ -139,7 +139,7 @@ fn medians<L: Lane>(job: &Job<'_>) -> Result<Vec<f64>> {
         void: job.void,
         stop: job.stop,
         held: Vec::new(),
-        rows: Vec::new(),
+        rows: Rows::new(),
         covered: Vec::new(),
     };
     let workers = (0..jobs).map(|_| worker()).collect();
@@ -150,7 +150,7 @@ fn medians<L: Lane>(job: &Job<'_>) -> Result<Vec<f64>> {
         samples.saturating_mul(size).saturating_mul(span.len),
     );
     let mut medians = vec![f64::NAN; span.len as usize];
-    let done = share(workers, span.len, &mut |(k, median): (u64, f64)| {
+    let done = share(workers, 0..span.len, &mut |(k, median): (u64, f64)| {
         job.progress.bytes(samples * size);
         medians[k as usize] = median;
         Ok(())
@@ -174,7 +174,7 @@ struct Measurer<'a, L> {
     void: Void,
     stop: &'a Stop,
     held: Vec<L>,
-    rows: Vec<[L; LANES]>,
+    rows: Rows<L>,
     covered: Vec<u16>,
 }
 

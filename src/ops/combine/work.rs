@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::{Reject, Statistic};
 use crate::engine::lines::{Column, Lines};
 use crate::error::Result;
-use crate::kernels::clip::{Clipper, Collapser, LANES};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Rows};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares, leave_void_out};
+use crate::ops::lanes::{Sample, Shares, TOLD_SAMPLES, leave_void_out};
 
 /// Patches that a thread holds at once, in bytes.
 const HELD: u64 = 4 << 20;
@@ -32,6 +32,34 @@ pub(super) struct Collapsed {
     pub(super) error: f64,
 }
 
+/// Bytes of a line in a part: value, count, error.
+pub(super) const LINE_BYTES: usize = 20;
+
+impl Collapsed {
+    pub(super) fn to_bytes(self) -> [u8; LINE_BYTES] {
+        let mut bytes = [0; LINE_BYTES];
+        bytes[..8].copy_from_slice(&self.value.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.count.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.error.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8; LINE_BYTES]) -> Collapsed {
+        let number = |at: usize| {
+            bytes[at..]
+                .first_chunk()
+                .map_or(f64::NAN, |b| f64::from_le_bytes(*b))
+        };
+        Collapsed {
+            value: number(0),
+            count: bytes[8..]
+                .first_chunk()
+                .map_or(0, |bytes| u32::from_le_bytes(*bytes)),
+            error: number(12),
+        }
+    }
+}
+
 /// One thread.
 pub(super) struct Combiner<'a, L> {
     lines: &'a Lines<'a>,
@@ -41,9 +69,9 @@ pub(super) struct Combiner<'a, L> {
     /// Absent when nothing is clipped.
     clipper: Option<Clipper>,
     collapser: Collapser,
-    rows: Vec<[L; LANES]>,
+    rows: Rows<L>,
     /// The same, scaled and shifted.
-    level: Vec<[f64; LANES]>,
+    level: Rows<f64>,
     covered: Vec<u16>,
     hits: Vec<u32>,
     ranked: Vec<(f64, u32)>,
@@ -63,12 +91,12 @@ impl<'a, L: Sample> Combiner<'a, L> {
             shares,
             stop,
             clipper: match plan.reject {
-                Reject::Sigma(rule) => Some(Clipper::new(rule)),
+                Reject::Sigma(rule) => Some(Clipper::new(rule).of_integers(lines.has_integers())),
                 _ => None,
             },
-            collapser: Collapser::new(),
-            rows: Vec::new(),
-            level: Vec::new(),
+            collapser: Collapser::new().of_integers(lines.has_integers()),
+            rows: Rows::new(),
+            level: Rows::new(),
             covered: Vec::new(),
             hits: Vec::new(),
             ranked: Vec::new(),
@@ -100,12 +128,12 @@ impl<'a, L: Sample> Combiner<'a, L> {
         let collapsed = match &self.plan.factors {
             None => tools.collapse(rows, used, &sample),
             Some(factors) => {
-                self.level.clear();
-                self.level
-                    .extend(rows.iter().enumerate().map(|(row, samples)| {
-                        let (times, plus) = factors[sample(row)];
-                        samples.map(|sample| sample.wide() * times + plus)
-                    }));
+                self.level.truncate(rows.len());
+                self.level.resize(rows.len(), f64::NAN);
+                for (row, (level, samples)) in self.level.iter_mut().zip(&*rows).enumerate() {
+                    let (times, plus) = factors[sample(row)];
+                    *level = samples.map(|sample| sample.wide() * times + plus);
+                }
                 tools.collapse(&mut self.level, used, &sample)
             }
         };
@@ -245,9 +273,9 @@ impl<L: Sample> Worker for Combiner<'_, L> {
         let (lines, shares, stop) = (self.lines, self.shares, self.stop);
         let lens = *lines.lens();
         let mut rows = std::mem::take(&mut self.rows);
+        let mut found: Self::Found = Vec::new();
         let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
             let n = column.rows();
-            let mut found = Vec::with_capacity(group.len());
             for (block, line) in group.clone().step_by(LANES).enumerate() {
                 let used = LANES.min(group.end - line);
                 let rows = &mut rows[block * n..(block + 1) * n];
@@ -259,11 +287,15 @@ impl<L: Sample> Worker for Combiner<'_, L> {
                     found.push((at, value));
                 }
             }
-            send(found)
+            match (found.len() * lines.len()) as u64 >= TOLD_SAMPLES {
+                true => send(std::mem::take(&mut found)),
+                false => true,
+            }
         };
         let done = shares.for_each_group(lines, unit, HELD, stop, &mut rows, &mut each);
         self.rows = rows;
         done?;
+        send(found);
         Ok(())
     }
 }
