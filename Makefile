@@ -2,8 +2,10 @@
 
 CUBE = target/release/cube
 NIGHT = target/demo/night.cube
+PREFIX = /usr/local
+DESTDIR =
 
-.PHONY: demo test build
+.PHONY: demo test build install pages
 
 build:
 	cargo build --release
@@ -18,3 +20,19 @@ demo: build
 
 test:
 	cargo test
+
+# Manual pages and completions, which the program makes itself.
+pages: build
+	@mkdir -p target/pages/man1
+	$(CUBE) generate man --folder target/pages/man1
+	$(CUBE) generate bash > target/pages/cube.bash
+	$(CUBE) generate zsh > target/pages/_cube
+	$(CUBE) generate fish > target/pages/cube.fish
+
+install: pages
+	install -D $(CUBE) $(DESTDIR)$(PREFIX)/bin/cube
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 target/pages/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -D -m 644 target/pages/cube.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cube
+	install -D -m 644 target/pages/_cube $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_cube
+	install -D -m 644 target/pages/cube.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/cube.fish

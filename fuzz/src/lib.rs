@@ -6,6 +6,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test has this as a module")]
 
+use std::io::Write;
 use std::sync::Arc;
 
 use cube::dtype::DType;
@@ -13,9 +14,10 @@ use cube::engine::reread::FrameReader;
 use cube::engine::snapshot::Snapshot;
 use cube::engine::verify::structure;
 use cube::engine::void::Owned;
+use cube::format::Extent;
 use cube::format::catalog::LedgerBlock;
+use cube::format::ledger::{self, GROUP_ENTRY, Group};
 use cube::format::patches::PatchReader;
-use cube::format::{Extent, ledger};
 use cube::frames::cards::Cards;
 use cube::frames::filter::Filter;
 use cube::frames::measure::Measured;
@@ -24,6 +26,8 @@ use cube::region;
 use cube::region::Span;
 use cube::storage::Storage;
 use cube::storage::memory::MemoryStorage;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 /// More samples than this are not read at once: the time would go there.
 const MOST_SAMPLES: u64 = 1 << 16;
@@ -107,27 +111,46 @@ fn mend(bytes: &mut [u8], at: usize) {
     superblock[4092..].copy_from_slice(&check.to_le_bytes());
 }
 
-/// A patch set, or a ledger block: packed, or as it is unpacked.
+/// A patch set, or of a ledger block the table of groups, or the lines of a group.
 pub fn metadata(data: &[u8]) {
     let Some((&kind, data)) = data.split_first() else {
         return;
     };
-    let block = LedgerBlock {
-        first: 0,
-        frames: 1 + u64::from(kind / 16),
-        unpacked: data.len() as u64,
-        lo: vec![0; 8],
-        hi: vec![1 << 20; 8],
-        extent: Extent {
-            at: 8192,
-            bytes: data.len() as u64,
-            check: crc32c::crc32c(data),
-        },
-    };
+    let frames = 1 + u64::from(kind / 16);
     match kind % 4 {
-        0 => drop(ledger::unpack(&block, data)),
+        0 => {
+            let block = LedgerBlock {
+                first: 0,
+                frames,
+                groups: data.len() as u64 / GROUP_ENTRY as u64,
+                unpacked: data.len() as u64,
+                lo: vec![0; 8],
+                hi: vec![1 << 20; 8],
+                extent: Extent {
+                    at: 8192,
+                    bytes: data.len() as u64,
+                    check: crc32c::crc32c(data),
+                },
+            };
+            let bytes = ledger::table_bytes(&block).unwrap_or(0) as usize;
+            let _ = ledger::groups(&block, &data[..bytes]);
+        }
         1 => {
-            for record in ledger::records(&block, data).unwrap_or_default() {
+            let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+            let Ok(stream) = packer.write_all(data).and_then(|()| packer.finish()) else {
+                return;
+            };
+            let group = Group {
+                first: 0,
+                frames,
+                unpacked: data.len() as u64,
+                at: 0,
+                packed: stream.len() as u64,
+                lo: [0; 8],
+                hi: [1 << 20; 8],
+                check: crc32c::crc32c(&stream),
+            };
+            for record in group.records(&stream).unwrap_or_default() {
                 let _ = (record.samples(), record.bounds());
             }
         }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::progress::Bar;
 use super::{Common, DONE, Lock, Memory, PARTLY, fail, parsed, print_error, say};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
@@ -26,7 +25,7 @@ use crate::region::{MAX_RANK, parse_axis, show_shape};
 /// cube reads as its pad value. Every frame is examined before the first byte is
 /// written, and nothing already in the cube is copied or changed.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube append night.cube frames/*.fits\n  \
     find . -name '*.fits' -print0 | cube append night.cube -0 --files-from -\n  \
     cube append night.cube --hdu SCI --resume @list.txt\n  \
@@ -46,7 +45,7 @@ pub(super) struct AppendArgs {
 /// As append does it, but anywhere: what stands at --at and behind it moves up.
 /// It costs what is put in, however large the cube; nothing is copied.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube insert night.cube --at 5 forgotten.fits\n  \
     cube insert night.cube --axis x --at 101 strip.fits\n  \
     cube insert night.cube --at -1 other.cube")]
@@ -74,10 +73,12 @@ struct Intake {
 
     /// Read names from FILE, one on each line; - is standard input
     #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true)]
     files_from: Option<OsString>,
 
     /// Names in FILE end in a zero byte, as `find -print0` writes them
     #[arg(short = '0', long, requires = "files_from")]
+    #[arg(hide_short_help = true)]
     null: bool,
 
     /// The axis to join: x y z w v u t s, or 1 to 8
@@ -95,6 +96,7 @@ struct Intake {
 
     /// Which sample of each pixel of TIFF images: R, G, B or a number [default: all, as an axis]
     #[arg(long, value_name = "CHANNEL", value_parser = |text: &str| parsed(parse_channel(text)))]
+    #[arg(hide_short_help = true)]
     channel: Option<u64>,
 
     /// Files are samples and no more: shape, x first, and type, such as 2048x2048,uint16
@@ -103,6 +105,7 @@ struct Intake {
     /// skipped. A file must be exactly so long.
     #[arg(long, value_name = "SHAPE,DTYPE", conflicts_with_all = ["hdu", "channel"])]
     #[arg(value_parser = |text: &str| parsed(Layout::parse(text)))]
+    #[arg(hide_short_help = true)]
     raw: Option<Layout>,
 
     /// Only frames that meet this condition, such as "EXPTIME >= 30"; repeated: meet all
@@ -120,6 +123,7 @@ struct Intake {
 
     /// Where a frame's first pixel goes on the other axes, x first, such as 101,51
     #[arg(long, value_name = "X,Y", value_parser = parse_origin)]
+    #[arg(hide_short_help = true)]
     origin: Option<List>,
 
     /// Type of a new cube: uint8 int8 uint16 ... float64 [default: the first frame's]
@@ -128,14 +132,17 @@ struct Intake {
 
     /// Round and clip samples that the cube's type cannot hold
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     cast: bool,
 
     /// What a new cube reads as where no frame reaches [default: NaN, BLANK, or the least value]
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(hide_short_help = true)]
     pad: Option<String>,
 
     /// Shape of a new cube's tiles, x first, such as 64,64,32
     #[arg(long, value_name = "X,Y,Z", value_parser = parse_tile)]
+    #[arg(hide_short_help = true)]
     tile: Option<List>,
 
     /// Leave out inputs that cannot be used, name each, and end with status 3
@@ -228,7 +235,7 @@ pub(super) fn run_insert(args: InsertArgs, line: String, stop: &Stop) -> Result<
 
 fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop) -> Result<u8> {
     let inputs = inputs(&args)?;
-    let bar = Bar::new(args.common.quiet);
+    let bar = args.common.bar();
     let options = Options {
         taking: Taking {
             reading: Reading {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::progress::Bar;
 use super::{Common, DONE, Lock, parsed, say};
 use crate::error::{Result, show_path};
 use crate::frames::filter::Filter;
@@ -58,7 +57,7 @@ impl Arranging {
         .required(true)
         .multiple(true)
 ))]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube delete night.cube --at 5,9:12\n  \
     cube delete night.cube --axis x --at 1:16\n  \
     cube delete night.cube --source frames/cloudy.fits\n  \
@@ -93,7 +92,7 @@ pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
             filters: &args.filters,
         },
     };
-    let bar = Bar::new(args.arranging.common.quiet);
+    let bar = args.arranging.common.bar();
     let report = delete(&args.cube, &which, &args.arranging.options(line), &bar)?;
     let frames = match report.frames {
         0 => "taken away".to_string(),
@@ -107,7 +106,7 @@ pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
 ///
 /// The first of them then stands at --to. Samples stay where they are in the file.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube move night.cube --from 9 --to 1\n  \
     cube move night.cube --axis x --from 1:16 --to -1")]
 pub(super) struct MoveArgs {
@@ -127,7 +126,7 @@ pub(super) struct MoveArgs {
 }
 
 pub(super) fn run_move(args: &MoveArgs, line: String) -> Result<u8> {
-    let bar = Bar::new(args.arranging.common.quiet);
+    let bar = args.arranging.common.bar();
     let options = args.arranging.options(line);
     let report = shift(&args.cube, &args.from, &args.to, &options, &bar)?;
     args.arranging.report(&args.cube, &report, "moved");
@@ -139,7 +138,7 @@ pub(super) fn run_move(args: &MoveArgs, line: String) -> Result<u8> {
 /// Numbers sort as numbers, texts (and so ISO dates) as texts; frames that are
 /// equal keep their order, and those without the keyword come last.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube sort night.cube --by DATE-OBS\n  \
     cube sort night.cube --by AIRMASS --reverse")]
 pub(super) struct SortArgs {
@@ -159,7 +158,7 @@ pub(super) struct SortArgs {
 }
 
 pub(super) fn run_sort(args: &SortArgs, line: String) -> Result<u8> {
-    let bar = Bar::new(args.arranging.common.quiet);
+    let bar = args.arranging.common.bar();
     let options = args.arranging.options(line);
     let report = sort(&args.cube, &args.by, args.reverse, &options, &bar)?;
     args.arranging.report(&args.cube, &report, "changed place");

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::progress::Bar;
 use super::{Common, DONE, FAILED, Memory, print};
 use crate::error::{Error, Result, show_path};
 use crate::ops::check::{Options, Problem, check};
@@ -22,7 +21,7 @@ const MOST_RANGES: usize = 8;
 /// long as reading the file. Nothing is changed. Exit status 1 says that there
 /// are problems; each is a line on standard output.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube check night.cube\n  \
     cube check night.cube --deep\n  \
     cube check night.cube --deep --json | jq '.problems[].bytes'")]
@@ -50,7 +49,7 @@ pub(super) fn run(args: &CheckArgs, stop: &Stop) -> Result<u8> {
         deep: args.deep,
         memory: args.memory.bytes(),
     };
-    let bar = Bar::new(args.common.quiet);
+    let bar = args.common.bar();
     let mut found = Vec::new();
     let report = check(
         &args.cube,

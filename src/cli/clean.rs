@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::progress::Bar;
 use super::{Common, DONE, Jobs, Lock, Memory, parsed, print, say};
 use crate::error::{Error, Result, show_path};
 use crate::ops::clean::{
@@ -25,7 +24,7 @@ use crate::sinks::{Format, Target};
 /// infinities are always rejected. Nothing is overwritten: the new samples stand
 /// beside the old ones in the file, and `cube undo` takes them away.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube clean night.cube\n  \
     cube clean night.cube --sigma 4 --maxiters all --spread mad --fill interpolate\n  \
     cube clean night.cube --dry-run --report\n  \
@@ -43,8 +42,10 @@ pub(super) struct CleanArgs {
     #[command(flatten)]
     clipping: Clipping,
 
-    /// What takes the place of a rejected sample: median or mean of what was kept,
-    /// interpolate, nan (BLANK where integers have it), or a value
+    /// What takes its place: median, mean, interpolate, nan or a number
+    ///
+    /// Median or mean of what was kept; a line between the nearest that were kept;
+    /// nan is BLANK where integers have it.
     #[arg(
         long,
         value_name = "FILL",
@@ -61,14 +62,17 @@ pub(super) struct CleanArgs {
     /// Leave lines as they are that would keep fewer samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(hide_short_help = true)]
     min_kept: u32,
 
     /// Reject so many neighbours along the axis of each rejected sample, too
     #[arg(long, value_name = "R", default_value_t = 0)]
+    #[arg(hide_short_help = true)]
     grow: u32,
 
     /// Replace NaN and BLANK that came with the data, too; never void
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     fill_nan: bool,
 
     /// Count only; change nothing
@@ -82,11 +86,13 @@ pub(super) struct CleanArgs {
     /// Format of the mask [default: by the name of FILE]
     #[arg(long, value_name = "FORMAT", requires = "mask")]
     #[arg(value_parser = |text: &str| parsed(Format::from_name(text)))]
+    #[arg(hide_short_help = true)]
     mask_format: Option<Format>,
 
     /// Work out part I of N alone, reading only, and keep it in the output file
     #[arg(long, value_name = "I/N", value_parser = |text: &str| parsed(Part::parse(text)))]
     #[arg(requires = "output", conflicts_with_all = ["dry_run", "mask", "report", "json"])]
+    #[arg(hide_short_help = true)]
     part: Option<Part>,
 
     /// Clean by these parts, which know all that was asked for
@@ -94,14 +100,17 @@ pub(super) struct CleanArgs {
         "part", "axis", "sigma", "lower", "upper", "maxiters", "center", "spread", "fill", "section",
         "min_kept", "grow", "fill_nan", "dry_run", "mask", "jobs",
     ])]
+    #[arg(hide_short_help = true)]
     apply: Vec<PathBuf>,
 
     /// Where a part goes; - is standard output
     #[arg(short, long, value_name = "FILE", requires = "part", group = "written")]
+    #[arg(hide_short_help = true)]
     output: Option<PathBuf>,
 
     /// Replace the file of a mask or a part if it exists
     #[arg(long, requires = "written")]
+    #[arg(hide_short_help = true)]
     overwrite: bool,
 
     /// List what was rejected by frame, the worst first
@@ -128,28 +137,33 @@ pub(super) struct CleanArgs {
 /// How lines are clipped, here and in `combine`.
 #[derive(Debug, Args)]
 pub(super) struct Clipping {
-    /// Spreads from the centre at which samples are still kept
+    /// Spreads from the centre that are kept
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma)]
     sigma: f64,
 
     /// The same below the centre; inf keeps all there [default: --sigma]
     #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    #[arg(hide_short_help = true)]
     lower: Option<f64>,
 
     /// The same above it [default: --sigma]
     #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    #[arg(hide_short_help = true)]
     upper: Option<f64>,
 
     /// Rounds at most, or all: until nothing changes
     #[arg(long, value_name = "N|all", default_value = "5", value_parser = parse_rounds)]
+    #[arg(hide_short_help = true)]
     maxiters: Rounds,
 
     /// What deviations are measured from
     #[arg(long, value_enum, default_value_t = CenterName::Median)]
+    #[arg(hide_short_help = true)]
     center: CenterName,
 
-    /// What they are measured in: standard deviation, or 1.4826 times the median
-    /// absolute deviation
+    /// What they are measured in
+    ///
+    /// Standard deviation, or 1.4826 times the median absolute deviation.
     #[arg(long, value_enum, default_value_t = SpreadName::Std)]
     spread: SpreadName,
 }
@@ -217,7 +231,7 @@ fn parse_fill(text: &str) -> std::result::Result<Fill, String> {
 }
 
 pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
-    let bar = Bar::new(args.common.quiet);
+    let bar = args.common.bar();
     let report = match args.apply.as_slice() {
         [] => clean(&args.cube, &options(args, line)?, &bar, stop)?,
         parts => {

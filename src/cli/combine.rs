@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 
 use super::clean::Clipping;
 use super::pictures::Pictures;
-use super::progress::Bar;
 use super::{Common, DONE, Jobs, Memory, parsed, say};
 use crate::error::Result;
 use crate::ops::combine::{Options, Reject, Scale, Statistic, apply, combine};
@@ -22,7 +21,7 @@ use crate::sinks::{Format, Target};
 /// is what --reject finds. The frame is float32, or float64 where the cube holds
 /// integers of 32 bits or more, or float64; a line without samples is NaN.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube combine night.cube --method median -o master.fits\n  \
     cube combine night.cube --method mean --reject sigma -o mean.fits --coverage n.fits\n  \
     cube combine flats.cube --method mean --scale median --reject minmax -o flat.fits\n  \
@@ -43,6 +42,7 @@ pub(super) struct CombineArgs {
 
     /// Format [default: by the name of FILE]
     #[arg(long, value_name = "FORMAT", value_parser = |text: &str| parsed(Format::from_name(text)))]
+    #[arg(hide_short_help = true)]
     format: Option<Format>,
 
     #[command(flatten)]
@@ -52,18 +52,21 @@ pub(super) struct CombineArgs {
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
-    /// What to leave out of each line first: what sigma clipping rejects (--sigma to
-    /// --spread say how), so many of the least and greatest samples, or percentages
-    /// of them
+    /// What to leave out of each line first
+    ///
+    /// What sigma clipping rejects (--sigma to --spread say how), so many of the least
+    /// and greatest samples, or percentages of them.
     #[arg(long, value_enum)]
     reject: Option<RejectName>,
 
     /// Of the least samples, with --reject minmax or percentile [default: 1; 10 percent]
     #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share)]
+    #[arg(hide_short_help = true)]
     low: Option<f64>,
 
     /// Of the greatest samples [default: 1; 10 percent]
     #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share)]
+    #[arg(hide_short_help = true)]
     high: Option<f64>,
 
     #[command(flatten)]
@@ -83,11 +86,13 @@ pub(super) struct CombineArgs {
 
     /// Only this part, such as '[1:100,*,5:9]'
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true)]
+    #[arg(hide_short_help = true)]
     section: Option<String>,
 
     /// Work out part I of N alone, and keep it in the output file
     #[arg(long, value_name = "I/N", value_parser = |text: &str| parsed(Part::parse(text)))]
     #[arg(conflicts_with_all = ["coverage", "error", "format"])]
+    #[arg(hide_short_help = true)]
     part: Option<Part>,
 
     /// Make the frame of these parts, which know all that was asked for
@@ -95,18 +100,22 @@ pub(super) struct CombineArgs {
         "part", "method", "axis", "reject", "low", "high", "sigma", "lower", "upper", "maxiters",
         "center", "spread", "weight", "scale", "zero", "section", "jobs",
     ])]
+    #[arg(hide_short_help = true)]
     apply: Vec<PathBuf>,
 
     /// Write how many samples each sample of the frame is made of
     #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true)]
     coverage: Option<PathBuf>,
 
     /// Write standard errors of the mean
     #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true)]
     error: Option<PathBuf>,
 
     /// Replace files that exist
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     overwrite: bool,
 
     #[command(flatten)]
@@ -216,7 +225,7 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         jobs: args.jobs.count(),
         line,
     };
-    let bar = Bar::new(args.common.quiet);
+    let bar = args.common.bar();
     let report = match args.apply.as_slice() {
         [] => combine(&args.cube, &options, &bar, stop)?,
         parts => apply(&args.cube, parts, &options, &bar, stop)?,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::progress::Bar;
 use super::{Common, DONE, Lock, Memory, say};
 use crate::error::{Result, show_path};
 use crate::ops::compact::{Options, compact};
@@ -16,7 +15,7 @@ use crate::ops::{Stop, count, show_bytes};
 /// behind it. The new file is written beside the old one and takes its place when
 /// it is whole, so the disk needs room for both; readers keep what they opened.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cube compact night.cube")]
+#[command(after_long_help = "Examples:\n  cube compact night.cube")]
 pub(super) struct CompactArgs {
     /// The cube
     cube: PathBuf,
@@ -37,7 +36,7 @@ pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
         memory: args.memory.bytes(),
         line,
     };
-    let report = compact(&args.cube, &options, &Bar::new(args.common.quiet), stop)?;
+    let report = compact(&args.cube, &options, &args.common.bar(), stop)?;
     if !args.common.quiet {
         let mut text = format!(
             "{}: {}, {} on disk, {} before",

@@ -15,6 +15,9 @@ use crate::region::show_shape;
 ///
 /// The newest comes last; `cube undo` takes it back.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
+    cube log night.cube\n  \
+    cube log night.cube --json > history.json")]
 pub(super) struct LogArgs {
     /// The cube
     cube: PathBuf,
@@ -25,7 +28,7 @@ pub(super) struct LogArgs {
 }
 
 pub(super) fn run_log(args: &LogArgs) -> Result<u8> {
-    let mut entries = log(&args.cube, &Bar::new(false))?;
+    let mut entries = log(&args.cube, &Bar::silent())?;
     entries.reverse();
     if args.json {
         let text = serde_json::to_string(&entries)
@@ -74,6 +77,9 @@ fn shortened(line: &str) -> String {
 /// And again the one before, back to the first, or to the last `compact`. What it
 /// gives back is what was, bit for bit.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
+    cube undo night.cube\n  \
+    cube undo night.cube --wait")]
 pub(super) struct UndoArgs {
     /// The cube
     cube: PathBuf,
@@ -87,7 +93,7 @@ pub(super) struct UndoArgs {
 
 pub(super) fn run_undo(args: &UndoArgs) -> Result<u8> {
     let busy = args.lock.busy();
-    let undone = undo(&args.cube, busy, &Bar::new(args.common.quiet))?;
+    let undone = undo(&args.cube, busy, &args.common.bar())?;
     if !args.common.quiet {
         say(&format!(
             "{}: took back {} of {}; the cube is {}",

@@ -7,7 +7,7 @@ use clap::Args;
 use super::progress::Bar;
 use super::{DONE, print};
 use crate::error::{Error, Result, show_path};
-use crate::ops::info::{FrameRow, Info, frames, info};
+use crate::ops::info::{AxisInfo, FrameRow, Info, frames, info};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
 
@@ -16,9 +16,9 @@ use crate::region::show_shape;
 /// Takes no longer for a large cube than for a small one; --frames reads the
 /// frames' records as well.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube info night.cube\n  \
-    cube info night.cube --json | jq .shape\n  \
+    cube info night.cube --json\n  \
     cube info night.cube --frames --keys DATE-OBS,EXPTIME\n  \
     cube info night.cube --frames --csv > frames.csv")]
 pub(super) struct InfoArgs {
@@ -35,6 +35,7 @@ pub(super) struct InfoArgs {
 
     /// The whole header of each frame
     #[arg(long, requires = "frames", conflicts_with_all = ["csv", "keys"])]
+    #[arg(hide_short_help = true)]
     cards: bool,
 
     /// As JSON
@@ -48,8 +49,8 @@ pub(super) struct InfoArgs {
 
 pub(super) fn run(args: &InfoArgs) -> Result<u8> {
     match (args.frames, args.json) {
-        (false, true) => print(&(to_json(&info(&args.cube, &Bar::new(false))?)? + "\n"))?,
-        (false, false) => print(&show(args, &info(&args.cube, &Bar::new(false))?))?,
+        (false, true) => print(&(to_json(&info(&args.cube, &Bar::silent())?)? + "\n"))?,
+        (false, false) => print(&show(args, &info(&args.cube, &Bar::silent())?))?,
         (true, true) => list_json(args)?,
         (true, false) if args.csv => list_csv(args)?,
         (true, false) if args.cards => list_cards(args)?,
@@ -63,20 +64,33 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 }
 
 fn show(args: &InfoArgs, info: &Info) -> String {
-    let axes: Vec<String> = info
-        .axes
-        .iter()
-        .map(|axis| match axis.pieces {
-            0 | 1 => format!("{} {}", axis.name, axis.len),
-            pieces => format!("{} {} in {pieces} pieces", axis.name, axis.len),
-        })
-        .collect();
     let text = |value: &serde_json::Value| value.to_string().trim_matches('"').to_string();
+    let numpy: Vec<String> = info.shape.iter().rev().map(u64::to_string).collect();
     let mut rows = vec![
-        ("shape", format!("{} (x fastest)", show_shape(&info.shape))),
+        (
+            "shape",
+            format!(
+                "{} (x fastest; in NumPy {})",
+                show_shape(&info.shape),
+                numpy.join(", ")
+            ),
+        ),
         ("dtype", info.dtype.clone()),
         ("frames", info.frames.to_string()),
-        ("axes", axes.join(", ")),
+    ];
+    if let Some([first, last]) = &info.date_obs {
+        let dates = match info.frames {
+            1 => first.clone(),
+            _ => format!("{first} first, {last} last"),
+        };
+        rows.push(("date", show_path(Path::new(&dates))));
+    }
+    rows.extend(
+        info.axes
+            .iter()
+            .map(|axis| (axis.name.as_str(), line(axis))),
+    );
+    rows.extend([
         (
             "data",
             format!(
@@ -97,7 +111,7 @@ fn show(args: &InfoArgs, info: &Info) -> String {
         ("dead", dead(info)),
         ("tile", show_shape(&info.tile)),
         ("pad", text(&info.pad)),
-    ];
+    ]);
     if let Some(blank) = info.blank {
         rows.push(("blank", blank.to_string()));
     }
@@ -121,6 +135,51 @@ fn show(args: &InfoArgs, info: &Info) -> String {
     out
 }
 
+/// One axis: how long, what it is in the world, in how many pieces.
+fn line(axis: &AxisInfo) -> String {
+    let mut text = axis.len.to_string();
+    if axis.pieces > 1 {
+        text += &format!(" in {} pieces", axis.pieces);
+    }
+    let Some(world) = &axis.world else {
+        return text;
+    };
+    text += &format!(": {}", world.ctype);
+    // Celestial coordinates are in degrees where nothing is said (FITS Standard 4.0, 8.3).
+    let is_sky = ["RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT"];
+    let is_sky = is_sky.iter().any(|name| world.ctype.starts_with(name));
+    let unit = world
+        .unit
+        .as_deref()
+        .unwrap_or(if is_sky { "deg" } else { "" });
+    if let (Some(value), Some(pixel)) = (world.value, world.pixel) {
+        let value = with_unit(value, unit);
+        text += &format!(", {value} at pixel {}", with_unit(pixel, ""));
+    }
+    if let Some(step) = world.step {
+        text += ", ";
+        text += &match unit {
+            "deg" if step.abs() < 0.1 => with_unit(step * 3600.0, "arcsec"),
+            _ => with_unit(step, unit),
+        };
+        text += " a pixel";
+    }
+    show_path(Path::new(&text))
+}
+
+/// A number to at most nine digits, without zeros at its end.
+fn with_unit(value: f64, unit: &str) -> String {
+    let short: f64 = format!("{value:.8e}").parse().unwrap_or(value);
+    let number = match short.abs() {
+        0.0 | 1e-4..1e9 => short.to_string(),
+        _ => format!("{short:e}"),
+    };
+    match unit {
+        "" => number,
+        unit => format!("{number} {unit}"),
+    }
+}
+
 /// What no position refers to any more.
 fn dead(info: &Info) -> String {
     let Some(bytes) = info.dead_bytes else {
@@ -141,7 +200,7 @@ fn each_row(
 ) -> Result<()> {
     const PIECE: usize = 64 << 10;
     let mut text = String::new();
-    let bar = Bar::new(false);
+    let bar = Bar::silent();
     frames(&args.cube, &args.keys, args.cards, &bar, &mut |row| {
         each(row, &mut text)?;
         if text.len() > PIECE {
@@ -230,22 +289,35 @@ fn list_cards(args: &InfoArgs) -> Result<()> {
     })
 }
 
-/// Columns as wide as their widest cell.
+/// Columns as wide as their widest cell, numbers to the right; names of files, which
+/// may be long, come last.
 fn list_table(args: &InfoArgs) -> Result<()> {
-    let mut rows = vec![heads(args)];
-    let bar = Bar::new(false);
+    let last = |mut row: Vec<String>| {
+        let source = row.remove(3);
+        row.push(source);
+        row
+    };
+    let mut rows = vec![last(heads(args))];
+    let bar = Bar::silent();
     frames(&args.cube, &args.keys, false, &bar, &mut |row| {
-        let cells = cells(&row).into_iter();
+        let cells = last(cells(&row)).into_iter();
         rows.push(cells.map(|cell| show_path(Path::new(&cell))).collect());
         Ok(())
     })?;
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..rows[0].len()).filter_map(width).collect();
+    let is_number = |cell: &String| cell.is_empty() || cell.parse::<f64>().is_ok();
+    let right: Vec<bool> = (0..widths.len())
+        .map(|column| rows[1..].iter().all(|row| is_number(&row[column])))
+        .collect();
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line += &format!("{cell:width$}  ");
+        for ((cell, &width), &right) in row.iter().zip(&widths).zip(&right) {
+            line += &match right {
+                true => format!("{cell:>width$}  "),
+                false => format!("{cell:width$}  "),
+            };
         }
         text += line.trim_end();
         text.push('\n');

@@ -8,6 +8,7 @@ mod check;
 mod clean;
 mod combine;
 mod compact;
+mod generate;
 mod history;
 mod info;
 mod pictures;
@@ -24,6 +25,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+
+use progress::{Bar, Show};
 
 use crate::error::{Error, IoContext, Kind, Result};
 use crate::ops::Stop;
@@ -43,6 +46,35 @@ const INTERRUPTED: u8 = 130;
 /// So long a command may take to stop before it says why.
 const PATIENCE: Duration = Duration::from_millis(700);
 
+const AFTER: &str = "\
+Positions count from 1, ends included. `cube VERB --help` has examples.";
+
+const AFTER_LONG: &str = "\
+Positions count from 1, both ends included; negative ones count from the end. Axes are x y z \
+w v u t s; x is the fastest, as in FITS.
+
+Examples:
+  cube append night.cube frames/*.fits
+  cube info night.cube
+  cube slice night.cube --axis z --at 31,22
+  cube slice night.cube --axis x,y --at 7 -o frame7.fits
+  cube clean night.cube
+  cube undo night.cube
+
+Exit status:
+    0  done; a reader that closed the pipe is no failure
+    1  failed: the cube is as it was, or what was kept is told
+    2  wrong usage
+    3  done in part: inputs were left out, each named
+   74  a cube was cut short or its disk failed while it was read
+  130  interrupted: what was committed is kept
+
+Environment:
+  CUBE_MEMORY  what --memory is when it is not given, such as 4G
+  CUBE_JOBS    what --jobs is when it is not given
+  TMPDIR       where large intermediate results go when they are not beside an output
+  NO_COLOR     no colours in help and usage errors";
+
 /// Assemble and edit image cubes on disk that are far larger than memory.
 #[derive(Debug, Parser)]
 #[command(
@@ -50,10 +82,8 @@ const PATIENCE: Duration = Duration::from_millis(700);
     version,
     max_term_width = 96,
     disable_help_subcommand = true,
-    after_help = "Positions count from 1, both ends included; negative ones count from the end. \
-                  Axes are x y z w v u t s; x is the fastest, as in FITS.\n\n\
-                  Exit status: 0 done, 1 failed, 2 wrong usage, 3 done in part, 74 a cube was cut short \
-                  or its disk failed while it was read, 130 interrupted."
+    after_help = AFTER,
+    after_long_help = AFTER_LONG
 )]
 struct Cli {
     #[command(subcommand)]
@@ -75,21 +105,39 @@ enum Verb {
     Undo(history::UndoArgs),
     Check(check::CheckArgs),
     Compact(compact::CompactArgs),
+    Generate(generate::GenerateArgs),
 }
 
 /// Options that every verb has.
 #[derive(Debug, Args)]
 struct Common {
     /// Say nothing but errors and results
-    #[arg(short, long)]
+    #[arg(short, long, hide_short_help = true)]
     quiet: bool,
+
+    /// How progress is shown
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_short_help = true
+    )]
+    progress: Show,
+}
+
+impl Common {
+    fn bar(&self) -> Bar {
+        Bar::new(self.progress, self.quiet)
+    }
 }
 
 /// Options of verbs that write to a cube.
 #[derive(Debug, Args)]
 struct Lock {
     /// Wait for another program that is writing to the cube
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     wait: bool,
 }
 
@@ -105,8 +153,10 @@ impl Lock {
 /// Options of verbs that move samples.
 #[derive(Debug, Args)]
 struct Memory {
-    /// Memory to use, such as 256M or 2G [default: a quarter of the machine's or container's, at most 1G]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    /// Memory to use, such as 256M or 2G [default: a quarter of the machine's or
+    /// container's, at most 1G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, hide_short_help = true)]
+    #[arg(env = "CUBE_MEMORY", hide_env_values = true)]
     memory: Option<u64>,
 }
 
@@ -128,6 +178,7 @@ impl Memory {
 struct Jobs {
     /// Threads to use [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(env = "CUBE_JOBS", hide_env_values = true, hide_short_help = true)]
     jobs: Option<u16>,
 }
 
@@ -225,6 +276,7 @@ where
         Verb::Log(args) => history::run_log(&args),
         Verb::Undo(args) => history::run_undo(&args),
         Verb::Check(args) => check::run(&args, &stop),
+        Verb::Generate(args) => generate::run(&args),
         Verb::Compact(args) => compact::run(&args, line, &stop),
     };
     ExitCode::from(done.unwrap_or_else(|error| fail(&error)))
@@ -251,12 +303,14 @@ fn print_error(error: &Error) {
 
 /// A line for the person at the terminal.
 fn say(line: &str) {
+    let _cleared = progress::clear_line();
     // Nobody is left to tell when stderr is closed.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Text for stdout.
 fn print(text: &str) -> Result<()> {
+    let _cleared = progress::clear_line();
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(text.as_bytes())

@@ -18,6 +18,7 @@ pub(super) struct Pictures {
         hide_default_value = true,
         value_parser = |text: &str| parsed(Stretch::from_name(text))
     )]
+    #[arg(hide_short_help = true)]
     stretch: Stretch,
 
     /// Colours of a picture: gray, inverted, dusk or cubehelix
@@ -28,6 +29,7 @@ pub(super) struct Pictures {
         hide_default_value = true,
         value_parser = |text: &str| parsed(Colormap::from_name(text))
     )]
+    #[arg(hide_short_help = true)]
     colormap: Colormap,
 
     /// Average pixels until the longer side of a picture has at most N
@@ -37,6 +39,7 @@ pub(super) struct Pictures {
         default_value_t = 2048,
         value_parser = clap::value_parser!(u64).range(1..=MOST_SIZE)
     )]
+    #[arg(hide_short_help = true)]
     max_size: u64,
 }
 

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pictures::Pictures;
-use super::progress::Bar;
 use super::{Common, DONE, Memory, parsed};
 use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
-use crate::ops::slice::{Cut, Options, slice};
+use crate::ops::slice::{Cut, Options, Planes, slice};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
 
@@ -20,12 +19,14 @@ use crate::sinks::{Format, Target};
 /// `--axis x,y --at 7` is frame 7. --section cuts a box instead. With neither, the
 /// whole cube is put out. A profile goes to stdout as text; the rest goes to -o.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     cube slice night.cube --axis z --at 120,45\n  \
     cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
     cube slice night.cube --axis z --at 120,45 --plot\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.png --stretch percentile=99\n  \
+    cube slice night.cube --montage -o sheet.png\n  \
+    cube slice night.cube --axis x,y --at 7 --compare -o cleaned7.png\n  \
     cube slice night.cube --section '[1:100,*,-1]' -o last.fits\n  \
     cube slice night.cube -o - | ds9 -")]
 pub(super) struct SliceArgs {
@@ -47,6 +48,7 @@ pub(super) struct SliceArgs {
 
     /// Read positions from FILE, those of one cut on each line; - is standard input
     #[arg(long, value_name = "FILE", requires = "axis")]
+    #[arg(hide_short_help = true)]
     at_file: Option<PathBuf>,
 
     /// A box, such as '[1:100,*,5]'; b:a runs backwards, a:b:s steps
@@ -71,20 +73,31 @@ pub(super) struct SliceArgs {
     #[arg(long, conflicts_with_all = ["format", "output"])]
     plot: bool,
 
+    /// All planes on one picture, each with its position, to spot the bad one
+    #[arg(long, conflicts_with_all = ["plot", "compare"])]
+    montage: bool,
+
+    /// A plane as it came beside what it is now, what was replaced ringed
+    #[arg(long, conflicts_with = "plot")]
+    compare: bool,
+
     #[command(flatten)]
     pictures: Pictures,
 
     /// Replace FILE if it exists
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     overwrite: bool,
 
     /// Put a table with a row per frame behind the image [default: where a FITS image has
     /// several frames]
     #[arg(long, overrides_with = "no_frames_table")]
+    #[arg(hide_short_help = true)]
     frames_table: bool,
 
     /// Leave that table out
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     no_frames_table: bool,
 
     #[command(flatten)]
@@ -153,6 +166,11 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         named: args.output.is_some(),
         target,
         format: args.plot.then_some(Format::Plot).or(args.format),
+        sheet: match (args.montage, args.compare) {
+            (true, _) => Some(Planes::All),
+            (_, true) => Some(Planes::BeforeAndAfter),
+            _ => None,
+        },
         look: args.pictures.look(),
         frames_table: match (args.frames_table, args.no_frames_table) {
             (false, false) => None,
@@ -161,7 +179,7 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         memory: args.memory.bytes(),
     };
     // A bar between lines of a result on the same terminal would garble both.
-    let bar = Bar::new(args.common.quiet);
+    let bar = args.common.bar();
     slice(&args.cube, &options, &bar, stop)?;
     Ok(DONE)
 }

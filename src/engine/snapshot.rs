@@ -221,6 +221,14 @@ impl Snapshot {
         }
     }
 
+    /// The same commit without what `clean` put over its samples.
+    #[must_use]
+    pub fn without_patches(&self) -> Snapshot {
+        let mut bare = self.through(self.storage.clone());
+        bare.catalog.patches.clear();
+        bare
+    }
+
     /// Where the catalog stands.
     pub fn extent(&self) -> &Extent {
         &self.extent

@@ -66,6 +66,22 @@ pub struct Options {
     pub line: String,
 }
 
+impl Default for Options {
+    /// At the end of the axis that the frames choose, in 256 MiB.
+    fn default() -> Options {
+        Options {
+            taking: Taking::default(),
+            place: Place::End,
+            skip_bad: false,
+            resume: false,
+            busy: Busy::Fail,
+            memory: 256 << 20,
+            verb: "append",
+            line: String::new(),
+        }
+    }
+}
+
 /// What `append` did.
 #[derive(Debug, Default)]
 pub struct Report {

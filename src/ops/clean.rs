@@ -78,6 +78,37 @@ pub struct Options {
     pub line: String,
 }
 
+impl Default for Options {
+    /// Three standard deviations about the median, five rounds, along the last axis,
+    /// in 256 MiB on one thread.
+    fn default() -> Options {
+        Options {
+            axis: None,
+            rule: Rule {
+                lower: 3.0,
+                upper: 3.0,
+                rounds: Some(5),
+                center: Center::Median,
+                spread: Spread::Std,
+                fill: clip::Fill::None,
+            },
+            fill: Fill::Median,
+            section: None,
+            min_kept: 1,
+            grow: 0,
+            fill_nan: false,
+            dry_run: false,
+            mask: None,
+            part: None,
+            by_frame: false,
+            busy: Busy::Fail,
+            memory: 256 << 20,
+            jobs: 1,
+            line: String::new(),
+        }
+    }
+}
+
 /// What was rejected at one position of the axis.
 #[derive(Clone, Debug, Serialize)]
 pub struct FrameCount {

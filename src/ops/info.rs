@@ -1,20 +1,23 @@
 //! `cube info`: what a cube holds.
 //!
-//! What is said of the cube as a whole comes from the catalog alone, so it takes
-//! no longer for a large one; the frames' records are read when they are asked for.
+//! What is said of the cube as a whole comes from the catalog and the headers of its
+//! first and last frame, so it takes no longer for a large one; all frames' records
+//! are read when they are asked for.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Progress, open};
+use super::slice::{Request, header};
+use super::{Progress, Quiet, open};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::FORMAT;
-use crate::format::catalog::Command;
+use crate::format::catalog::{Command, Piece};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
+use crate::region::{MAX_RANK, Span};
 use crate::storage::Storage;
 
 /// Indexes up to this size are looked through for dead tiles: milliseconds.
@@ -56,6 +59,9 @@ pub struct Info {
     /// what was undone, old catalogs. `None` when the index is too large to be
     /// looked through at once.
     pub dead_bytes: Option<u64>,
+    /// DATE-OBS of the frames at the first and at the last position, where both
+    /// have it.
+    pub date_obs: Option<[String; 2]>,
     /// The command that made the newest commit.
     pub command: Command,
 }
@@ -77,6 +83,96 @@ pub struct AxisInfo {
     pub len: u64,
     /// Pieces that it is read from; 1 when it was only appended to.
     pub pieces: u64,
+    /// What the header says that it is.
+    pub world: Option<World>,
+}
+
+/// What an axis is in the world: CTYPE and what goes with it in the header of the
+/// cube's first frame, fitted to the cube.
+#[derive(Clone, Debug, Serialize)]
+pub struct World {
+    /// CTYPE, such as `RA---TAN`.
+    pub ctype: String,
+    /// CUNIT, where the header has it.
+    pub unit: Option<String>,
+    /// CRVAL: the coordinate at `pixel`.
+    pub value: Option<f64>,
+    /// CRPIX, from 1.
+    pub pixel: Option<f64>,
+    /// From one pixel to the next: CDELT, or the length of a column of the CD matrix.
+    pub step: Option<f64>,
+}
+
+impl World {
+    fn of(cards: &Cards, number: usize) -> Option<World> {
+        let key = |name: &str| format!("{name}{number}");
+        let ctype = cards.get_text(&key("CTYPE"))?.trim().to_string();
+        let column = (1..=MAX_RANK).filter_map(|row| cards.get_real(&format!("CD{row}_{number}")));
+        let column = column.fold(0.0, |sum: f64, value| sum.hypot(value));
+        let matrix = Some(column).filter(|&step| step > 0.0);
+        (!ctype.is_empty()).then(|| World {
+            ctype,
+            unit: cards
+                .get_text(&key("CUNIT"))
+                .filter(|unit| !unit.is_empty()),
+            value: cards.get_real(&key("CRVAL")),
+            pixel: cards.get_real(&key("CRPIX")),
+            step: matrix.or_else(|| cards.get_real(&key("CDELT"))),
+        })
+    }
+}
+
+/// What headers say of the whole cube. What cannot be read is left out: `check` is
+/// there to say why.
+fn told(snapshot: &Snapshot) -> (Cards, Option<[String; 2]>) {
+    let shape = snapshot.shape();
+    let whole = Request {
+        spans: shape.iter().map(|&len| Span::run(0, len)).collect(),
+        kept: (0..shape.len()).collect(),
+    };
+    if shape.contains(&0) {
+        return (Cards::default(), None);
+    }
+    let cards = header(snapshot, &whole, &[], &Quiet).map_or_else(|_| Cards::default(), |it| it.0);
+    let date = |last: bool| {
+        let record = at_end(snapshot, last).ok().flatten()?;
+        Cards::from_bytes(cards_from_text(&record.cards)).get_text("DATE-OBS")
+    };
+    (cards, date(false).zip(date(true)).map(Into::into))
+}
+
+/// A frame at the first or the last position of the axis that the cube's frames
+/// joined. Only the groups of records that may hold it are looked at.
+fn at_end(snapshot: &Snapshot, last: bool) -> Result<Option<Record>> {
+    let Some(first) = snapshot.catalog().header_frame else {
+        return Ok(None);
+    };
+    let axis = snapshot
+        .record_reader()
+        .get(first)?
+        .map(|record| record.axis);
+    let Some(axis) = axis.filter(|&axis| axis < snapshot.shape().len()) else {
+        return Ok(None);
+    };
+    let place = match last {
+        true => snapshot.pieces(axis).len().saturating_sub(1),
+        false => 0,
+    };
+    let shape = snapshot.shape();
+    let mut spans: Vec<Span> = shape.iter().map(|&len| Span::run(0, len)).collect();
+    spans[axis] = Span::run(place, 1);
+    let ranges = snapshot.slot_ranges(&spans);
+    let slot = ranges[axis].start;
+    let mut found = None;
+    snapshot.for_each_record_of(&|group| group.meets(&ranges), &mut |record| {
+        let holds = |&Piece(from, len): &Piece| from <= slot && slot - from < len;
+        let runs = record.slots.get(axis);
+        if found.is_none() && runs.is_some_and(|runs| runs.iter().any(holds)) {
+            found = Some(record);
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Examines a cube.
@@ -94,6 +190,7 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
         }
         false => None,
     };
+    let (cards, date_obs) = told(&snapshot);
     Ok(Info {
         format: FORMAT,
         generation: catalog.generation,
@@ -103,6 +200,7 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
                 name: axis.name.clone(),
                 len,
                 pieces: snapshot.pieces(number).as_slice().len() as u64,
+                world: World::of(&cards, number + 1),
             })
             .collect(),
         dtype: catalog.dtype.name().to_string(),
@@ -117,6 +215,7 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
         file_bytes: storage.len().at(path)?,
         disk_bytes,
         dead_bytes,
+        date_obs,
         command: catalog.command.clone(),
         shape,
     })

@@ -14,7 +14,7 @@
 //! * [`part`]: a part of a clean or of a combine, done by itself.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
-//! * [`slice`]: cuts through it.
+//! * [`slice`]: cuts through it; `sheet` puts planes side by side.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -36,6 +36,7 @@ mod lanes;
 pub mod part;
 pub mod plan;
 pub mod resume;
+mod sheet;
 pub mod slice;
 mod spill;
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::frames_table::FramesTable;
-use super::{Progress, Stop, open};
+use super::{Progress, Stop, open, sheet};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::reread::FrameReader;
@@ -48,10 +48,21 @@ pub struct Options {
     /// Should a table of the frames go with the samples? `None` leaves it to the
     /// cut: an image of several frames has one.
     pub frames_table: Option<bool>,
+    /// Several planes on one picture, and which.
+    pub sheet: Option<Planes>,
     /// What a picture or a plot looks like; title, unit and marks are added here.
     pub look: Look,
     /// Bytes of memory to use.
     pub memory: u64,
+}
+
+/// Which planes stand side by side on a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planes {
+    /// All of the cut.
+    All,
+    /// One plane as it came and as it is now.
+    BeforeAndAfter,
 }
 
 /// One cut: a span on each axis, and which axes the output has.
@@ -91,10 +102,15 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         .hint("--format fits has one"));
     }
     refuse_cube(&options.target)?;
+    let planes = options
+        .sheet
+        .map(|planes| sheet::plan(planes, &requests, format));
+    let planes = planes.transpose().at(path)?;
     stop.begin_work();
     sinks::check(&options.target)?;
     let dtype = snapshot.catalog().dtype;
-    let total = volume(&shape(&requests))?.saturating_mul(dtype.size() as u64);
+    let shape = planes.unwrap_or_else(|| shape(&requests));
+    let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
     let mut output = Begin {
         target: &options.target,
         format,
@@ -106,12 +122,24 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
             ..options.look.clone()
         },
     };
+    let cut = Streamed {
+        snapshot: &snapshot,
+        memory: options.memory,
+        progress,
+        stop,
+    };
+    let bare = (options.sheet == Some(Planes::BeforeAndAfter)).then(|| snapshot.without_patches());
+    if options.sheet.is_some() {
+        let found = bare.as_ref().map(|bare| sheet::replaced(&cut, bare, first));
+        let found = found.transpose().at(path)?;
+        output.look.sheet = Some(sheet::look(first, found));
+    }
     let mut whole_frame = None;
     if !format.is_text() {
         let (cards, record) = header(&snapshot, first, &[format], progress).at(path)?;
         let record = record.filter(|_| requests.len() == 1);
         match record {
-            Some(record) if snapshot.catalog().patches.is_empty() => {
+            Some(record) if snapshot.catalog().patches.is_empty() && bare.is_none() => {
                 whole_frame = Some((record.check, record.source));
             }
             // The check is of the samples beneath the patches.
@@ -129,16 +157,17 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     if format.is_plot() && profile_axis(first).is_ok() {
         output.look.marks = marks(&snapshot, &requests).at(path)?;
     }
-    let mut sink = output.begin(&requests, progress)?;
+    let mut sink = output.begin_shaped(&requests, shape, progress)?;
     progress.begin("reading", 0, total);
     let mut check = 0;
-    for request in &requests {
-        let cut = Streamed {
-            snapshot: &snapshot,
-            memory: options.memory,
-            progress,
-            stop,
+    if let Some(bare) = &bare {
+        let bare = Streamed {
+            snapshot: bare,
+            ..cut
         };
+        check = bare.stream(first, check, sink.as_mut()).at(path)?;
+    }
+    for request in &requests {
         check = cut.stream(request, check, sink.as_mut()).at(path)?;
     }
     progress.end();
@@ -181,6 +210,16 @@ impl Begin<'_> {
         requests: &[Request],
         progress: &dyn Progress,
     ) -> Result<Box<dyn Sink>> {
+        self.begin_shaped(requests, shape(requests), progress)
+    }
+
+    /// The same for an image that has not the shape of the cuts.
+    fn begin_shaped(
+        self,
+        requests: &[Request],
+        shape: Vec<u64>,
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Sink>> {
         let first = &requests[0];
         let (target, format, dtype) = (self.target, self.format, self.dtype);
         if format.is_text() {
@@ -193,11 +232,12 @@ impl Begin<'_> {
             axes: names.chain(profile).collect(),
             ..self.look
         };
-        if format == Format::Plot || format.is_plot() && profile_axis(first).is_ok() {
+        if format == Format::Plot
+            || format.is_plot() && look.sheet.is_none() && profile_axis(first).is_ok()
+        {
             let profiles = profiles(requests, format)?;
             return plot::create(target, format, dtype, self.blank, profiles, &look);
         }
-        let shape = shape(requests);
         if format == Format::Raw {
             // The samples do not say what they are.
             progress.tell(&format!(
@@ -564,9 +604,13 @@ fn axis_cut(
     }
 }
 
+/// Takes a part of a cut: its positions in the cube, those in the cut, and its bytes.
+type EachPart<'a> = dyn FnMut(&[Span], &[Span], usize) -> Result<()> + 'a;
+
 /// The streaming of cuts.
-struct Streamed<'a> {
-    snapshot: &'a Snapshot,
+#[derive(Clone, Copy)]
+pub(super) struct Streamed<'a> {
+    pub(super) snapshot: &'a Snapshot,
     memory: u64,
     progress: &'a dyn Progress,
     stop: &'a Stop,
@@ -576,10 +620,23 @@ impl Streamed<'_> {
     /// Sends a cut to the sink, in pieces that fit the memory, x fastest;
     /// returns the CRC-32C of what was sent before and now.
     fn stream(&self, request: &Request, mut check: u32, sink: &mut dyn Sink) -> Result<u32> {
+        let mut buffer = Vec::new();
+        self.each_part(request, &mut |spans, _, bytes| {
+            buffer.resize(bytes, 0);
+            self.snapshot.read(spans, &mut buffer)?;
+            check = crc32c::crc32c_append(check, &buffer);
+            sink.write(&buffer)?;
+            self.progress.bytes(bytes as u64);
+            Ok(())
+        })?;
+        Ok(check)
+    }
+
+    /// Calls `each` with the parts of a cut, x fastest.
+    pub(super) fn each_part(&self, request: &Request, each: &mut EachPart<'_>) -> Result<()> {
         let size = self.snapshot.catalog().dtype.size() as u64;
         let most = (self.memory / 4).clamp(1 << 16, PART_BYTES) / size;
         let lens: Vec<u64> = request.spans.iter().map(|span| span.len).collect();
-        let mut buffer = Vec::new();
         let tile = &self.snapshot.catalog().tile;
         for part in Parts::new(&lens, most).of_whole_tiles(tile) {
             if self.stop.is_set() {
@@ -590,12 +647,8 @@ impl Streamed<'_> {
             let spans: Vec<Span> = spans.map(|(span, part)| span.part(part)).collect();
             let bytes = usize::try_from(samples * size)
                 .map_err(|_| Error::unsupported("a piece is too large for memory"))?;
-            buffer.resize(bytes, 0);
-            self.snapshot.read(&spans, &mut buffer)?;
-            check = crc32c::crc32c_append(check, &buffer);
-            sink.write(&buffer)?;
-            self.progress.bytes(bytes as u64);
+            each(&spans, &part, bytes)?;
         }
-        Ok(check)
+        Ok(())
     }
 }

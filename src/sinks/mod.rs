@@ -72,8 +72,20 @@ pub struct Look {
     pub axes: Vec<String>,
     /// Of each profile, the numbers of samples to mark, ascending, from 0.
     pub marks: Vec<Vec<u64>>,
+    /// A picture shows all planes of the image, side by side.
+    pub sheet: Option<Sheet>,
     /// Where a plot of characters is shown.
     pub terminal: Terminal,
+}
+
+/// Planes side by side.
+#[derive(Clone, Debug, Default)]
+pub struct Sheet {
+    /// What stands under each.
+    pub labels: Vec<String>,
+    /// Places to mark in each of two planes, from 0; `None` where there are as many
+    /// planes as there are frames.
+    pub marks: Option<Vec<(u64, u64)>>,
 }
 
 /// What a terminal can show.
@@ -97,6 +109,7 @@ impl Default for Look {
             unit: String::new(),
             axes: Vec::new(),
             marks: Vec::new(),
+            sheet: None,
             terminal: Terminal {
                 columns: 80,
                 rows: 24,

@@ -8,6 +8,7 @@ mod canvas;
 mod chart;
 mod font;
 mod scale;
+pub(super) mod sheet;
 mod terminal;
 
 use super::output::{Output, Target};
@@ -180,7 +181,7 @@ impl Sink for PlotSink {
         let bytes = match self.format {
             Format::Png => {
                 let canvas = chart::draw(&self.plot);
-                super::png::encode_rgb([canvas.width, canvas.height], &canvas.pixels)?
+                super::png::encode_rgb([canvas.width, canvas.height], &canvas.pixels, "", "")?
             }
             _ => terminal::draw(&self.plot, self.look.terminal).into_bytes(),
         };

@@ -19,25 +19,31 @@ pub const MOST_SIZE: u64 = 8192;
 /// Levels from black to white; one colour is left for pixels without a value.
 const LEVELS: u8 = 254;
 
-/// A picture that is being gathered.
-struct PictureSink {
-    output: Output,
-    remaining: Remaining,
+/// A plane that is made smaller as its samples come.
+pub(super) struct Averager {
     dtype: DType,
     blank: Option<u64>,
-    look: Look,
     /// Sides of the plane.
     plane: [u64; 2],
-    /// Sides of the picture.
-    sides: [u64; 2],
     /// A square of so many pixels a side is one of the picture.
     factor: u64,
     /// The sample that comes next.
     at: [u64; 2],
     /// Sums and counts of the row of squares at hand.
     sums: Vec<(f64, u32)>,
-    /// Values of rows that are whole, y = 1 first; NaN where there is none.
-    values: Vec<f64>,
+    /// Values of rows that are whole, y = 1 first; NaN where there is none. Planes
+    /// that come one after the other stand one after the other.
+    pub(super) values: Vec<f64>,
+}
+
+/// A picture that is being gathered.
+struct PictureSink {
+    output: Output,
+    remaining: Remaining,
+    look: Look,
+    /// Sides of the picture.
+    sides: [u64; 2],
+    plane: Averager,
 }
 
 /// Begins a picture of a plane, or a plot of a profile.
@@ -45,6 +51,9 @@ struct PictureSink {
 /// # Errors
 /// When the target cannot be written, or the image is neither.
 pub fn create(target: &Target, image: &Image, look: &Look) -> Result<Box<dyn Sink>> {
+    if let Some(sheet) = &look.sheet {
+        return plot::sheet::create(target, image, look, sheet);
+    }
     let long: Vec<u64> = image.shape.iter().copied().filter(|&n| n != 1).collect();
     let plane = match long[..] {
         [] | [_] => {
@@ -58,7 +67,7 @@ pub fn create(target: &Target, image: &Image, look: &Look) -> Result<Box<dyn Sin
                 "png holds a plane or a profile, the result is {}",
                 show_shape(&image.shape)
             ))
-            .hint("--axis x,y --at 1 cuts one plane out"));
+            .hint("--axis x,y --at 1 cuts one plane out; --montage shows all on one sheet"));
         }
     };
     let most = look.max_size.clamp(1, MOST_SIZE);
@@ -67,23 +76,36 @@ pub fn create(target: &Target, image: &Image, look: &Look) -> Result<Box<dyn Sin
     if plane.contains(&0) {
         return Err(Error::unsupported("a picture needs samples"));
     }
-    let width = usize::try_from(sides[0]).unwrap_or(0);
     Ok(Box::new(PictureSink {
         output: Output::create(target)?,
         remaining: Remaining::new(image.bytes()?, image.dtype),
-        dtype: image.dtype,
-        blank: image.blank.and_then(|blank| image.dtype.bits_of_int(blank)),
         look: look.clone(),
-        plane,
         sides,
-        factor,
-        at: [0, 0],
-        sums: vec![(0.0, 0); width],
-        values: Vec::new(),
+        plane: Averager::new(image, plane, factor),
     }))
 }
 
-impl PictureSink {
+impl Averager {
+    pub(super) fn new(image: &Image, plane: [u64; 2], factor: u64) -> Averager {
+        let width = usize::try_from(plane[0].div_ceil(factor)).unwrap_or(0);
+        Averager {
+            dtype: image.dtype,
+            blank: image.blank.and_then(|blank| image.dtype.bits_of_int(blank)),
+            plane,
+            factor,
+            at: [0, 0],
+            sums: vec![(0.0, 0); width],
+            values: Vec::new(),
+        }
+    }
+
+    /// Takes whole samples.
+    pub(super) fn write(&mut self, samples: &[u8]) {
+        for sample in samples.chunks_exact(self.dtype.size()) {
+            self.take(sample);
+        }
+    }
+
     fn take(&mut self, sample: &[u8]) {
         if let Some(value) = value_of(self.dtype, self.blank, sample)
             && let Ok(column) = usize::try_from(self.at[0] / self.factor)
@@ -108,30 +130,48 @@ impl PictureSink {
                 (*sum, *count) = (0.0, 0);
             }
         }
+        if self.at[1] == self.plane[1] {
+            self.at = [0, 0];
+        }
     }
+}
+
+/// How far from black to white a value is.
+pub(super) fn part_of(value: f64, (lo, hi): (f64, f64)) -> f64 {
+    // Halves first: the whole range of the floats overflows.
+    let part = (value / 2.0 - lo / 2.0) / (hi / 2.0 - lo / 2.0);
+    match part.is_nan() {
+        true => 0.5,
+        false => part.clamp(0.0, 1.0),
+    }
+}
+
+/// What a picture says of itself.
+pub(super) fn limits_text(limits: Option<(f64, f64)>, factor: u64) -> String {
+    let mut text = match limits {
+        Some((lo, hi)) => format!("black is {lo:?}, white is {hi:?}"),
+        None => "no sample has a value".to_string(),
+    };
+    if factor > 1 {
+        text.push_str(&format!(", {factor} x {factor} pixels are one"));
+    }
+    text
 }
 
 impl Sink for PictureSink {
     fn write(&mut self, samples: &[u8]) -> Result<()> {
         self.remaining.take(samples).at(self.output.name())?;
-        for sample in samples.chunks_exact(self.dtype.size()) {
-            self.take(sample);
-        }
+        self.plane.write(samples);
         Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.remaining.finish().at(self.output.name())?;
-        let limits = self.look.stretch.limits(&self.values);
+        let values = &self.plane.values;
+        let limits = self.look.stretch.limits(values);
         let level = |value: f64| match limits {
-            Some((lo, hi)) if !value.is_nan() => {
-                // Halves first: the whole range of the floats overflows.
-                let part = (value / 2.0 - lo / 2.0) / (hi / 2.0 - lo / 2.0);
-                let part = if part.is_nan() {
-                    0.5
-                } else {
-                    part.clamp(0.0, 1.0)
-                };
+            Some(limits) if !value.is_nan() => {
+                let part = part_of(value, limits);
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                 let level = (part * f64::from(LEVELS)).round() as u8;
                 level
@@ -139,20 +179,14 @@ impl Sink for PictureSink {
             _ => LEVELS + 1,
         };
         let width = usize::try_from(self.sides[0]).unwrap_or(1);
-        let rows = self.values.chunks_exact(width).rev();
+        let rows = values.chunks_exact(width).rev();
         let pixels: Vec<u8> = rows.flatten().map(|&value| level(value)).collect();
         let map = self.look.colormap;
         let mut palette: Vec<u8> = (0..=LEVELS)
             .flat_map(|level| map.color(f64::from(level) / f64::from(LEVELS)))
             .collect();
         palette.extend(map.nothing());
-        let mut comment = match limits {
-            Some((lo, hi)) => format!("black is {lo:?}, white is {hi:?}"),
-            None => "no sample has a value".to_string(),
-        };
-        if self.factor > 1 {
-            comment.push_str(&format!(", {0} x {0} pixels are one", self.factor));
-        }
+        let comment = limits_text(limits, self.plane.factor);
         let sides = self.sides.map(|side| u32::try_from(side).unwrap_or(0));
         let palette = Some(palette);
         let bytes = encode(sides, palette, &pixels, &self.look.title, &comment)?;
@@ -161,10 +195,15 @@ impl Sink for PictureSink {
     }
 }
 
-/// A PNG of colours as they are.
-pub(super) fn encode_rgb(sides: [usize; 2], pixels: &[u8]) -> Result<Vec<u8>> {
+/// A PNG of colours as they are, with what it says of itself.
+pub(super) fn encode_rgb(
+    sides: [usize; 2],
+    pixels: &[u8],
+    title: &str,
+    comment: &str,
+) -> Result<Vec<u8>> {
     let sides = sides.map(|side| u32::try_from(side).unwrap_or(0));
-    encode(sides, None, pixels, "", "")
+    encode(sides, None, pixels, title, comment)
 }
 
 fn encode(

@@ -32,9 +32,9 @@ fn json_says_everything_with_its_value() {
     assert_eq!(
         info["axes"],
         json!([
-            {"name": "x", "len": 7, "pieces": 1},
-            {"name": "y", "len": 5, "pieces": 1},
-            {"name": "z", "len": 3, "pieces": 2},
+            {"name": "x", "len": 7, "pieces": 1, "world": null},
+            {"name": "y", "len": 5, "pieces": 1, "world": null},
+            {"name": "z", "len": 3, "pieces": 2, "world": null},
         ])
     );
     assert_eq!(info["dtype"], "int16");
@@ -71,14 +71,55 @@ fn text_says_the_same() {
         found.next().unwrap_or_default().trim().to_string()
     };
     assert_eq!(run.out().lines().next(), Some("a.cube"));
-    assert_eq!(row("shape "), "7 x 5 x 3 (x fastest)");
+    assert_eq!(row("shape "), "7 x 5 x 3 (x fastest; in NumPy 3, 5, 7)");
     assert_eq!(row("dtype "), "int16");
     assert_eq!(row("frames "), "3");
-    assert_eq!(row("axes "), "x 7, y 5, z 3 in 2 pieces");
+    assert_eq!(row("x "), "7");
+    assert_eq!(row("z "), "3 in 2 pieces");
     assert_eq!(row("data "), "210 B (210 bytes)");
     assert_eq!(row("tile "), "4 x 4 x 2");
     assert_eq!(row("pad "), "-3");
     assert!(row("commit ").starts_with("generation 2, append 1 frame, "));
+}
+
+#[test]
+fn coordinates_and_dates_are_those_of_the_headers_fitted_to_the_cube() {
+    let dir = Scratch::new();
+    for (name, date) in [("1", "2026-11-23T02:00:00"), ("2", "2026-11-23T02:30:00")] {
+        let image = Image::new(&[4, 3], |k| k as i16)
+            .with("CTYPE1", "'RA---TAN'")
+            .with("CRVAL1", "150.25")
+            .with("CRPIX1", "2.5")
+            .with("CD1_1", "-0.0003")
+            .with("CD2_1", "0.0004")
+            .with("CTYPE2", "'WAVE    '")
+            .with("CUNIT2", "'nm      '")
+            .with("CDELT2", "0.5")
+            .with("DATE-OBS", &format!("'{date}'"));
+        dir.frame(&format!("{name}.fits"), &image);
+    }
+    // The first frame lies at 3,1, so its pixel 2.5 is 4.5 of the cube.
+    dir.ok("append a.cube --origin 3,1 1.fits 2.fits");
+    let info = dir.info("a.cube");
+    let sky = &info["axes"][0]["world"];
+    assert_eq!(sky["ctype"], "RA---TAN");
+    assert_eq!(sky["unit"], Value::Null);
+    assert_eq!(
+        (&sky["value"], &sky["pixel"]),
+        (&json!(150.25), &json!(4.5))
+    );
+    let step = sky["step"].as_f64().unwrap();
+    assert!((step - 0.0005).abs() < 1e-12);
+    assert_eq!(info["axes"][1]["world"]["unit"], "nm");
+    assert_eq!(info["axes"][2]["world"], Value::Null);
+    let dates = ["2026-11-23T02:00:00", "2026-11-23T02:30:00"];
+    assert_eq!(info["date_obs"], json!(dates));
+    dir.ok("info a.cube").shows(&[
+        "  date     2026-11-23T02:00:00 first, 2026-11-23T02:30:00 last\n",
+        "  x        6: RA---TAN, 150.25 deg at pixel 4.5, 1.8 arcsec a pixel\n",
+        "  y        3: WAVE, 0.5 nm a pixel\n",
+        "  z        2\n",
+    ]);
 }
 
 #[test]
@@ -102,11 +143,11 @@ fn frames_are_listed_where_they_stand_now() {
     assert_eq!(rows[0][..3], ["position", "len", "axis"]);
     assert_eq!(
         rows[1],
-        ["1", "1", "z", "3.fits", "0", "7x5", "int16", "3.5"]
+        ["1", "1", "z", "0", "7x5", "int16", "3.5", "3.fits"]
     );
     assert_eq!(
         rows[3],
-        ["3", "1", "z", "2.fits", "0", "7x5", "int16", "2.5"]
+        ["3", "1", "z", "0", "7x5", "int16", "2.5", "2.fits"]
     );
 }
 

@@ -351,7 +351,7 @@ fn a_gzipped_fits_output_holds_the_same_bytes() {
 }
 
 /// Sides and colours of a PNG, top row first.
-fn read_png(bytes: &[u8]) -> (u32, u32, Vec<[u8; 3]>) {
+pub(crate) fn read_png(bytes: &[u8]) -> (u32, u32, Vec<[u8; 3]>) {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::EXPAND);
     let mut reader = decoder.read_info().unwrap();

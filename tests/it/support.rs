@@ -319,6 +319,18 @@ impl Run {
         self
     }
 
+    /// It printed all of these.
+    #[track_caller]
+    pub(crate) fn shows(&self, phrases: &[&str]) {
+        for phrase in phrases {
+            assert!(
+                self.out().contains(phrase),
+                "no `{phrase}` in: {}",
+                self.out()
+            );
+        }
+    }
+
     /// It failed, printed no result, and said all of these.
     #[track_caller]
     pub(crate) fn fails(self, phrases: &[&str]) -> Run {
