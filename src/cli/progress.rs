@@ -94,25 +94,34 @@ pub(super) fn clear_line() -> impl Drop {
 }
 
 fn clear(drawn: &mut usize) {
-    if *drawn > 0 {
-        // A terminal that got narrower has wrapped the line.
-        let rows = drawn.div_ceil(columns()).max(1);
-        let up = match rows {
-            1 => String::new(),
-            _ => format!("\x1b[{}A", rows - 1),
-        };
-        let _ = write!(stderr().lock(), "{up}\r\x1b[J");
-        *drawn = 0;
+    let text = cleared(*drawn);
+    *drawn = 0;
+    // Nobody is left to tell when stderr is closed.
+    let _ = stderr().lock().write_all(text.as_bytes());
+}
+
+/// What takes a line of so many characters off the terminal. Row by row: some
+/// terminals keep in their history what is cleared down to their end.
+fn cleared(drawn: usize) -> String {
+    if drawn == 0 {
+        return String::new();
     }
+    // A terminal that got narrower has wrapped the line.
+    let rows = drawn.div_ceil(columns());
+    format!(
+        "\r\x1b[2K{}",
+        "\x1b[A\x1b[2K".repeat(rows.saturating_sub(1))
+    )
 }
 
 fn draw(line: &str) {
     let mut drawn = lock(&DRAWN);
-    clear(&mut drawn);
+    let text = cleared(*drawn) + line;
     *drawn = line.chars().count();
     let mut stderr = stderr().lock();
-    // Nobody is left to tell when stderr is closed.
-    let _ = write!(stderr, "{line}").and_then(|()| stderr.flush());
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
 }
 
 fn columns() -> usize {
@@ -252,9 +261,9 @@ impl Work {
         let room = columns.saturating_sub(1);
         let mut words = self.words(now);
         let (done, total) = self.done();
-        // What is missed least goes first: amounts, then the rate.
-        while words.join(", ").chars().count() > room && words.len() > 3 {
-            words.remove(2);
+        // What is missed least goes first: amounts, the rate, then the share.
+        while words.join(", ").chars().count() > room && words.len() > 2 {
+            words.remove(2.min(words.len() - 2));
         }
         let text = words.join(", ");
         let len = text.chars().count();
@@ -405,6 +414,7 @@ mod tests {
         }
         assert_eq!(work.line(now, 40), "appending 32/150, 25 %, 6 s left");
         assert!(work.line(now, 75).contains("80.0 MB/s"));
+        assert_eq!(work.line(now, 30), "appending 32/150, 6 s left");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! * [`index`]: from a tile's coordinates to its bytes.
 //! * [`snapshot`]: one commit, readable for ever.
 //! * [`edit`]: what a command does to a cube until it commits.
-//! * [`write`]: samples into tiles, a row of tiles at a time.
+//! * [`mod@write`]: samples into tiles, a row of tiles at a time.
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
 //! * [`usage`]: what a commit uses of its file.

@@ -14,7 +14,7 @@
 //! * [`part`]: a part of a clean or of a combine, done by itself.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
-//! * [`slice`]: cuts through it; `sheet` puts planes side by side.
+//! * [`mod@slice`]: cuts through it; `sheet` puts planes side by side.
 
 #![allow(
     clippy::cast_possible_truncation,

@@ -12,7 +12,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 13 | `CUBE PART 1` between line feeds |
-//! | 12 + n | blocks: n as u64, CRC-32C of the block as u32, n bytes; the first is the [`Head`] as JSON |
+//! | 12 + n | blocks: n as u64, CRC-32C of the block as u32, n bytes; the first is the `Head` as JSON |
 //! | 12 | a block of no bytes: what follows is the end |
 //! | 12 + n | a block with the results as JSON |
 

@@ -1,6 +1,6 @@
 //! Profiles as a plot: a PNG with axes and a title, or characters for a terminal.
 //!
-//! Samples are streamed. Of a profile longer than [`MAX_POINTS`] the least and the
+//! Samples are streamed. Of a profile longer than `MAX_POINTS` the least and the
 //! greatest sample of each stretch are kept, so nothing that sticks out is lost and
 //! memory is bounded. Samples that were replaced are marked.
 

@@ -3,7 +3,7 @@
 //! The shard's chunks are raw little-endian samples, its index stands at the end
 //! with a CRC-32C (Zarr core specification 3.1 and its codec `sharding_indexed`).
 //! Chunks follow each other in the order of the index, so samples are streamed: as
-//! many planes are held as a chunk is deep, at most [`HELD_BYTES`]. A chunk of
+//! many planes are held as a chunk is deep, at most `HELD_BYTES`. A chunk of
 //! nothing but the fill value is not stored. Header cards become attributes: `fits`
 //! maps keywords to values, `comment` and `history` are lists of lines.
 

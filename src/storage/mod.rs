@@ -1,6 +1,6 @@
 //! Where the bytes are: one trait, so that tests can *be* the disk.
 //!
-//! * [`file`]: a file, locked by its one writer, written by offset.
+//! * [`mod@file`]: a file, locked by its one writer, written by offset.
 //! * [`copied`]: any storage, read without the map.
 //! * [`map`]: the only memory map, read-only.
 //! * [`memory`]: the twin in memory, stricter than a disk: it forgets what was

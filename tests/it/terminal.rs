@@ -219,7 +219,7 @@ fn a_terminal_sees_one_line_of_progress_which_goes_away() {
     assert!(output.status.success());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut drawn = 0;
-    for part in text.split("\x1b[J") {
+    for part in text.split("\x1b[2K") {
         let line = part.split(['\r', '\n']).next().unwrap();
         if line.starts_with("cleaning") {
             assert!(line.chars().count() < 60, "{line:?}");
@@ -229,7 +229,7 @@ fn a_terminal_sees_one_line_of_progress_which_goes_away() {
     // So much takes longer than a fifth of a second, at the least on one thread.
     assert!(drawn >= 1, "{text:?}");
     // What it was about stands alone at the end.
-    let last = text.rsplit("\x1b[J").next().unwrap();
+    let last = text.rsplit("\x1b[2K").next().unwrap();
     assert!(last.starts_with("a.cube: "), "{text:?}");
     assert_eq!(last.matches('\n').count(), 1, "{text:?}");
 }

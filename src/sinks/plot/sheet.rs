@@ -61,7 +61,8 @@ impl Layout {
         let factor = (0..2).map(|side| plane[side].div_ceil(room[side].max(1)));
         let factor = factor.max().unwrap_or(1).max(1);
         let sides = plane.map(|len| len.div_ceil(factor));
-        if factor > 1 && sides[0].min(sides[1]) < LEAST_SIDE.min(plane[0].min(plane[1])) {
+        let too_small = sides[0].min(sides[1]) < LEAST_SIDE.min(plane[0].min(plane[1]));
+        if sides[0] > room[0] || sides[1] > room[1] || factor > 1 && too_small {
             return Err(Error::input(format!(
                 "{n_planes} planes of {} do not fit a sheet of {most} pixels",
                 show_shape(&plane)
