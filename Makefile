@@ -7,8 +7,9 @@ DESTDIR =
 
 .PHONY: demo test build install pages
 
+# What is said to this make is not for that of cfitsio, which has a PREFIX, too.
 build:
-	cargo build --release
+	env -u MAKEFLAGS -u DESTDIR -u PREFIX cargo build --release
 
 # The main job on the frames in testdata: assemble them, ask how big it got, and
 # look at one pixel through all frames.

@@ -65,6 +65,12 @@ fn pages(args: &GenerateArgs, mut cli: clap::Command) -> Result<u8> {
     let verbs = cli.get_subcommands().filter(|verb| !verb.is_hide_set());
     let all: Vec<clap::Command> = std::iter::once(&cli).chain(verbs).cloned().collect();
     for command in all {
+        // A page has what the short help leaves out.
+        let command = command.mut_args(|arg| {
+            let help = arg.get_long_help().or(arg.get_help()).cloned();
+            arg.long_help(help.unwrap_or_default())
+                .hide_short_help(false)
+        });
         let name = command.get_display_name().unwrap_or("cube").to_string();
         let path = folder.join(format!("{name}.1"));
         let version = concat!("cube ", env!("CARGO_PKG_VERSION"));

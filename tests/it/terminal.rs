@@ -82,6 +82,8 @@ fn manual_pages_and_completions_are_made() {
         assert!(page.contains(".TH"), "{verb}");
         assert!(page.contains("Examples:"), "{verb}");
     }
+    let page = fs::read_to_string(dir.path("man1/cube-append.1")).unwrap();
+    assert!(page.contains("Wait for another program"), "{page}");
     assert!(dir.exists("man1/cube.1"));
     dir.cube("generate man --folder nowhere")
         .fails(&["nowhere: there is no such folder", "hint: mkdir"]);
