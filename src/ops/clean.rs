@@ -167,8 +167,8 @@ pub fn clean(
     )
 }
 
-/// Makes what parts have found the cube's state, in one commit. Of the options only
-/// `by_frame`, `busy`, `memory` and `line` count: all else the parts know.
+/// Makes what parts have found the cube's state, in one commit. What was asked for the
+/// parts know.
 ///
 /// # Errors
 /// When a part is missing, damaged, or of another commit; the cube is then as it was.
