@@ -134,10 +134,11 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         let found = found.transpose().at(path)?;
         output.look.sheet = Some(sheet::look(first, found));
     }
-    let mut whole_frame = None;
+    let (mut whole_frame, mut is_frame) = (None, false);
     if !format.is_text() {
         let (cards, record) = header(&snapshot, first, &[format], progress).at(path)?;
         let record = record.filter(|_| requests.len() == 1);
+        is_frame = record.is_some();
         match record {
             Some(record) if snapshot.catalog().patches.is_empty() && bare.is_none() => {
                 whole_frame = Some((record.check, record.source));
@@ -174,7 +175,11 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     if let Some((expected, source)) = whole_frame {
         as_written(check, expected, &source).at(path)?;
     }
-    let table = frames_table(&snapshot, &requests, format, options, progress).at(path)?;
+    // Of a cut that is one frame the header tells all.
+    let table = match is_frame && options.frames_table.is_none() {
+        true => None,
+        false => frames_table(&snapshot, &requests, format, options, progress).at(path)?,
+    };
     if let Some(frames) = table {
         let mut rows = frames.rows((options.memory / 8).clamp(1 << 20, 64 << 20));
         sink.table(&frames.table, &mut rows)?;
