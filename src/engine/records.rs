@@ -210,16 +210,13 @@ impl Snapshot {
                 runs.iter().any(holds)
             })
         };
+        let at = slots.map(|slot| slot..slot.saturating_add(1));
         for block in self.catalog.ledger.iter().rev() {
-            let ranges = block.lo.iter().zip(&block.hi).zip(slots);
-            if ranges
-                .into_iter()
-                .any(|((lo, hi), slot)| slot < lo || hi <= slot)
-            {
+            if !ledger::block_meets(block, &at) {
                 continue;
             }
             for group in groups_of(storage, block)?.iter().rev() {
-                if group.meets(&slots.map(|slot| slot..slot + 1)) {
+                if group.meets(&at) {
                     let records = records_of(storage, block, group)?;
                     if let Some(found) = records.into_iter().rev().find(holds) {
                         return Ok(Some(found));

@@ -130,10 +130,7 @@ impl Group {
 
     /// May a frame in it hold slots of these ranges, on all axes?
     pub fn meets(&self, slots: &[Range<u64>; MAX_RANK]) -> bool {
-        let ranges = self.lo.iter().zip(&self.hi).zip(slots);
-        ranges
-            .into_iter()
-            .all(|((&lo, &hi), slots)| lo < slots.end && slots.start < hi)
+        meet(&self.lo, &self.hi, slots)
     }
 
     /// The records of the group, from its stream.
@@ -198,6 +195,16 @@ impl Group {
             self.frames, self.first
         ))
     }
+}
+
+/// May a frame of a block hold slots of these ranges, on all axes?
+pub fn block_meets(block: &LedgerBlock, slots: &[Range<u64>; MAX_RANK]) -> bool {
+    meet(&block.lo, &block.hi, slots)
+}
+
+fn meet(lo: &[u64], hi: &[u64], slots: &[Range<u64>; MAX_RANK]) -> bool {
+    let mut ranges = lo.iter().zip(hi).zip(slots);
+    ranges.all(|((&lo, &hi), slots)| lo < slots.end && slots.start < hi)
 }
 
 /// Bytes of a block's table of groups.

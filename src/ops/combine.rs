@@ -195,11 +195,9 @@ pub fn apply(
     let mut parts = part::open_all(parts, "combine", &snapshot).at(path)?;
     let head = parts.first().map(|part| part.head.clone());
     let head = head.ok_or_else(|| Error::input("no part was named"))?;
-    let asked: Asked = serde_json::from_value(head.options)
-        .map_err(|error| Error::damaged(format!("a part says what cannot be: {error}")))?;
     let options = Options {
-        axis: Some(asked.axis),
-        section: asked.section,
+        axis: Some(head.asked.axis),
+        section: head.asked.section,
         line: head.line,
         ..options.clone()
     };
@@ -249,13 +247,6 @@ pub fn apply(
     progress.end();
     sinks.finish()?;
     Ok(job.report(rejected))
-}
-
-/// What is the same in all parts, as far as it is asked for again.
-#[derive(Deserialize)]
-struct Asked {
-    axis: usize,
-    section: Option<String>,
 }
 
 /// What a part says in its end.
@@ -450,10 +441,7 @@ impl Job<'_> {
 
     fn head(&self, part: Part) -> part::Head {
         let options = self.options;
-        let asked = json!({
-            "program": env!("CARGO_PKG_VERSION"),
-            "axis": self.axis,
-            "section": options.section,
+        let rest = json!({
             "spans": format!("{:?}", self.spans),
             "method": format!("{:?}", options.method),
             "reject": format!("{:?}", options.reject),
@@ -461,6 +449,7 @@ impl Job<'_> {
             "scale": format!("{:?}", options.scale),
             "zero": options.zero,
         });
+        let asked = part::Asked::new(self.axis, options.section.as_ref(), rest);
         part::Head::new("combine", self.snapshot, part, asked, &options.line)
     }
 

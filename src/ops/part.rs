@@ -75,6 +75,30 @@ impl Part {
     }
 }
 
+/// What parts were asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// Version of the program.
+    program: String,
+    /// The axis that lines run along.
+    pub(super) axis: usize,
+    /// Which part of the cube, as typed.
+    pub(super) section: Option<String>,
+    /// Everything else.
+    options: Value,
+}
+
+impl Asked {
+    pub(super) fn new(axis: usize, section: Option<&String>, options: Value) -> Asked {
+        Asked {
+            program: env!("CARGO_PKG_VERSION").to_string(),
+            axis,
+            section: section.cloned(),
+            options,
+        }
+    }
+}
+
 /// What a part is a part of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Head {
@@ -84,7 +108,7 @@ pub(super) struct Head {
     catalog: Extent,
     pub(super) part: Part,
     /// What was asked for: the same in all parts.
-    pub(super) options: Value,
+    pub(super) asked: Asked,
     /// The command as typed.
     pub(super) line: String,
 }
@@ -94,7 +118,7 @@ impl Head {
         verb: &str,
         snapshot: &Snapshot,
         part: Part,
-        options: Value,
+        asked: Asked,
         line: &str,
     ) -> Head {
         Head {
@@ -102,7 +126,7 @@ impl Head {
             generation: snapshot.catalog().generation,
             catalog: *snapshot.extent(),
             part,
-            options,
+            asked,
             line: line.to_string(),
         }
     }
@@ -261,7 +285,7 @@ pub(super) fn open_all(paths: &[PathBuf], verb: &str, snapshot: &Snapshot) -> Re
             .hint("make the parts again from the cube as it is, or undo what was done since"));
         }
         let first = first.get_or_insert_with(|| head.clone());
-        if head.options != first.options || head.part.of != first.part.of {
+        if head.asked != first.asked || head.part.of != first.part.of {
             return Err(wrong(format!(
                 "was made by other options than {}",
                 show_path(&paths[0])

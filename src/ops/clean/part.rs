@@ -15,7 +15,7 @@ use crate::engine::edit::Edit;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::patches::Patch;
-use crate::ops::part::{Head, Part, Writer, open_all};
+use crate::ops::part::{Asked, Head, Part, Writer, open_all};
 use crate::ops::{Progress, Stop};
 use crate::region::{MAX_RANK, Span};
 use crate::sinks::Target;
@@ -36,13 +36,6 @@ pub struct Applying {
     pub memory: u64,
     /// The command as typed, for the history.
     pub line: String,
-}
-
-/// What is the same in all parts, as far as it is asked for again.
-#[derive(Deserialize)]
-struct Asked {
-    axis: usize,
-    section: Option<String>,
 }
 
 /// What a part says in its end.
@@ -71,10 +64,7 @@ pub(super) fn begin(
     target: &Target,
     options: &Options,
 ) -> Result<Writer> {
-    let asked = json!({
-        "program": env!("CARGO_PKG_VERSION"),
-        "axis": axis,
-        "section": options.section,
+    let rest = json!({
         "spans": format!("{spans:?}"),
         "rule": format!("{:?}", plan.rule),
         "fill": format!("{:?}", plan.fill),
@@ -82,6 +72,7 @@ pub(super) fn begin(
         "grow": plan.grow,
         "fill_nan": plan.fill_nan,
     });
+    let asked = Asked::new(axis, options.section.as_ref(), rest);
     Writer::create(
         target,
         &Head::new("clean", snapshot, part, asked, &options.line),
@@ -151,9 +142,9 @@ pub(super) fn apply(
     stop: &Stop,
 ) -> Result<Report> {
     let mut parts = open_all(parts, "clean", snapshot)?;
-    let asked = parts.first().map(|part| part.head.options.clone());
-    let asked: Asked = serde_json::from_value(asked.unwrap_or_default())
-        .map_err(|error| Error::damaged(format!("a part says what cannot be: {error}")))?;
+    let Some(asked) = parts.first().map(|part| part.head.asked.clone()) else {
+        return Err(Error::input("no part was named"));
+    };
     let (axis, spans) = region(snapshot, Some(asked.axis), asked.section.as_deref())?;
     let catalog = snapshot.catalog();
     let most = catalog.tile.iter().product::<u64>() * PATCH_BYTES as u64 + TILE_BYTES as u64;
