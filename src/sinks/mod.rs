@@ -393,6 +393,16 @@ impl Remaining {
 mod tests {
     use super::*;
 
+    /// An image without cards.
+    pub(super) fn image(shape: &[u64], dtype: DType) -> Image {
+        Image {
+            shape: shape.to_vec(),
+            dtype,
+            blank: None,
+            cards: Cards::default(),
+        }
+    }
+
     #[test]
     fn formats_are_known_by_name_and_by_extension() {
         for (format, name, extensions) in FORMATS {

@@ -356,16 +356,7 @@ impl Sink for TiffSink {
 )]
 mod tests {
     use super::*;
-    use crate::frames::cards::Cards;
-
-    fn image(shape: &[u64], dtype: DType) -> Image {
-        Image {
-            shape: shape.to_vec(),
-            dtype,
-            blank: None,
-            cards: Cards::default(),
-        }
-    }
+    use crate::sinks::tests::image;
 
     fn write(image: &Image, samples: &[u8]) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();

@@ -388,15 +388,7 @@ fn json_of(value: Value) -> Option<Json> {
 )]
 mod tests {
     use super::*;
-
-    fn image(shape: &[u64], dtype: DType) -> Image {
-        Image {
-            shape: shape.to_vec(),
-            dtype,
-            blank: None,
-            cards: Cards::default(),
-        }
-    }
+    use crate::sinks::tests::image;
 
     /// The samples of a store, read by its metadata and its index alone.
     fn read(path: &std::path::Path, shape: &[u64]) -> Vec<u16> {
