@@ -3,10 +3,13 @@
 //! There, slots are positions and patches are in the samples; what no position
 //! refers to is left out. The old cube is only read.
 
+use std::sync::Arc;
+
 use super::Coordinates;
 use super::edit::Edit;
 use super::reread::FrameReader;
 use super::snapshot::Snapshot;
+use super::stored::Stored;
 use super::write::{Part, Samples};
 use crate::error::Result;
 use crate::region::{MAX_RANK, Span};
@@ -42,7 +45,7 @@ pub struct Watch<'a> {
 /// When the old cube cannot be read, the new one cannot be written, or the watch
 /// says so: then the new one is of no use.
 pub fn rewrite(
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     edit: &mut Edit<'_>,
     memory: u64,
     watch: &Watch<'_>,
@@ -53,7 +56,12 @@ pub fn rewrite(
 }
 
 /// Writes all samples, a layer of tiles along the last axis at a time.
-fn samples(edit: &mut Edit<'_>, snapshot: &Snapshot, memory: u64, watch: &Watch<'_>) -> Result<()> {
+fn samples(
+    edit: &mut Edit<'_>,
+    snapshot: &Arc<Snapshot>,
+    memory: u64,
+    watch: &Watch<'_>,
+) -> Result<()> {
     let mut shape: Coordinates = [1; MAX_RANK];
     shape[..snapshot.shape().len()].copy_from_slice(&snapshot.shape());
     let axis = snapshot.shape().len() - 1;
@@ -74,12 +82,21 @@ fn samples(edit: &mut Edit<'_>, snapshot: &Snapshot, memory: u64, watch: &Watch<
         let placement = edit.place(axis, position, &[0; MAX_RANK], &part)?;
         let mut region = part.map(|len| Span::run(0, len));
         region[axis].start = position;
-        let samples = Box::new(Old {
+        let samples = Old {
             snapshot,
             region,
             go_on: watch.go_on,
+        };
+        let stored = Some(Stored {
+            snapshot: snapshot.clone(),
+            region,
+            // Of samples that are many frames' nobody asks for one.
+            check: 0,
         });
-        let mut parts = [Part { placement, samples }];
+        let mut parts = [Part {
+            stored,
+            ..Part::new(placement, samples)
+        }];
         for outcome in edit.write(&mut parts, memory / 4, watch.bytes)? {
             outcome?;
         }
@@ -100,8 +117,11 @@ struct Old<'a> {
 
 impl Samples for Old<'_> {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        (self.go_on)()?;
         self.snapshot.read_run(&self.region, first, out)
+    }
+
+    fn go_on(&self) -> Result<()> {
+        (self.go_on)()
     }
 }
 

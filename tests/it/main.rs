@@ -27,6 +27,7 @@ mod filter;
 mod golden;
 mod info;
 mod interrupt;
+mod join;
 mod limits;
 mod outputs;
 mod parts;
