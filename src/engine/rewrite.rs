@@ -12,10 +12,14 @@ use super::snapshot::Snapshot;
 use super::stored::Stored;
 use super::write::{Part, Samples};
 use crate::error::Result;
+use crate::format::ledger::Record;
 use crate::region::{MAX_RANK, Span};
 
 /// What a tile costs in memory until it is committed, about.
 const TILE_COST: u64 = 256;
+
+/// What a record costs in memory beside its header, about.
+const RECORD_COST: usize = 512;
 
 /// What was written.
 #[derive(Clone, Debug, Default)]
@@ -125,7 +129,7 @@ impl Samples for Old<'_> {
     }
 }
 
-/// Carries the frames' records over.
+/// Carries the frames' records over, in the order they are read.
 fn records(
     edit: &mut Edit<'_>,
     snapshot: &Snapshot,
@@ -144,7 +148,7 @@ fn records(
     let mut skipped = [0; MAX_RANK];
     let mut header = None;
     let mut report = Rewritten::default();
-    snapshot.for_each_record(&mut |record| {
+    let mut carry = |record: Record| -> Result<()> {
         (watch.go_on)()?;
         let (number, slots) = (record.frame, record.slots.clone());
         let Some((mut record, lost)) = positions.renumber(record, &beyond) else {
@@ -174,7 +178,24 @@ fn records(
             header = Some(new);
         }
         Ok(())
+    };
+    // In reading order, as far as memory goes: a frame's record is then found by its
+    // slots without a look at those of most others, in whatever order they arrived.
+    let (mut held, mut bytes) = (Vec::new(), 0);
+    snapshot.for_each_record(&mut |record| {
+        let axis = record.axis.min(MAX_RANK - 1);
+        let place = positions.of(&record).map(|(first, _)| (axis, first[axis]));
+        bytes += (record.cards.len() + RECORD_COST) as u64;
+        held.push((place, record));
+        if bytes > memory {
+            held.sort_by_key(|&(place, _)| place);
+            held.drain(..).try_for_each(|(_, record)| carry(record))?;
+            bytes = 0;
+        }
+        Ok(())
     })?;
+    held.sort_by_key(|&(place, _)| place);
+    held.into_iter().try_for_each(|(_, record)| carry(record))?;
     edit.skip_slots(&skipped)?;
     if header.is_some() {
         edit.set_header_frame(header);
