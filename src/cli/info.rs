@@ -7,7 +7,7 @@ use clap::Args;
 use super::progress::Bar;
 use super::{DONE, print};
 use crate::error::{Error, Result, show_path};
-use crate::ops::info::{AxisInfo, FrameRow, Info, frames, info};
+use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, frames, info};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
 
@@ -128,11 +128,28 @@ fn show(args: &InfoArgs, info: &Info) -> String {
             info.command.time
         ),
     ));
+    rows.push(("history", history(&info.history)));
     let mut out = format!("{}\n", show_path(&args.cube));
     for (name, value) in rows {
         out += &format!("  {name:8} {value}\n");
     }
     out
+}
+
+/// How many commands there were, and which were the last.
+fn history(verbs: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let mut last: Vec<&str> = verbs.iter().take(SHOWN).map(String::as_str).collect();
+    last.reverse();
+    let many = match verbs.len() {
+        MOST_HISTORY.. => format!("{MOST_HISTORY} commands and more"),
+        some => count(some as u64, "command"),
+    };
+    let at_last = match verbs.len() > SHOWN {
+        true => ", at last",
+        false => "",
+    };
+    format!("{many}{at_last}: {}", last.join(", "))
 }
 
 /// One axis: how long, what it is in the world, in how many pieces.

@@ -268,23 +268,24 @@ impl Snapshot {
             .transpose()
     }
 
-    /// How many commands undo could go back through. Catalogs alone are read.
-    pub fn commands_before(&self) -> u64 {
-        let mut commands = 0;
+    /// Verbs of the commands that undo could go back through, the newest first, at most
+    /// so many. Catalogs alone are read.
+    pub fn verbs_before(&self, most: usize) -> Vec<String> {
+        let mut verbs = Vec::new();
         let mut generation = self.catalog.generation;
         let mut next = self.catalog.previous;
-        while let Some(extent) = next {
+        while let Some(extent) = next.filter(|_| verbs.len() < most) {
             match read_catalog(self.storage.as_ref(), &extent, self.committed) {
                 Ok(catalog) if catalog.generation < generation => {
-                    commands += 1;
                     generation = catalog.generation;
                     next = catalog.previous;
+                    verbs.push(catalog.command.verb);
                 }
                 // What cannot be read any more, or lies, is lost already.
                 _ => break,
             }
         }
-        commands
+        verbs
     }
 
     /// Reads the samples at these positions (one span per axis, x first; axes

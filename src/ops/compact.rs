@@ -63,7 +63,7 @@ pub fn compact(
         .at(path)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     check_room(&snapshot, folder).at(path)?;
-    let commands = snapshot.commands_before();
+    let commands = snapshot.verbs_before(usize::MAX).len() as u64;
     progress.warn(&format!(
         "{}: {} of history end here; undo cannot go behind it",
         show_path(path),

@@ -23,6 +23,9 @@ use crate::storage::Storage;
 /// Indexes up to this size are looked through for dead tiles: milliseconds.
 const MOST_INDEX_BYTES: u64 = 32 << 20;
 
+/// Commands looked back at: some milliseconds.
+pub const MOST_HISTORY: usize = 100;
+
 /// Nobody minds so many dead bytes.
 const LITTLE: u64 = 1 << 20;
 
@@ -64,6 +67,9 @@ pub struct Info {
     pub date_obs: Option<[String; 2]>,
     /// The command that made the newest commit.
     pub command: Command,
+    /// Verbs of the commands that made it what it is, the newest first, at most
+    /// [`MOST_HISTORY`]; `log` lists all of them, with more.
+    pub history: Vec<String>,
 }
 
 impl Info {
@@ -191,6 +197,8 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
         false => None,
     };
     let (cards, date_obs) = told(&snapshot);
+    let mut history = vec![catalog.command.verb.clone()];
+    history.extend(snapshot.verbs_before(MOST_HISTORY - 1));
     Ok(Info {
         format: FORMAT,
         generation: catalog.generation,
@@ -217,6 +225,7 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
         dead_bytes,
         date_obs,
         command: catalog.command.clone(),
+        history,
         shape,
     })
 }

@@ -80,6 +80,36 @@ fn text_says_the_same() {
     assert_eq!(row("tile "), "4 x 4 x 2");
     assert_eq!(row("pad "), "-3");
     assert!(row("commit ").starts_with("generation 2, append 1 frame, "));
+    assert_eq!(row("history "), "3 commands: create, append, append");
+}
+
+#[test]
+fn the_last_commands_are_named() {
+    let dir = cube();
+    let history = || {
+        let shown = dir.ok("info a.cube");
+        let row = shown
+            .out()
+            .lines()
+            .find_map(|row| row.trim().strip_prefix("history"));
+        row.unwrap().trim().to_string()
+    };
+    dir.ok("delete a.cube --at 2");
+    dir.ok("undo a.cube");
+    assert_eq!(history(), "3 commands: create, append, append");
+    for _ in 0..6 {
+        dir.ok("move a.cube --from 1 --to 2");
+    }
+    dir.ok("delete a.cube --at 2");
+    assert_eq!(
+        history(),
+        "10 commands, at last: move, move, move, move, move, delete"
+    );
+    assert_eq!(dir.info("a.cube")["history"][0], "delete");
+    for _ in 0..95 {
+        dir.ok("move a.cube --from 1 --to 2");
+    }
+    assert!(history().starts_with("100 commands and more, at last: move, "));
 }
 
 #[test]
