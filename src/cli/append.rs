@@ -153,6 +153,15 @@ struct Intake {
     #[arg(long)]
     resume: bool,
 
+    /// Do not wait for the disk
+    ///
+    /// A command that is killed still costs nothing. But if the power fails before the
+    /// system has stored everything by itself, half a minute as a rule, the whole cube may
+    /// be lost: for cubes that can be made again.
+    #[arg(long)]
+    #[arg(hide_short_help = true)]
+    no_sync: bool,
+
     #[command(flatten)]
     lock: Lock,
 
@@ -255,6 +264,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         skip_bad: args.skip_bad,
         resume: args.resume,
         busy: args.lock.busy(),
+        no_sync: args.no_sync,
         memory: args.memory.bytes(),
         verb,
         line,

@@ -58,6 +58,8 @@ pub struct Options {
     pub resume: bool,
     /// What to do when another writer is at work.
     pub busy: Busy,
+    /// Do not wait for the disk: a loss of power may cost the cube.
+    pub no_sync: bool,
     /// Bytes of memory to use.
     pub memory: u64,
     /// What the history calls the command.
@@ -75,6 +77,7 @@ impl Default for Options {
             skip_bad: false,
             resume: false,
             busy: Busy::Fail,
+            no_sync: false,
             memory: 256 << 20,
             verb: "append",
             line: String::new(),
@@ -126,7 +129,8 @@ pub fn append(
     }
     let mut writer = match FileStorage::open_locked(path, options.busy) {
         Ok(storage) => {
-            let opened = Writer::open(Arc::new(storage)).map_err(explain_not_a_cube);
+            let storage = Arc::new(storage.synced(!options.no_sync));
+            let opened = Writer::open(storage).map_err(explain_not_a_cube);
             Some(opened.at(path)?)
         }
         Err(error) if is_missing(&error) => None,
@@ -174,7 +178,7 @@ pub fn append(
     let (writer, made) = match &mut writer {
         Some(writer) => (writer, None),
         none => {
-            let (made, file) = create(path, &plan)?;
+            let (made, file) = create(path, &plan, options.no_sync)?;
             report.created = true;
             (none.insert(made), Some(file))
         }
@@ -263,7 +267,7 @@ fn check_origin(taking: &Taking, axis: usize) -> Result<()> {
 }
 
 /// Makes an empty cube under its final name, in one step.
-fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
+fn create(path: &Path, plan: &Plan, no_sync: bool) -> Result<(Writer, PathBuf)> {
     let catalog = plan
         .new
         .as_ref()
@@ -278,7 +282,8 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
             })?;
         let storage = FileStorage::new(file.file().try_clone().doing("cannot create")?, path)?;
         storage.lock(Busy::Fail)?;
-        let writer = make_empty(Arc::new(storage), catalog.clone())?;
+        let storage = Arc::new(storage.synced(!no_sync));
+        let writer = make_empty(storage, catalog.clone())?;
         file.put(path, false)
             .doing("cannot create")
             .map_err(|error| match error.io_source().map(std::io::Error::kind) {
@@ -288,7 +293,7 @@ fn create(path: &Path, plan: &Plan) -> Result<(Writer, PathBuf)> {
                 _ => error,
             })?;
         // The name is to survive a loss of power as the bytes do.
-        if let Err(error) = sync_folder(folder) {
+        if !no_sync && let Err(error) = sync_folder(folder) {
             let _ = std::fs::remove_file(path);
             return Err(error);
         }

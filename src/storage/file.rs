@@ -34,6 +34,8 @@ pub struct FileStorage {
     /// Covers the file's length at some moment; made when first needed and
     /// made anew when a read goes past it.
     map: RwLock<Option<Map>>,
+    /// Whether a sync waits for the disk.
+    is_synced: bool,
 }
 
 /// What a writer does when another one holds the lock.
@@ -92,7 +94,16 @@ impl FileStorage {
             file,
             name: name.to_path_buf(),
             map: RwLock::new(None),
+            is_synced: true,
         })
+    }
+
+    /// Says whether a sync waits for the disk. Where it does not, what is stored is as
+    /// safe as the system's memory.
+    #[must_use]
+    pub fn synced(mut self, is_synced: bool) -> FileStorage {
+        self.is_synced = is_synced;
+        self
     }
 
     /// Takes the writer's lock, which ends with the process.
@@ -275,7 +286,10 @@ impl Storage for FileStorage {
     }
 
     fn sync(&self) -> Result<()> {
-        self.file.sync_data().doing("cannot sync to the disk")
+        match self.is_synced {
+            true => self.file.sync_data().doing("cannot sync to the disk"),
+            false => Ok(()),
+        }
     }
 
     fn will_need(&self, ranges: &[(u64, u64)]) {
@@ -296,6 +310,9 @@ impl Storage for FileStorage {
     }
 
     fn written(&self, at: u64, bytes: u64) {
+        if !self.is_synced {
+            return;
+        }
         // Of what is not on the disk yet Linux makes this the beginning of its writing,
         // and keeps it in memory; so the sync in the end finds little left to do.
         let _ = rustix::fs::fadvise(&self.file, at, NonZeroU64::new(bytes), Advice::DontNeed);

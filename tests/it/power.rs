@@ -8,7 +8,7 @@
 use std::process::Command;
 
 use crate::faults::{CHANGES, Change, State, cube_of, is_whole, reset, state, tries, with_history};
-use crate::support::{Random, Scratch, skip};
+use crate::support::{Image, Random, Scratch, skip};
 
 /// What was asked of the cube's file.
 enum Asked {
@@ -217,4 +217,46 @@ fn a_program_without_syncs_would_be_caught() {
         }
     }
     assert!(caught > 10, "{caught}");
+}
+
+#[test]
+fn only_without_syncs_is_the_disk_not_waited_for() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::new(&[40, 30], |k| k as f32));
+    let syncs = |words: &[&str]| {
+        let run = Command::new("strace")
+            .args([
+                "-f",
+                "-qq",
+                "-e",
+                "trace=fdatasync,fsync",
+                "-o",
+                "log",
+                "--",
+            ])
+            .arg(env!("CARGO_BIN_EXE_cube"))
+            .args(words)
+            .current_dir(dir.path("."))
+            .output();
+        let Ok(run) = run else {
+            skip("no strace");
+            return None;
+        };
+        assert!(run.status.success(), "{run:?}");
+        let log = String::from_utf8(dir.read("log")).unwrap();
+        Some(log.lines().count())
+    };
+    let commands: [&[&str]; 2] = [
+        &["append", "a.cube", "1.fits", "--no-sync"],
+        &["insert", "a.cube", "1.fits", "--at", "1", "--no-sync"],
+    ];
+    for words in commands {
+        let Some(found) = syncs(words) else { return };
+        assert_eq!(found, 0, "{words:?}");
+    }
+    dir.ok("check --deep a.cube");
+    let found = syncs(&["append", "a.cube", "1.fits"]).unwrap();
+    // What was read, then tiles, then all but the superblock, then that.
+    assert!(found >= 4, "{found}");
+    assert_eq!(dir.shape("a.cube"), [40, 30, 3]);
 }
