@@ -43,9 +43,9 @@ impl<'a> Rival<'a> {
     }
 }
 
-/// Runs the rivals round by round and prints a table; tells the least and the median
-/// time of each, in seconds.
-pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<(f64, f64)> {
+/// Runs the rivals round by round; tells the least and the median time of each, in
+/// seconds.
+pub(crate) fn measure(rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<(f64, f64)> {
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); rivals.len()];
     let mut order: Vec<usize> = (0..rivals.len()).collect();
     let mut random = noise(1, 4 * (rounds + 1) * rivals.len()).into_iter();
@@ -62,12 +62,17 @@ pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) -> V
             }
         }
     }
+    times.iter_mut().map(|times| span(times)).collect()
+}
+
+/// Measures the rivals and prints a table.
+pub(crate) fn compare(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<(f64, f64)> {
+    let spans = measure(rounds, rivals);
     println!("\n{title} ({rounds} rounds)");
     println!(
         "{:<34} {:>11} {:>11} {:>9} {:>9}",
         "", "min", "median", "/ min", "/ median"
     );
-    let spans: Vec<(f64, f64)> = times.iter_mut().map(|times| span(times)).collect();
     for (rival, (min, median)) in rivals.iter().zip(&spans) {
         println!(
             "{:<34} {:>11} {:>11} {:>9.2} {:>9.2}",
