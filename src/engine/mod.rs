@@ -9,6 +9,8 @@
 //! * [`snapshot`]: one commit, readable for ever.
 //! * [`edit`]: what a command does to a cube until it commits.
 //! * [`mod@write`]: samples into tiles, a row of tiles at a time.
+//! * `running`: a check of bytes that arrive in any order.
+//! * [`stored`]: samples that another cube holds as this one is to hold them.
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
 //! * [`usage`]: what a commit uses of its file.
@@ -35,7 +37,9 @@ pub mod pieces;
 pub mod records;
 pub mod reread;
 pub mod rewrite;
+mod running;
 pub mod snapshot;
+pub mod stored;
 mod tables;
 pub mod tiles;
 pub mod usage;

@@ -170,7 +170,7 @@ fn random_spans(random: &mut Random, naive: &Naive) -> [Span; MAX_RANK] {
 
 /// The newest commit in a storage of its own, as `compact` leaves it.
 fn compacted(storage: &Arc<MemoryStorage>, fuse: Option<u64>) -> Result<Arc<MemoryStorage>> {
-    let snapshot = Snapshot::open(storage.clone())?;
+    let snapshot = Arc::new(Snapshot::open(storage.clone())?);
     let old = snapshot.catalog();
     let rank = old.axes.len();
     let catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
@@ -240,13 +240,13 @@ fn command(
                 )?;
                 after = after.insert(axis, at, &origin, block, pad);
                 at += block.lens[axis];
-                parts.push(Part {
+                parts.push(Part::new(
                     placement,
-                    samples: Box::new(Block {
+                    Block {
                         naive: block,
                         size: dtype.size(),
-                    }),
-                });
+                    },
+                ));
             }
             // A tiny budget makes rows of tiles go in chunks.
             let budget = [1, 4096, 1 << 20][random.below(3)];
@@ -507,8 +507,7 @@ fn append(storage: &Arc<MemoryStorage>, axis: usize, naive: &Naive) -> Result<()
     let at = edit.len(axis);
     let shape = naive.lens.map(|len| len as u64);
     let placement = edit.place(axis, at, &[0; MAX_RANK], &shape)?;
-    let samples = Box::new(Block { naive, size: 1 });
-    let mut parts = [Part { placement, samples }];
+    let mut parts = [Part::new(placement, Block { naive, size: 1 })];
     for outcome in edit.write(&mut parts, 4096, &|_| {})? {
         outcome?;
     }

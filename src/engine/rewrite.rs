@@ -3,16 +3,23 @@
 //! There, slots are positions and patches are in the samples; what no position
 //! refers to is left out. The old cube is only read.
 
+use std::sync::Arc;
+
 use super::Coordinates;
 use super::edit::Edit;
 use super::reread::FrameReader;
 use super::snapshot::Snapshot;
+use super::stored::Stored;
 use super::write::{Part, Samples};
 use crate::error::Result;
+use crate::format::ledger::Record;
 use crate::region::{MAX_RANK, Span};
 
 /// What a tile costs in memory until it is committed, about.
 const TILE_COST: u64 = 256;
+
+/// What a record costs in memory beside its header, about.
+const RECORD_COST: usize = 512;
 
 /// What was written.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +49,7 @@ pub struct Watch<'a> {
 /// When the old cube cannot be read, the new one cannot be written, or the watch
 /// says so: then the new one is of no use.
 pub fn rewrite(
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     edit: &mut Edit<'_>,
     memory: u64,
     watch: &Watch<'_>,
@@ -53,7 +60,12 @@ pub fn rewrite(
 }
 
 /// Writes all samples, a layer of tiles along the last axis at a time.
-fn samples(edit: &mut Edit<'_>, snapshot: &Snapshot, memory: u64, watch: &Watch<'_>) -> Result<()> {
+fn samples(
+    edit: &mut Edit<'_>,
+    snapshot: &Arc<Snapshot>,
+    memory: u64,
+    watch: &Watch<'_>,
+) -> Result<()> {
     let mut shape: Coordinates = [1; MAX_RANK];
     shape[..snapshot.shape().len()].copy_from_slice(&snapshot.shape());
     let axis = snapshot.shape().len() - 1;
@@ -74,12 +86,21 @@ fn samples(edit: &mut Edit<'_>, snapshot: &Snapshot, memory: u64, watch: &Watch<
         let placement = edit.place(axis, position, &[0; MAX_RANK], &part)?;
         let mut region = part.map(|len| Span::run(0, len));
         region[axis].start = position;
-        let samples = Box::new(Old {
+        let samples = Old {
             snapshot,
             region,
             go_on: watch.go_on,
+        };
+        let stored = Some(Stored {
+            snapshot: snapshot.clone(),
+            region,
+            // Of samples that are many frames' nobody asks for one.
+            check: 0,
         });
-        let mut parts = [Part { placement, samples }];
+        let mut parts = [Part {
+            stored,
+            ..Part::new(placement, samples)
+        }];
         for outcome in edit.write(&mut parts, memory / 4, watch.bytes)? {
             outcome?;
         }
@@ -100,12 +121,15 @@ struct Old<'a> {
 
 impl Samples for Old<'_> {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        (self.go_on)()?;
         self.snapshot.read_run(&self.region, first, out)
+    }
+
+    fn go_on(&self) -> Result<()> {
+        (self.go_on)()
     }
 }
 
-/// Carries the frames' records over.
+/// Carries the frames' records over, in the order they are read.
 fn records(
     edit: &mut Edit<'_>,
     snapshot: &Snapshot,
@@ -124,7 +148,7 @@ fn records(
     let mut skipped = [0; MAX_RANK];
     let mut header = None;
     let mut report = Rewritten::default();
-    snapshot.for_each_record(&mut |record| {
+    let mut carry = |record: Record| -> Result<()> {
         (watch.go_on)()?;
         let (number, slots) = (record.frame, record.slots.clone());
         let Some((mut record, lost)) = positions.renumber(record, &beyond) else {
@@ -154,7 +178,24 @@ fn records(
             header = Some(new);
         }
         Ok(())
+    };
+    // In reading order, as far as memory goes: a frame's record is then found by its
+    // slots without a look at those of most others, in whatever order they arrived.
+    let (mut held, mut bytes) = (Vec::new(), 0);
+    snapshot.for_each_record(&mut |record| {
+        let axis = record.axis.min(MAX_RANK - 1);
+        let place = positions.of(&record).map(|(first, _)| (axis, first[axis]));
+        bytes += (record.cards.len() + RECORD_COST) as u64;
+        held.push((place, record));
+        if bytes > memory {
+            held.sort_by_key(|&(place, _)| place);
+            held.drain(..).try_for_each(|(_, record)| carry(record))?;
+            bytes = 0;
+        }
+        Ok(())
     })?;
+    held.sort_by_key(|&(place, _)| place);
+    held.into_iter().try_for_each(|(_, record)| carry(record))?;
     edit.skip_slots(&skipped)?;
     if header.is_some() {
         edit.set_header_frame(header);

@@ -13,13 +13,17 @@
 //! the first new sample to the last is read, filled in and stored again, which
 //! writes the same bytes over the others.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::mpsc;
 
 use super::Coordinates;
 use super::edit::{Edit, Placement};
+use super::running::RunningCheck;
+use super::stored::{LinedUp, Stored, read_pieces};
 use super::tiles::{Geometry, Segment, cut_runs};
 use crate::error::{Error, IoContext, Result};
+use crate::format::catalog::Catalog;
 use crate::kernels::copy::{Layout, copy_box, fill};
 use crate::region::MAX_RANK;
 use crate::storage::Storage;
@@ -42,6 +46,11 @@ pub trait Samples: Send {
     fn is_slow(&self) -> bool {
         false
     }
+
+    /// Asked now and then; what it answers ends the reading of the frame.
+    fn go_on(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A frame to be written.
@@ -50,6 +59,19 @@ pub struct Part<'a> {
     pub placement: Placement,
     /// What it holds.
     pub samples: Box<dyn Samples + 'a>,
+    /// Where a cube has them already.
+    pub stored: Option<Stored>,
+}
+
+impl<'a> Part<'a> {
+    /// A frame that no cube has.
+    pub fn new(placement: Placement, samples: impl Samples + 'a) -> Part<'a> {
+        Part {
+            placement,
+            samples: Box::new(samples),
+            stored: None,
+        }
+    }
 }
 
 /// What was stored of a frame: the CRC-32C of its samples, or why it could not
@@ -67,69 +89,11 @@ struct Cut<'p, 'a> {
     samples: u64,
     check: RunningCheck,
     failed: Option<Error>,
+    /// What of it is read as it stands in another cube.
+    lined_up: Option<LinedUp>,
     /// Samples that were read ahead, and the first of them.
     ahead: Vec<u8>,
     ahead_first: u64,
-}
-
-/// CRC-32C of a frame whose samples arrive in any order: the check of a whole is
-/// the sum (XOR) of the checks of its pieces, each shifted by the bytes behind it.
-#[derive(Default)]
-struct RunningCheck {
-    sum: u32,
-    /// The pieces that are growing, as far as they end at `end`; what was skipped
-    /// between them counts as nothing.
-    run: u32,
-    end: u64,
-    /// What was skipped last, and what shifts a check by so many bytes: the rows
-    /// of a part of a frame are all the same distance apart.
-    skip: (u64, u32),
-}
-
-impl RunningCheck {
-    fn add(&mut self, at: u64, bytes: &[u8], total: u64) {
-        if at < self.end {
-            self.close(total);
-        }
-        if self.end < at && self.run != 0 {
-            let skipped = at - self.end;
-            if self.skip.0 != skipped {
-                self.skip = (skipped, shifted(ONE, skipped));
-            }
-            self.run = multiply(self.skip.1, self.run);
-        }
-        self.run = crc32c::crc32c_append(self.run, bytes);
-        self.end = at + bytes.len() as u64;
-    }
-
-    fn close(&mut self, total: u64) {
-        self.sum ^= shifted(self.run, total.saturating_sub(self.end));
-        self.run = 0;
-    }
-
-    fn finish(mut self, total: u64) -> u32 {
-        self.close(total);
-        self.sum
-    }
-}
-
-/// The polynomial 1, as checks have it: the coefficient of x^0 on top.
-const ONE: u32 = 1 << 31;
-
-/// A check with so many bytes behind it. This takes microseconds.
-fn shifted(check: u32, bytes: u64) -> u32 {
-    crc32c::crc32c_combine(check, 0, usize::try_from(bytes).unwrap_or(usize::MAX))
-}
-
-/// The product of two polynomials, modulo that of CRC-32C.
-fn multiply(a: u32, mut b: u32) -> u32 {
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    let mut product = 0;
-    for bit in (0..32).rev() {
-        product ^= b & (a >> bit & 1).wrapping_neg();
-        b = b >> 1 ^ POLYNOMIAL & (b & 1).wrapping_neg();
-    }
-    product
 }
 
 /// A buffer of tiles, and what of it goes where in the file.
@@ -184,7 +148,7 @@ impl Edit<'_> {
         let storage = self.writer.storage.clone();
         let mut cuts: Vec<Cut<'_, '_>> = parts
             .iter_mut()
-            .map(|part| Cut::new(part, &self.geometry))
+            .map(|part| Cut::new(part, &self.catalog, &self.geometry))
             .collect();
         let stored = std::thread::scope(|scope| {
             let (full, jobs) = mpsc::sync_channel::<Job>(0);
@@ -211,7 +175,10 @@ impl Edit<'_> {
             .into_iter()
             .map(|cut| match cut.failed {
                 Some(error) => Err(error),
-                None => Ok(cut.check.finish(cut.samples * size)),
+                None => Ok(match cut.lined_up {
+                    Some(lined_up) => lined_up.stored.check,
+                    None => cut.check.finish(cut.samples * size),
+                }),
             })
             .collect())
     }
@@ -309,15 +276,21 @@ impl Edit<'_> {
                 ),
             }
         }
-        for cut in cuts.iter_mut().filter(|cut| cut.failed.is_none()) {
-            let mut fill = Fill {
-                geometry,
-                mask: self.catalog.mask,
-                buffer: &mut job.buffer,
-                scratch,
-                progress,
-            };
-            if let Err(error) = cut.read_row(row, chunk, &mut fill) {
+        let mut fill = Fill {
+            geometry,
+            mask: self.catalog.mask,
+            buffer: &mut job.buffer,
+            scratch,
+            progress,
+        };
+        let stored = read_stored(cuts, row, chunk, &mut fill);
+        for (number, cut) in cuts.iter_mut().enumerate() {
+            if cut.failed.is_some() {
+                continue;
+            }
+            let left = |tile: &usize| !stored.contains(&(number, *tile));
+            let read = cut.part.samples.go_on();
+            if let Err(error) = read.and_then(|()| cut.read_row(row, chunk, &left, &mut fill)) {
                 cut.failed = Some(error);
             }
         }
@@ -464,6 +437,31 @@ fn read_ahead(
     });
 }
 
+/// Reads what of a row of tiles stands in other cubes as it is to stand here. Tells
+/// which frames that was done for, and for which tiles.
+fn read_stored(
+    cuts: &[Cut<'_, '_>],
+    row: &Coordinates,
+    chunk: &[u64],
+    fill: &mut Fill<'_>,
+) -> HashSet<(usize, usize)> {
+    let pitch = fill.geometry.pitch() as usize;
+    let mut pieces = Vec::new();
+    for (number, cut) in cuts.iter().enumerate() {
+        if let Some(lined_up) = cut.lined_up.as_ref().filter(|_| cut.failed.is_none()) {
+            lined_up.add_pieces((row, chunk), pitch, number, &mut pieces);
+        }
+    }
+    let mut read: HashSet<_> = pieces.iter().map(|piece| piece.of).collect();
+    let bytes: u64 = pieces.iter().map(|piece| piece.bytes as u64).sum();
+    read_pieces(&mut pieces, fill.buffer);
+    for failed in &pieces {
+        read.remove(&failed.of);
+    }
+    (fill.progress)(bytes);
+    read
+}
+
 /// The bytes of a tile of this row that lie in the slots being inserted, when
 /// they are one run: then all of them are new. `None` when they are not.
 fn new_layers(
@@ -498,9 +496,13 @@ fn touched(cuts: &[Cut<'_, '_>], tile: &Coordinates, geometry: &Geometry) -> Ran
 }
 
 impl<'p, 'a> Cut<'p, 'a> {
-    fn new(part: &'p mut Part<'a>, geometry: &Geometry) -> Cut<'p, 'a> {
+    fn new(part: &'p mut Part<'a>, catalog: &Catalog, geometry: &Geometry) -> Cut<'p, 'a> {
+        let placement = &part.placement;
         let segments =
-            std::array::from_fn(|axis| cut_runs(&part.placement.slots[axis], geometry.tile[axis]));
+            std::array::from_fn(|axis| cut_runs(&placement.slots[axis], geometry.tile[axis]));
+        let lined_up = part.stored.take().and_then(|stored| {
+            LinedUp::new(stored, placement.axis, &segments, (catalog, geometry))
+        });
         let shape = part.placement.shape();
         let mut pitches = [1; MAX_RANK];
         let mut samples = 1;
@@ -516,6 +518,7 @@ impl<'p, 'a> Cut<'p, 'a> {
             samples,
             check: RunningCheck::default(),
             failed: None,
+            lined_up,
             ahead: Vec::new(),
             ahead_first: 0,
         }
@@ -596,8 +599,15 @@ impl<'p, 'a> Cut<'p, 'a> {
         (!first.contains(&u64::MAX)).then_some((first, last))
     }
 
-    /// Reads the frame's pixels that lie in these tiles into the buffer.
-    fn read_row(&mut self, row: &Coordinates, chunk: &[u64], fill: &mut Fill<'_>) -> Result<()> {
+    /// Reads the frame's pixels that lie in these tiles, if they are wanted, into the
+    /// buffer.
+    fn read_row(
+        &mut self,
+        row: &Coordinates,
+        chunk: &[u64],
+        is_wanted: &dyn Fn(&usize) -> bool,
+        fill: &mut Fill<'_>,
+    ) -> Result<()> {
         let groups: [Vec<Segment>; MAX_RANK] = std::array::from_fn(|axis| match axis {
             0 => Vec::new(),
             _ => self.within(axis, row[axis]).copied().collect(),
@@ -608,6 +618,7 @@ impl<'p, 'a> Cut<'p, 'a> {
         let columns: Vec<Column> = self.segments[0]
             .iter()
             .filter_map(|segment| Some((chunk.binary_search(&segment.tile).ok()?, *segment)))
+            .filter(|(tile, _)| is_wanted(tile))
             .collect();
         // Columns whose pixels follow each other are read together; no pixel is
         // read twice, or the check would count it twice.
@@ -715,36 +726,4 @@ fn store_jobs(
         let _ = done.send(job);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_check_of_pieces_in_any_order_is_that_of_the_whole() {
-        let whole: Vec<u8> = (0..=255).cycle().step_by(7).take(6000).collect();
-        let total = whole.len() as u64;
-        // Rows of 100 bytes, in columns of these widths, some rows at a time.
-        for (widths, height) in [(vec![100], 7), (vec![40, 40, 20], 4), (vec![1, 98, 1], 60)] {
-            let mut check = RunningCheck::default();
-            for top in (0..60).step_by(height) {
-                let mut left = 0;
-                for width in &widths {
-                    for row in top..60.min(top + height) {
-                        let at = row * 100 + left;
-                        check.add(at as u64, &whole[at..at + width], total);
-                    }
-                    left += width;
-                }
-            }
-            assert_eq!(check.finish(total), crc32c::crc32c(&whole), "{widths:?}");
-        }
-        // From the last byte to the first.
-        let mut check = RunningCheck::default();
-        for at in (0..whole.len()).rev() {
-            check.add(at as u64, &whole[at..=at], total);
-        }
-        assert_eq!(check.finish(total), crc32c::crc32c(&whole));
-    }
 }

@@ -454,7 +454,7 @@ impl Run<'_> {
         let mut end = self.position;
         for planned in batch {
             match Opened::new(planned, &self.options.taking.reading, dtype) {
-                Ok(opened) => {
+                Ok(mut opened) => {
                     let shape = planned.shape();
                     let axis = self.plan.axis;
                     let origin = planned.origin(&self.origin, axis);
@@ -463,8 +463,8 @@ impl Run<'_> {
                     reaches.push(std::array::from_fn(|axis| origin[axis] + shape[axis]));
                     records.push((opened.record(), volume(&shape)? * dtype.size() as u64));
                     parts.push(Part {
-                        placement,
-                        samples: Box::new(opened),
+                        stored: opened.take_stored(),
+                        ..Part::new(placement, opened)
                     });
                 }
                 Err(error) if self.options.skip_bad => self.bad.push(error),

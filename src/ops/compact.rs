@@ -56,7 +56,7 @@ pub fn compact(
     // The lock is held until the new file has the name.
     let old = Arc::new(FileStorage::open_locked(path, options.busy).at(path)?);
     let storage: Arc<dyn Storage> = old.clone();
-    let snapshot = Snapshot::open_to_replace(storage.clone()).at(path)?;
+    let snapshot = Arc::new(Snapshot::open_to_replace(storage.clone()).at(path)?);
     tell_notice(path, snapshot.notice(), progress);
     let target = std::fs::canonicalize(path)
         .doing("cannot examine")

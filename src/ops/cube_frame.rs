@@ -14,6 +14,7 @@ use super::plan::{default_axis, full_shape, moment};
 use crate::engine::Coordinates;
 use crate::engine::records::RecordReader;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::stored::Stored;
 use crate::error::{Context, Error, Result};
 use crate::format::Extent;
 use crate::format::ledger::{Record, cards_from_text};
@@ -31,6 +32,7 @@ struct Source {
     path: PathBuf,
     /// Where its catalog stands, and how many bytes of the file it may refer to.
     commit: (Extent, u64),
+    tile: Vec<u64>,
     open: Mutex<Weak<Open>>,
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Came {
     pub(super) dtype: String,
     /// Position of its first pixel in the cube.
     pub(super) first: Coordinates,
+    /// CRC-32C of its samples, as the cube knows it.
+    check: Option<u32>,
     facts: Facts,
 }
 
@@ -61,7 +65,8 @@ pub(super) struct CubeFrame {
     facts: Facts,
     cards: Cards,
     notes: Vec<String>,
-    region: Vec<Span>,
+    region: [Span; MAX_RANK],
+    check: Option<u32>,
 }
 
 /// Does the file begin as a cube?
@@ -92,6 +97,7 @@ pub(super) fn frames_of(path: &Path, axis: Option<usize>) -> Result<Vec<Came>> {
     let source = Arc::new(Source {
         path: path.to_path_buf(),
         commit: (*snapshot.extent(), snapshot.committed()),
+        tile: snapshot.catalog().tile.clone(),
         open: Mutex::default(),
     });
     let catalog = snapshot.catalog();
@@ -101,6 +107,7 @@ pub(super) fn frames_of(path: &Path, axis: Option<usize>) -> Result<Vec<Came>> {
             frame: Some(record.frame),
             first,
             dtype: record.dtype,
+            check: Some(record.check),
             facts: Facts {
                 shape: record.shape,
                 dtype: catalog.dtype,
@@ -120,6 +127,7 @@ pub(super) fn frames_of(path: &Path, axis: Option<usize>) -> Result<Vec<Came>> {
         name: path.to_string_lossy().into_owned(),
         dtype: catalog.dtype.name().to_string(),
         first: [0; MAX_RANK],
+        check: None,
         facts: Facts {
             shape,
             dtype: catalog.dtype,
@@ -194,6 +202,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Came {
+    /// Shape of the cube's tiles.
+    pub(super) fn tile(&self) -> &[u64] {
+        &self.source.tile
+    }
+
     /// Opens the frame.
     ///
     /// # Errors
@@ -222,13 +235,28 @@ impl Came {
                 Some(_) => Vec::new(),
                 None => vec![note.to_string()],
             },
-            region: full_shape(&self.facts.shape)
-                .iter()
-                .zip(self.first)
-                .map(|(&len, first)| Span::run(first, len))
-                .collect(),
+            region: {
+                let shape = full_shape(&self.facts.shape);
+                std::array::from_fn(|axis| Span::run(self.first[axis], shape[axis]))
+            },
+            check: self.check,
             facts: self.facts.clone(),
             open,
+        })
+    }
+}
+
+impl CubeFrame {
+    /// Where its samples stand, if they are those that its check is of: with patches
+    /// over them they are not.
+    pub(super) fn stored(&self) -> Option<Stored> {
+        let snapshot = &self.open.snapshot;
+        Some(Stored {
+            check: self
+                .check
+                .filter(|_| snapshot.catalog().patches.is_empty())?,
+            snapshot: snapshot.clone(),
+            region: self.region,
         })
     }
 }

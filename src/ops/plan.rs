@@ -12,6 +12,7 @@ use super::{Progress, Stop, count};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::stored::Stored;
 use crate::engine::write::Samples;
 use crate::error::{Context, Error, Result, show_path};
 use crate::format::catalog::{Catalog, MIN_RANK, check_tile};
@@ -423,9 +424,12 @@ impl Target {
     fn new_cube(&self, plan: &Plan, first: &Planned, taking: &Taking) -> Result<Catalog> {
         let origin = full_origin(&taking.origin);
         let rank = first.facts.shape.len().max(plan.axis + 1).max(MIN_RANK);
-        let tile = match &taking.tile {
-            Some(given) => full_shape(given),
-            None => default_tile(&plan.extents(&origin), plan.axis, self.dtype),
+        // Tiles that are those of the source are copied as they stand.
+        let source = first.came.as_ref().filter(|_| first.rules.is_none());
+        let tile = match (&taking.tile, source) {
+            (Some(given), _) => full_shape(given),
+            (None, Some(came)) => full_shape(came.tile()),
+            (None, None) => default_tile(&plan.extents(&origin), plan.axis, self.dtype),
         };
         check_tile(&tile, self.dtype)?;
         // A later frame may have been the first to say what means "no data".
@@ -561,18 +565,11 @@ fn open_source(input: &Input, taking: &Taking) -> Result<Parts> {
     Ok(Box::new(frames.map(|frame| Ok((frame?, None)))))
 }
 
-fn open_again(planned: &Planned, reading: &Reading) -> Result<Box<dyn Frame>> {
-    let input = &planned.input;
-    match &planned.came {
-        Some(came) => Ok(Box::new(came.open().at(&input.path)?)),
-        None => frames::reopen(input, reading, &planned.facts).at(&input.path),
-    }
-}
-
 /// A planned frame, open again for its samples.
 pub struct Opened {
     frame: Box<dyn Frame>,
     planned: Planned,
+    stored: Option<Stored>,
     to: DType,
     scratch: Vec<u8>,
 }
@@ -583,7 +580,16 @@ impl Opened {
     /// # Errors
     /// When it is not what it was while the command planned.
     pub fn new(planned: &Planned, reading: &Reading, to: DType) -> Result<Opened> {
-        let frame = open_again(planned, reading)?;
+        let input = &planned.input;
+        let mut stored = None;
+        let frame: Box<dyn Frame> = match &planned.came {
+            Some(came) => {
+                let frame = came.open().at(&input.path)?;
+                stored = frame.stored().filter(|_| planned.rules.is_none());
+                Box::new(frame)
+            }
+            None => frames::reopen(input, reading, &planned.facts).at(&input.path)?,
+        };
         if *frame.facts() != planned.facts {
             return Err(
                 Error::input("changed since the command began, so it was left out")
@@ -593,9 +599,15 @@ impl Opened {
         Ok(Opened {
             frame,
             planned: planned.clone(),
+            stored,
             to,
             scratch: Vec::new(),
         })
+    }
+
+    /// Where a cube has its samples as they are to be.
+    pub fn take_stored(&mut self) -> Option<Stored> {
+        self.stored.take()
     }
 
     /// The header as it came.

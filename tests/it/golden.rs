@@ -197,10 +197,7 @@ impl Maker {
         let mut position = at;
         for frame in &frames {
             let placement = edit.place(axis, position, &origin, &frame.lens).unwrap();
-            parts.push(Part {
-                placement,
-                samples: Box::new(Source(frame, self.dtype.size())),
-            });
+            parts.push(Part::new(placement, Source(frame, self.dtype.size())));
             self.array = self.array.insert(axis, position, &origin, frame, self.pad);
             position += frame.lens[axis];
         }
@@ -276,10 +273,7 @@ impl Maker {
         let mut edit = writer.edit(command).unwrap();
         let at = self.array.lens[axis];
         let placement = edit.place(axis, at, &[0; MAX_RANK], &frame.lens).unwrap();
-        let mut parts = [Part {
-            placement,
-            samples: Box::new(Source(&frame, self.dtype.size())),
-        }];
+        let mut parts = [Part::new(placement, Source(&frame, self.dtype.size()))];
         edit.write(&mut parts, 1 << 20, &|_| {}).unwrap();
         drop(parts);
         drop(edit);
@@ -484,10 +478,7 @@ fn an_entry_that_was_torn_may_be_torn_again() {
             let (mut writer, command) = (Writer::open(maker.storage.clone())?, command("", 9));
             let mut edit = writer.edit(command)?;
             let placement = edit.place(2, 3, &[0; MAX_RANK], &frame.lens)?;
-            let mut parts = [Part {
-                placement,
-                samples: Box::new(Source(&frame, 4)),
-            }];
+            let mut parts = [Part::new(placement, Source(&frame, 4))];
             edit.write(&mut parts, 1 << 20, &|_| {})?;
             edit.finish()
         })();

@@ -28,6 +28,7 @@ mod golden;
 mod in_place;
 mod info;
 mod interrupt;
+mod join;
 mod limits;
 mod outputs;
 mod parts;
