@@ -454,7 +454,7 @@ fn read_stored(
     }
     let mut read: HashSet<_> = pieces.iter().map(|piece| piece.of).collect();
     let bytes: u64 = pieces.iter().map(|piece| piece.bytes as u64).sum();
-    read_pieces(&mut pieces, fill.buffer);
+    read_pieces(&mut pieces, fill.buffer, fill.mask, fill.geometry.size);
     for failed in &pieces {
         read.remove(&failed.of);
     }
