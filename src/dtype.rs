@@ -158,6 +158,15 @@ impl DType {
         u64::from_le_bytes(word)
     }
 
+    /// Bits of the usual NaN; `None` for integers.
+    pub fn nan(self) -> Option<u64> {
+        match self {
+            DType::F32 => Some(f32::NAN.to_bits().into()),
+            DType::F64 => Some(f64::NAN.to_bits()),
+            _ => None,
+        }
+    }
+
     /// Is the sample NaN?
     pub fn is_nan(self, bits: u64) -> bool {
         #[allow(clippy::cast_possible_truncation)]

@@ -10,6 +10,7 @@ mod combine;
 mod compact;
 mod generate;
 mod history;
+mod in_place;
 mod info;
 mod pictures;
 mod progress;
@@ -45,6 +46,14 @@ const INTERRUPTED: u8 = 130;
 
 /// So long a command may take to stop before it says why.
 const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Help in one screen: the two options stand in the usage.
+const SCREEN: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+Commands:
+{subcommands}{after-help}";
 
 const AFTER: &str = "\
 Positions count from 1, ends included. `cube VERB --help` has examples.";
@@ -82,6 +91,8 @@ Environment:
     version,
     max_term_width = 96,
     disable_help_subcommand = true,
+    override_usage = "cube <COMMAND>, or cube --help, or cube --version",
+    help_template = SCREEN,
     after_help = AFTER,
     after_long_help = AFTER_LONG
 )]
@@ -105,6 +116,8 @@ enum Verb {
     Undo(history::UndoArgs),
     Check(check::CheckArgs),
     Compact(compact::CompactArgs),
+    Zarr(in_place::ZarrArgs),
+    Refs(in_place::RefsArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -278,6 +291,8 @@ where
         Verb::Check(args) => check::run(&args, &stop),
         Verb::Generate(args) => generate::run(&args),
         Verb::Compact(args) => compact::run(&args, line, &stop),
+        Verb::Zarr(args) => in_place::run_zarr(&args),
+        Verb::Refs(args) => in_place::run_refs(&args),
     };
     ExitCode::from(done.unwrap_or_else(|error| fail(&error)))
 }

@@ -20,12 +20,14 @@
 //! * [`reread`]: do the samples? Frames held against their checks.
 //! * [`void`]: is what no frame brought still void?
 //! * [`rewrite`]: a commit written again, in the order it is read.
+//! * [`chunks`]: tiles as chunks that other programs read in place.
 
 #![allow(
     clippy::cast_possible_truncation,
     reason = "pointers have 64 bits (lib.rs), so usize and u64 hold the same numbers"
 )]
 
+pub mod chunks;
 pub mod commit;
 mod coverage;
 pub mod edit;

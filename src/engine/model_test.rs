@@ -173,7 +173,9 @@ fn compacted(storage: &Arc<MemoryStorage>, fuse: Option<u64>) -> Result<Arc<Memo
     let snapshot = Arc::new(Snapshot::open(storage.clone())?);
     let old = snapshot.catalog();
     let rank = old.axes.len();
-    let catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
+    let mut catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
+    // With the mask and without, whichever it had.
+    catalog.mask *= old.generation % 2;
     let new = Arc::new(MemoryStorage::default());
     new.set_fuse(fuse);
     let mut writer = Writer::create(new.clone(), [2; 16], &catalog)?;

@@ -2,7 +2,7 @@
 //!
 //! Where tiles of the two line up, and the joined axis is the slowest in a tile, what a
 //! frame has of a tile is one run of bytes in either: it is read as it stands, without
-//! a look at samples. What does not line up (the last tiles of a row that is no whole
+//! a look at samples, and given the mask of this cube where that is another. What does not line up (the last tiles of a row that is no whole
 //! number of them, patched tiles) is left to [`super::write::Samples`].
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::snapshot::Snapshot;
 use super::tiles::{Geometry, Segment, cut_span};
 use crate::format::catalog::Catalog;
 use crate::format::patches::PatchReader;
+use crate::kernels::copy::{fill, repeat, xor};
 use crate::region::{MAX_RANK, Span};
 
 /// Where the samples of a frame stand in another cube.
@@ -68,8 +69,8 @@ impl LinedUp {
         let other = &stored.snapshot.catalog;
         let is_alike = other.dtype == catalog.dtype
             && stored.snapshot.geometry.tile == geometry.tile
-            // What nobody wrote is zero, and pad, in both.
-            && [other, catalog].iter().all(|of| of.mask == of.pad && of.pad == catalog.pad)
+            // What nobody wrote is pad in both.
+            && other.pad == catalog.pad
             && geometry.tile[axis + 1..].iter().all(|&len| len == 1);
         if !is_alike {
             return None;
@@ -160,9 +161,9 @@ impl LinedUp {
     }
 }
 
-/// Reads pieces into the buffer, neighbours at once; those that can not be read are
-/// left in the list.
-pub(super) fn read_pieces(pieces: &mut Vec<Piece>, buffer: &mut [u8]) {
+/// Reads pieces into the buffer, neighbours at once, for a cube with this mask and size
+/// of samples; those that can not be read are left in the list.
+pub(super) fn read_pieces(pieces: &mut Vec<Piece>, buffer: &mut [u8], mask: u64, size: usize) {
     pieces.sort_unstable_by_key(|piece| piece.to);
     let mut failed = Vec::new();
     let adjoin = |a: &Piece, b: &Piece| {
@@ -172,10 +173,17 @@ pub(super) fn read_pieces(pieces: &mut Vec<Piece>, buffer: &mut [u8]) {
     };
     let mut read = |piece: &Piece, bytes: usize| {
         let out = &mut buffer[piece.to..piece.to + bytes];
+        let catalog = &piece.snapshot.catalog;
         match piece.from {
-            Some(from) => piece.snapshot.storage.read_into(from, out).is_ok(),
+            Some(from) => {
+                let read = piece.snapshot.storage.read_into(from, out).is_ok();
+                if read && catalog.mask != mask {
+                    xor(out, repeat(catalog.mask ^ mask, size));
+                }
+                read
+            }
             None => {
-                out.fill(0);
+                fill(out, catalog.pad ^ mask, size);
                 true
             }
         }

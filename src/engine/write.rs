@@ -338,10 +338,15 @@ impl Edit<'_> {
     /// Gives new tiles their place; one that holds nothing but pad stays void.
     fn place_targets(&mut self, targets: &mut [Target], buffer: &[u8]) -> Result<()> {
         let pitch = self.geometry.pitch();
-        let zero_is_pad = self.catalog.pad == self.catalog.mask;
+        let mut void = [0; 4096];
+        let bits = self.catalog.pad ^ self.catalog.mask;
+        fill(&mut void, bits, self.geometry.size);
+        let is_void = |stored: &[u8]| {
+            let mut parts = stored.chunks(void.len());
+            parts.all(|part| *part == void[..part.len()])
+        };
         for (target, buffer) in targets.iter_mut().zip(buffer.chunks_exact(pitch as usize)) {
-            let stored = &buffer[target.range.clone()];
-            if target.at.is_none() && !(zero_is_pad && is_zero(stored)) {
+            if target.at.is_none() && !is_void(&buffer[target.range.clone()]) {
                 let at = self.allocate(pitch)?;
                 self.fresh.insert(target.tile, at);
                 target.at = Some(at);
@@ -449,19 +454,12 @@ fn read_stored(
     }
     let mut read: HashSet<_> = pieces.iter().map(|piece| piece.of).collect();
     let bytes: u64 = pieces.iter().map(|piece| piece.bytes as u64).sum();
-    read_pieces(&mut pieces, fill.buffer);
+    read_pieces(&mut pieces, fill.buffer, fill.mask, fill.geometry.size);
     for failed in &pieces {
         read.remove(&failed.of);
     }
     (fill.progress)(bytes);
     read
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    const ZERO: [u8; 4096] = [0; 4096];
-    bytes
-        .chunks(ZERO.len())
-        .all(|bytes| *bytes == ZERO[..bytes.len()])
 }
 
 /// The bytes of a tile of this row that lie in the slots being inserted, when

@@ -42,6 +42,17 @@ pub fn xor_copy(from: &[u8], to: &mut [u8], mask: u64) {
     }
 }
 
+/// `bytes ^= mask`, as [`xor_copy`] does.
+pub fn xor(bytes: &mut [u8], mask: u64) {
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_le_bytes(*word) ^ mask).to_le_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.to_le_bytes()) {
+        *byte ^= mask;
+    }
+}
+
 /// Fills `to` with copies of a sample of `size` bytes.
 pub fn fill(to: &mut [u8], bits: u64, size: usize) {
     let word = repeat(bits, size).to_le_bytes();

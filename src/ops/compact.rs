@@ -162,6 +162,8 @@ fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
 fn create(storage: Arc<FileStorage>, snapshot: &Snapshot) -> Result<Writer> {
     let old = snapshot.catalog();
     let rank = old.axes.len();
-    let catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
+    let mut catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
+    // Nothing is half full here, so samples may stand as they are (`docs/decisions/013`).
+    catalog.mask = 0;
     make_empty(storage, catalog)
 }

@@ -332,7 +332,8 @@ fn show_card(card: &[u8]) -> String {
     text.trim_end().to_string()
 }
 
-fn value(value: Option<Value>) -> serde_json::Value {
+/// A keyword's value as JSON.
+pub(super) fn value(value: Option<Value>) -> serde_json::Value {
     use serde_json::Value as Json;
     match value {
         None => Json::Null,

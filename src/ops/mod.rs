@@ -14,6 +14,7 @@
 //! * [`part`]: a part of a clean or of a combine, done by itself.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
+//! * [`in_place`]: a cube as Zarr readers see it, `coordinates` its frames.
 //! * [`mod@slice`]: cuts through it; `sheet` puts planes side by side.
 
 #![allow(
@@ -27,10 +28,12 @@ pub mod check;
 pub mod clean;
 pub mod combine;
 pub mod compact;
+mod coordinates;
 mod crew;
 mod cube_frame;
 mod frames_table;
 pub mod history;
+pub mod in_place;
 pub mod info;
 mod lanes;
 pub mod part;

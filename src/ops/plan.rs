@@ -357,18 +357,14 @@ impl Target {
         let blank = first
             .blank
             .filter(|&blank| dtype.bits_of_int(blank).is_some());
-        let pad = match (&taking.pad, dtype, blank) {
-            (Some(text), ..) => dtype.parse(text).ok_or_else(|| {
+        let least = dtype.int_range().map(|(least, _)| least);
+        let usual = blank.or(least).and_then(|value| dtype.bits_of_int(value));
+        let pad = match &taking.pad {
+            Some(text) => dtype.parse(text).ok_or_else(|| {
                 Error::input(format!("pad value {text} does not fit {dtype}"))
                     .hint("--pad takes a value of the cube's type")
             })?,
-            (None, DType::F32, _) => u64::from(f32::NAN.to_bits()),
-            (None, DType::F64, _) => f64::NAN.to_bits(),
-            (None, _, Some(blank)) => dtype.bits_of_int(blank).unwrap_or(0),
-            (None, _, None) => dtype
-                .int_range()
-                .and_then(|(least, _)| dtype.bits_of_int(least))
-                .unwrap_or(0),
+            None => dtype.nan().or(usual).unwrap_or(0),
         };
         Ok(Target {
             dtype,
@@ -394,10 +390,9 @@ impl Target {
         let mut rules = Rules::default();
         if let Some(blank) = facts.blank {
             rules.blank_from = from.bits_of_int(blank);
-            rules.blank_to = match to {
-                DType::F32 => Some(u64::from(f32::NAN.to_bits())),
-                DType::F64 => Some(f64::NAN.to_bits()),
-                _ => self.admit_blank(blank, taking.cast)?,
+            rules.blank_to = match to.nan() {
+                Some(nan) => Some(nan),
+                None => self.admit_blank(blank, taking.cast)?,
             };
         }
         if from.is_float() && !to.is_float() {

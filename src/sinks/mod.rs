@@ -7,6 +7,7 @@
 pub mod beside;
 pub mod fits;
 mod folder;
+pub mod in_place;
 pub mod npy;
 pub mod output;
 pub mod plot;

@@ -5,10 +5,11 @@
 //! Chunks follow each other in the order of the index, so samples are streamed: as
 //! many planes are held as a chunk is deep, at most `HELD_BYTES`. A chunk of
 //! nothing but the fill value is not stored. Header cards become attributes: `fits`
-//! maps keywords to values, `comment` and `history` are lists of lines.
+//! maps keywords to values, `comment` and `history` are lists of lines, `units` is BUNIT.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -32,7 +33,7 @@ const CHUNK_SAMPLES: u64 = 1 << 17;
 const DEPTH: u64 = 32;
 
 /// The array in the group.
-const NAME: &str = "data";
+pub(super) const NAME: &str = "data";
 
 /// How the array is divided, x first.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,11 +94,6 @@ impl Grid {
     fn chunk_samples(&self) -> u64 {
         self.chunk.iter().product()
     }
-
-    /// Lengths as Zarr lists them, the slowest axis first.
-    fn list(&self, len: impl Fn(usize) -> u64) -> Vec<u64> {
-        (0..self.rank).rev().map(len).collect()
-    }
 }
 
 /// The greatest power of two that is at most `number`, or 1.
@@ -137,29 +133,22 @@ impl ZarrSink {
         }
         let grid = Grid::new(&image.shape, image.dtype);
         let folder = Folder::create(target)?;
-        let array = folder.path().join(NAME);
-        let mut shard = array.join("c");
-        for _ in 0..grid.rank {
-            shard.push("0");
-        }
         let name = folder.name();
-        let made = shard.parent().map_or(Ok(()), fs::create_dir_all);
-        made.doing("cannot make a folder").at(name)?;
-        let about = array_json(image, &grid, names);
-        let group = json!({
-            "zarr_format": 3,
-            "node_type": "group",
-            "attributes": {},
-            "consolidated_metadata": {
-                "kind": "inline",
-                "must_understand": false,
-                "metadata": { NAME: about },
-            },
-        });
-        for (path, value) in [(folder.path(), &group), (&array, &about)] {
-            let written = fs::write(path.join("zarr.json"), format!("{value:#}\n"));
-            written.doing("cannot write").at(name)?;
-        }
+        let names = (0..grid.rank).map(|axis| names.get(axis).map(String::as_str));
+        let about = About {
+            shape: grid.shape[..grid.rank].to_vec(),
+            chunk: grid.chunk[..grid.rank].to_vec(),
+            dtype: image.dtype,
+            fill: fill_bits(image),
+            names: names
+                .enumerate()
+                .map(|(axis, name)| name.unwrap_or(AXIS_NAMES[axis]))
+                .collect(),
+            attributes: attributes(&image.cards),
+        };
+        let arrays = Map::from_iter([(NAME.to_string(), about.sharded())]);
+        write_metadata(&folder, Map::new(), arrays)?;
+        let shard = chunk_path(&folder, NAME, grid.rank)?;
         let file = File::create_new(&shard).doing("cannot create").at(name)?;
         let chunk_bytes = grid.chunk_samples() * image.dtype.size() as u64;
         let chunk_bytes = usize::try_from(chunk_bytes).unwrap_or(0);
@@ -287,58 +276,130 @@ impl Sink for ZarrSink {
 
 /// What samples that are not stored read as.
 fn fill_bits(image: &Image) -> u64 {
-    match image.dtype {
-        DType::F32 => f32::NAN.to_bits().into(),
-        DType::F64 => f64::NAN.to_bits(),
-        dtype => {
-            let blank = image.blank.and_then(|blank| dtype.bits_of_int(blank));
-            blank.unwrap_or(0)
-        }
+    let blank = image.blank.and_then(|blank| image.dtype.bits_of_int(blank));
+    image.dtype.nan().or(blank).unwrap_or(0)
+}
+
+/// What the metadata of an array say; lists are x first.
+pub(super) struct About<'a> {
+    pub(super) shape: Vec<u64>,
+    pub(super) chunk: Vec<u64>,
+    pub(super) dtype: DType,
+    /// Bits of what samples that are not stored read as.
+    pub(super) fill: u64,
+    pub(super) names: Vec<&'a str>,
+    pub(super) attributes: Map<String, Json>,
+}
+
+impl About<'_> {
+    /// The metadata of an array that is one shard.
+    pub(super) fn sharded(&self) -> Json {
+        let lens = self.shape.iter().zip(&self.chunk);
+        let shard: Vec<u64> = lens
+            .map(|(len, chunk)| len.next_multiple_of(*chunk))
+            .collect();
+        let bytes = bytes_codec();
+        let sharding = json!({
+            "name": "sharding_indexed",
+            "configuration": {
+                "chunk_shape": slowest_first(&self.chunk),
+                "codecs": [bytes],
+                "index_codecs": [bytes, {"name": "crc32c"}],
+                "index_location": "end",
+            },
+        });
+        self.json(&shard, &sharding)
+    }
+
+    /// The metadata of an array whose chunks are files.
+    pub(super) fn plain(&self) -> Json {
+        self.json(&self.chunk, &bytes_codec())
+    }
+
+    fn json(&self, file: &[u64], codec: &Json) -> Json {
+        json!({
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": slowest_first(&self.shape),
+            "data_type": self.dtype.name(),
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": slowest_first(file)},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": fill_json(self.dtype, self.fill),
+            "codecs": [codec],
+            "dimension_names": slowest_first(&self.names),
+            "attributes": self.attributes,
+        })
     }
 }
 
-/// The metadata of the array.
-fn array_json(image: &Image, grid: &Grid, names: &[String]) -> Json {
-    let fill: Json = match image.dtype.int_of_bits(fill_bits(image)) {
-        Some(value) => serde_json::from_str(&value.to_string()).unwrap_or(Json::Null),
-        None => "NaN".into(),
+fn bytes_codec() -> Json {
+    json!({"name": "bytes", "configuration": {"endian": "little"}})
+}
+
+/// A list as Zarr has it.
+pub(super) fn slowest_first<T: Clone>(list: &[T]) -> Vec<T> {
+    list.iter().rev().cloned().collect()
+}
+
+fn fill_json(dtype: DType, bits: u64) -> Json {
+    let value = match dtype {
+        DType::F32 => f64::from(f32::from_bits(u32::try_from(bits).unwrap_or(0))),
+        DType::F64 => f64::from_bits(bits),
+        _ => {
+            let value = dtype.int_of_bits(bits).unwrap_or(0).to_string();
+            return serde_json::from_str(&value).unwrap_or(Json::Null);
+        }
     };
-    let names = (0..grid.rank).rev().map(|axis| match names.get(axis) {
-        Some(name) => name.as_str(),
-        None => AXIS_NAMES[axis],
-    });
-    json!({
+    match dtype.nan() == Some(bits) {
+        true => "NaN".into(),
+        false if value.is_finite() => value.into(),
+        // Any float may be written by its bits.
+        false => format!("0x{bits:0width$x}", width = 2 * dtype.size()).into(),
+    }
+}
+
+/// Writes what describes a group and the arrays in it.
+pub(super) fn write_metadata(
+    folder: &Folder,
+    attributes: Map<String, Json>,
+    arrays: Map<String, Json>,
+) -> Result<()> {
+    let write = |path: &Path, value: &Json| {
+        let made = fs::create_dir_all(path);
+        let text = format!("{value:#}\n");
+        let written = made.and_then(|()| fs::write(path.join("zarr.json"), text));
+        written.doing("cannot write").at(folder.name())
+    };
+    for (name, about) in &arrays {
+        write(&folder.path().join(name), about)?;
+    }
+    let group = json!({
         "zarr_format": 3,
-        "node_type": "array",
-        "shape": grid.list(|axis| grid.shape[axis]),
-        "data_type": image.dtype.name(),
-        "chunk_grid": {
-            "name": "regular",
-            "configuration": {
-                "chunk_shape": grid.list(|axis| grid.chunks(axis) * grid.chunk[axis]),
-            },
+        "node_type": "group",
+        "attributes": attributes,
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": false,
+            "metadata": arrays,
         },
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": fill,
-        "codecs": [{
-            "name": "sharding_indexed",
-            "configuration": {
-                "chunk_shape": grid.list(|axis| grid.chunk[axis]),
-                "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-                "index_codecs": [
-                    {"name": "bytes", "configuration": {"endian": "little"}},
-                    {"name": "crc32c"},
-                ],
-                "index_location": "end",
-            },
-        }],
-        "dimension_names": names.collect::<Vec<&str>>(),
-        "attributes": attributes(&image.cards),
-    })
+    });
+    write(folder.path(), &group)
+}
+
+/// Where the only chunk of an array of a group goes, in a folder that is made for it.
+pub(super) fn chunk_path(folder: &Folder, array: &str, rank: usize) -> Result<PathBuf> {
+    let mut path = folder.path().join(array).join("c");
+    path.extend(std::iter::repeat_n("0", rank));
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    made.doing("cannot make a folder").at(folder.name())?;
+    Ok(path)
 }
 
 /// Header cards as attributes.
-fn attributes(cards: &Cards) -> Json {
+pub(super) fn attributes(cards: &Cards) -> Map<String, Json> {
     let cards = image_cards(cards);
     let (mut comments, mut history) = (Vec::new(), Vec::new());
     for card in cards.iter() {
@@ -361,14 +422,17 @@ fn attributes(cards: &Cards) -> Json {
         ("fits", Json::from(values)),
         ("comment", comments.into()),
         ("history", history.into()),
+        // As xarray knows it.
+        ("units", cards.get_text("BUNIT").into()),
     ] {
-        let is_empty = value.as_array().is_some_and(Vec::is_empty)
+        let is_empty = value.is_null()
+            || value.as_array().is_some_and(Vec::is_empty)
             || value.as_object().is_some_and(Map::is_empty);
         if !is_empty {
             out.insert(key.to_string(), value);
         }
     }
-    out.into()
+    out
 }
 
 fn json_of(value: Value) -> Option<Json> {

@@ -25,6 +25,7 @@ mod edit;
 mod faults;
 mod filter;
 mod golden;
+mod in_place;
 mod info;
 mod interrupt;
 mod join;

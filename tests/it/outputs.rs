@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::{Image, Scratch, Stored, python_with, read_fits};
 
 /// Runs a script in the folder, which must end well.
-fn run(dir: &Scratch, python: &OsString, script: &str) -> String {
+pub(crate) fn run(dir: &Scratch, python: &OsString, script: &str) -> String {
     let mut command = Command::new(python);
     command.current_dir(dir.path("")).args(["-c", script]);
     let output = command.output().unwrap();
@@ -17,7 +17,7 @@ fn run(dir: &Scratch, python: &OsString, script: &str) -> String {
 }
 
 /// Samples of every kind of bits, a frame for each z.
-fn cube_of<T: Stored>(sample: impl Fn(u64) -> T) -> Scratch {
+pub(crate) fn cube_of<T: Stored>(sample: impl Fn(u64) -> T) -> Scratch {
     let dir = Scratch::new();
     let mut line = "append a.cube --tile 3,2,2".to_string();
     for z in 0..3 {
@@ -50,8 +50,9 @@ macro_rules! every_type {
         $each(cube_of(|k| f64::from(float(k)) * 1e-200), "float64");
     };
 }
+pub(crate) use every_type;
 
-fn float(k: u64) -> f32 {
+pub(crate) fn float(k: u64) -> f32 {
     match k % 9 {
         0 => f32::NAN,
         1 => -0.0,

@@ -190,4 +190,11 @@ fn the_reader_of_the_python_page_reads_every_golden_cube() {
     dir.write("pipe.py", &blocks[1]);
     let said = bash(&dir, &format!("{} pipe.py", python.to_str().unwrap()));
     assert_eq!(said, "(5, 48, 64)\n");
+    if python_with("xarray, zarr, dask.array, fsspec").is_some() {
+        bash(&dir, "cube compact night.cube -q");
+        bash(&dir, "cube zarr night.cube -o night.zarr");
+        bash(&dir, "cube refs night.cube -o night.refs.json");
+        dir.write("place.py", &blocks[2]);
+        bash(&dir, &format!("{} place.py", python.to_str().unwrap()));
+    }
 }

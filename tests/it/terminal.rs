@@ -5,9 +5,9 @@ use std::fs;
 
 use crate::support::{Image, Run, Scratch, finish, python_with, skip};
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "append", "insert", "slice", "info", "clean", "combine", "delete", "move", "sort", "log",
-    "undo", "check", "compact",
+    "undo", "check", "compact", "zarr", "refs",
 ];
 
 fn frames(n: u64) -> Scratch {

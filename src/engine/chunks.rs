@@ -1,0 +1,304 @@
+//! A commit's tiles as the chunks of an array that other programs read in place.
+//!
+//! For that samples must be stored as they are, and positions must follow tiles: each
+//! tile from its first slot on. Where the tiles stand in the file does not matter.
+
+use super::Coordinates;
+use super::index::IndexReader;
+use super::snapshot::Snapshot;
+use super::tiles::{Segment, cut_span};
+use crate::error::{Error, Result};
+use crate::format::patches::PatchReader;
+use crate::format::{PAGE, align_up};
+use crate::region::{AXIS_NAMES, MAX_RANK, Span, volume};
+
+/// Bytes of an entry of a shard's index: offset and length.
+const ENTRY_BYTES: u64 = 16;
+
+/// Bytes of its check.
+const CHECK_BYTES: u64 = 4;
+
+/// So much of a shard's index is held.
+const HELD_BYTES: usize = 1 << 20;
+
+/// What follows from the reason why a cube cannot be read in place.
+const COMPACT: &str = "cube compact puts samples in the order they are read, as they are";
+
+/// The tiles of a commit, by the number of their chunk on each axis.
+pub struct Chunks<'s> {
+    snapshot: &'s Snapshot,
+    /// Coordinate of the tile that each chunk is.
+    tiles: [Vec<u64>; MAX_RANK],
+}
+
+impl<'s> Chunks<'s> {
+    /// # Errors
+    /// When chunks are not tiles: the hint is to compact.
+    pub fn new(snapshot: &'s Snapshot) -> Result<Chunks<'s>> {
+        let mask = snapshot.catalog.mask;
+        if mask != 0 {
+            return Err(Error::unsupported(format!(
+                "samples are stored XORed with {mask:x}, which no other program undoes"
+            ))
+            .hint(COMPACT));
+        }
+        let mut tiles: [Vec<u64>; MAX_RANK] = Default::default();
+        for (axis, tiles) in tiles.iter_mut().enumerate() {
+            let (pieces, tile) = (&snapshot.pieces[axis], snapshot.geometry.tile[axis]);
+            let len = pieces.len();
+            if len == 0 {
+                let name = AXIS_NAMES[axis];
+                return Err(Error::input(format!(
+                    "the cube is empty: {name} has length 0"
+                )));
+            }
+            let segments = cut_span(pieces, &Span::run(0, len), tile);
+            let is_chunk = |segment: &Segment| {
+                let whole = tile.min(len - segment.first);
+                segment.first.is_multiple_of(tile) && segment.inner == 0 && segment.len == whole
+            };
+            if let Some(other) = segments.iter().find(|segment| !is_chunk(segment)) {
+                return Err(Error::unsupported(format!(
+                    "positions of {} do not follow its tiles, from position {} on",
+                    AXIS_NAMES[axis],
+                    other.first + 1
+                ))
+                .hint(COMPACT));
+            }
+            *tiles = segments.iter().map(|segment| segment.tile).collect();
+        }
+        Ok(Chunks { snapshot, tiles })
+    }
+
+    /// How many chunks there are, void ones too.
+    ///
+    /// # Errors
+    /// When a number has no room for it.
+    pub fn count(&self) -> Result<u64> {
+        volume(&self.tiles.each_ref().map(|tiles| tiles.len() as u64))
+    }
+
+    /// Calls `each` with the number of every chunk on each axis, x fastest, and the
+    /// offset of its tile; `None` where it is void.
+    ///
+    /// # Errors
+    /// When the index is damaged, or `each` fails.
+    pub fn each(
+        &self,
+        each: &mut dyn FnMut(&Coordinates, Option<u64>) -> Result<()>,
+    ) -> Result<()> {
+        let snapshot = self.snapshot;
+        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog.index);
+        let mut chunk: Coordinates = [0; MAX_RANK];
+        loop {
+            let tile = std::array::from_fn(|axis| self.tiles[axis][chunk[axis] as usize]);
+            each(&chunk, index.tile(&tile)?)?;
+            let step = (0..MAX_RANK).find(|&axis| {
+                chunk[axis] += 1;
+                let more = chunk[axis] < self.tiles[axis].len() as u64;
+                chunk[axis] *= u64::from(more);
+                more
+            });
+            if step.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// All samples of the tile at `at` with the patches put over them; `None` when it
+    /// has none.
+    ///
+    /// # Errors
+    /// When tile or patches cannot be read.
+    pub fn patched(&self, at: u64) -> Result<Option<Vec<u8>>> {
+        let (geometry, dtype) = (&self.snapshot.geometry, self.snapshot.catalog.dtype);
+        let mut samples = None;
+        for set in self.snapshot.patch_sets()? {
+            for (element, bits) in PatchReader::new(set, dtype)?.of_tile(at)? {
+                if samples.is_none() {
+                    let stored = self.snapshot.storage.read(at, geometry.bytes as u64)?;
+                    samples = Some(stored.to_vec());
+                }
+                let from = element as usize * geometry.size;
+                let sample = samples.as_mut().and_then(|it| it.get_mut(from..));
+                let sample = sample.and_then(|it| it.get_mut(..geometry.size));
+                let sample = sample.ok_or_else(|| Error::damaged("a patch is outside its tile"))?;
+                sample.copy_from_slice(&bits.to_le_bytes()[..geometry.size]);
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Does the file end with the index of a Zarr shard of these chunks?
+    ///
+    /// # Errors
+    /// When the cube's own index is damaged.
+    pub fn has_shard_index(&self) -> Result<bool> {
+        let storage = self.snapshot.storage.as_ref();
+        let bytes = self.shard_index_bytes()?;
+        let Some(mut at) = storage.len()?.checked_sub(bytes) else {
+            return Ok(false);
+        };
+        let mut same = true;
+        self.shard_index(&mut |part| {
+            same = same && *storage.read(at, part.len() as u64)? == *part;
+            at += part.len() as u64;
+            Ok(())
+        })?;
+        Ok(same)
+    }
+
+    /// Writes the index of a Zarr shard behind everything in the file, whose lock the
+    /// caller holds; says how many bytes it has. No commit names it, so whoever writes
+    /// next leaves it behind.
+    ///
+    /// # Errors
+    /// When it cannot be written; the cube is then as it was.
+    pub fn write_shard_index(&self) -> Result<u64> {
+        let storage = self.snapshot.storage.as_ref();
+        let bytes = self.shard_index_bytes()?;
+        let before = storage.len()?;
+        // It ends with a page: so does what an interrupted command cuts off behind it.
+        let mut at = align_up(before + bytes, PAGE) - bytes;
+        let done = self.shard_index(&mut |part| {
+            storage.write(at, part)?;
+            at += part.len() as u64;
+            Ok(())
+        });
+        let done = done.and_then(|()| storage.sync());
+        if done.is_err() {
+            // Without success nothing is lost but disk.
+            let _ = storage.truncate(before);
+        }
+        done.map(|()| bytes)
+    }
+
+    fn shard_index_bytes(&self) -> Result<u64> {
+        let most = u64::MAX / 2 / ENTRY_BYTES;
+        match self.count()? {
+            count if count < most => Ok(count * ENTRY_BYTES + CHECK_BYTES),
+            count => Err(Error::unsupported(format!("{count} tiles are too many"))),
+        }
+    }
+
+    /// The index of a shard, a part at a time (Zarr codec `sharding_indexed`): offset and
+    /// length of each chunk, all ones where it is void, and a CRC-32C.
+    fn shard_index(&self, emit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let bytes = self.snapshot.geometry.bytes as u64;
+        let mut held = Vec::new();
+        let mut check = 0;
+        self.each(&mut |_, at| {
+            let entry = at.map_or([u64::MAX; 2], |at| [at, bytes]);
+            held.extend(entry.iter().flat_map(|number| number.to_le_bytes()));
+            if held.len() >= HELD_BYTES {
+                check = crc32c::crc32c_append(check, &held);
+                emit(&held)?;
+                held.clear();
+            }
+            Ok(())
+        })?;
+        check = crc32c::crc32c_append(check, &held);
+        held.extend(check.to_le_bytes());
+        emit(&held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::take_u64;
+    use crate::storage::Storage;
+    use crate::storage::memory::MemoryStorage;
+
+    fn golden(name: &str) -> (Arc<MemoryStorage>, Snapshot) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-1");
+        let bytes = std::fs::read(format!("{folder}/{name}.cube")).unwrap();
+        let storage = Arc::new(MemoryStorage::new(bytes));
+        let snapshot = Snapshot::open(storage.clone()).unwrap();
+        (storage, snapshot)
+    }
+
+    #[test]
+    fn the_index_behind_the_file_names_the_samples_of_every_chunk() {
+        let (storage, snapshot) = golden("uint16");
+        let before = storage.contents();
+        let chunks = Chunks::new(&snapshot).unwrap();
+        assert!(!chunks.has_shard_index().unwrap());
+        chunks.write_shard_index().unwrap();
+        assert!(chunks.has_shard_index().unwrap());
+        let file = storage.contents();
+        assert_eq!(file[..before.len()], before);
+        assert_eq!(file.len() as u64 % PAGE, 0);
+        let entries = chunks.count().unwrap() as usize * 16;
+        let (index, check) = file[file.len() - entries - 4..].split_at(entries);
+        assert_eq!(check, crc32c::crc32c(index).to_le_bytes());
+        let mut number = 0;
+        let geometry = snapshot.geometry;
+        let each = &mut |chunk: &Coordinates, _| {
+            let at = take_u64(index, number).unwrap();
+            let len = take_u64(index, number + 8).unwrap();
+            number += 16;
+            let spans: [Span; MAX_RANK] = std::array::from_fn(|axis| {
+                let tile = geometry.tile[axis];
+                let left = snapshot.pieces[axis].len() - chunk[axis] * tile;
+                Span::run(chunk[axis] * tile, tile.min(left))
+            });
+            let lens = spans.map(|span| span.len);
+            let mut wanted = vec![0; volume(&lens)? as usize * geometry.size];
+            snapshot.read(&spans, &mut wanted)?;
+            for (element, sample) in wanted.chunks_exact(geometry.size).enumerate() {
+                let mut rest = element as u64;
+                let inner = lens.map(|len| {
+                    let at = rest % len;
+                    rest /= len;
+                    at
+                });
+                let at = at as usize + geometry.offset(&inner);
+                let found = &file[at..at + geometry.size];
+                assert_eq!(found, sample, "{chunk:?} {inner:?}");
+            }
+            assert_eq!(len, geometry.bytes as u64);
+            Ok(())
+        };
+        chunks.each(each).unwrap();
+        assert_eq!(number, entries);
+        storage.extend(file.len() as u64 + 1).unwrap();
+        assert!(!chunks.has_shard_index().unwrap());
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_cube_as_it_was() {
+        for operations in 0.. {
+            let (storage, snapshot) = golden("uint16");
+            let before = storage.contents();
+            storage.set_fuse(Some(operations));
+            let done = Chunks::new(&snapshot).unwrap().write_shard_index();
+            storage.set_fuse(None);
+            if done.is_ok() {
+                assert!(operations > 0);
+                break;
+            }
+            assert_eq!(storage.contents()[..before.len()], before);
+            Snapshot::open(storage).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_array_of_tiles_is_refused() {
+        for (name, says) in [
+            ("float32-ragged", "XORed with 7fc00000"),
+            (
+                "deleted",
+                "positions of x do not follow its tiles, from position 1 on",
+            ),
+            ("patches", "XORed"),
+        ] {
+            let (_, snapshot) = golden(name);
+            let error = Chunks::new(&snapshot).err().unwrap();
+            assert!(error.to_string().contains(says), "{error}");
+            assert_eq!(error.hint_text(), Some(COMPACT));
+        }
+    }
+}
