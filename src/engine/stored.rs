@@ -2,8 +2,9 @@
 //!
 //! Where tiles of the two line up, and the joined axis is the slowest in a tile, what a
 //! frame has of a tile is one run of bytes in either: it is read as it stands, without
-//! a look at samples, and given the mask of this cube where that is another. What does not line up (the last tiles of a row that is no whole
-//! number of them, patched tiles) is left to [`super::write::Samples`].
+//! a look at samples, and given the mask of this cube where that is another. What does
+//! not line up (the last tiles of a row that is no whole number of them, patched tiles)
+//! is left to [`super::write::Samples`].
 
 use std::sync::Arc;
 

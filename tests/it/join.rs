@@ -118,7 +118,7 @@ fn cubes_with_and_without_a_mask_join() {
     let dir = Scratch::new();
     let sample = |number: u64| {
         move |k: u64| {
-            if k % 7 == 0 {
+            if k.is_multiple_of(7) {
                 f32::NAN
             } else {
                 (number + k) as f32
