@@ -14,6 +14,7 @@
 //! | `hdu` | the HDUs of a FITS file |
 //! | `fits` | a plain image in one of them |
 //! | `tiles` | the table behind a tile-compressed image, looked over |
+//! | `streams` | the tiles in it, gone through |
 //! | `cfitsio` | that image, decompressed |
 //! | `tiff` | the pages of a TIFF file |
 //! | `array` | NumPy arrays and raw samples |
@@ -39,6 +40,7 @@ pub mod magic;
 pub mod measure;
 mod section;
 pub mod source;
+mod streams;
 pub(crate) mod tiff;
 pub mod tiles;
 pub mod wcs;
