@@ -89,6 +89,15 @@ impl Codec {
         })
     }
 
+    /// The most of so many bytes that a stream keeps in memory to look back at.
+    pub(super) fn most_kept(self, bytes: u64) -> u64 {
+        match self {
+            Codec::Zstd => bytes.min(1 << MAX_ZSTD_WINDOW),
+            // Some 32 KiB, whatever it is.
+            _ => 0,
+        }
+    }
+
     /// What is in `len` bytes from `at` on.
     pub(super) fn open(self, raw: Raw) -> io::Result<Box<dyn Read + Send>> {
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, raw);

@@ -22,6 +22,9 @@ const KEPT_BYTES: u64 = 2 << 20;
 /// The longest row, in bytes: three of them are in memory.
 const MAX_ROW_BYTES: u64 = 1 << 26;
 
+/// The most that streams side by side may keep of what they decompressed.
+const MAX_LOOK_BACK: u64 = 1 << 30;
+
 /// Reads the samples of one page.
 pub(super) struct Rows {
     source: Arc<Source>,
@@ -59,6 +62,15 @@ impl Rows {
             return Err(Error::unsupported(format!(
                 "its rows are of {longest} bytes, and the longest that are read are of \
                  {MAX_ROW_BYTES}"
+            )));
+        }
+        let per_chunk = page.chunk_row_bytes()?.saturating_mul(page.chunk_height);
+        let look_back = page.codec.most_kept(per_chunk);
+        if look_back.saturating_mul(page.n_across()) > MAX_LOOK_BACK {
+            return Err(Error::unsupported(format!(
+                "its {} tiles side by side may look back {look_back} bytes each, and \
+                 {MAX_LOOK_BACK} are held at most",
+                page.n_across()
             )));
         }
         let n_rows = page.height.saturating_mul(page.per_pixel);

@@ -271,6 +271,29 @@ fn layouts_that_lie_are_errors() {
     assert!(error.contains("its pages go in a circle"), "{error}");
 }
 
+#[test]
+fn tiles_side_by_side_do_not_keep_more_than_there_is_memory_for() {
+    // Zstandard looks back 128 MiB, and as many tiles are unpacked as are in a row.
+    let opened = |n_across: usize| {
+        let tiles = vec![vec![0; 5000]; n_across];
+        let page = Written::new(16 * n_across as u64, 1 << 23, 8, &[])
+            .with(259, &[50000])
+            .in_tiles(16, 1 << 23, tiles);
+        let file = file(&tiff(false, false, &[page]));
+        let mut frames = open_all(&Input::named(file.path()), &Reading::default()).unwrap();
+        frames
+            .next()
+            .unwrap()
+            .map(|frame| frame.facts().shape.clone())
+    };
+    assert_eq!(opened(8).unwrap(), [128, 1 << 23]);
+    let error = opened(9).unwrap_err().to_string();
+    assert!(
+        error.contains("its 9 tiles side by side may look back 134217728 bytes each"),
+        "{error}"
+    );
+}
+
 /// Small files of every kind, compressed ones too.
 fn small_files() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tiff");
