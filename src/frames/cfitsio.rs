@@ -573,6 +573,31 @@ mod tests {
                 "its columns need 72 bytes of rows of 8",
             ),
             (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = '001PB' ",
+                "TFORM1 is `001PB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = ' 1PB'  ",
+                "TFORM1 is `1PB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = '0PB'   ",
+                "TFORM1 is `0PB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = 'QPB'   ",
+                "TFORM1 is `QPB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = '1PI(40)'",
+                "COMPRESSED_DATA has elements of 2 bytes, expected 1",
+            ),
+            (
                 "PCOUNT  =                   ",
                 "PCOUNT  =               9999",
                 "but the file ends at byte",

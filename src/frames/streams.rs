@@ -15,6 +15,9 @@ use super::source::Source;
 /// Bytes of the samples that cfitsio takes out of a gzip stream.
 const GZIPPED_BYTES: [u64; 4] = [1, 2, 4, 8];
 
+/// Rows of the table, and of the heap, are read this many bytes at a time.
+const WINDOW_BYTES: u64 = 1 << 17;
+
 /// Bytes behind a stream that can be looked at and do not count.
 const PAD_BYTES: usize = 8;
 
@@ -36,7 +39,10 @@ pub(super) enum Coding {
     /// Words that say what runs of samples are.
     Plio,
     /// A gzip stream.
-    Gzip,
+    Gzip {
+        /// How many bytes a sample must have; else cfitsio takes some sizes as they come.
+        only: Option<u64>,
+    },
 }
 
 /// How an image is cut into tiles, the fastest axis first.
@@ -109,13 +115,17 @@ pub(super) struct Streams {
     pub(super) number: u32,
     pub(super) coding: Coding,
     pub(super) tiling: Tiling,
-    /// Those that are named COMPRESSED_DATA.
-    pub(super) columns: Vec<Column>,
+    pub(super) sample_bytes: u64,
+    /// COMPRESSED_DATA, and where what could not be compressed so may stand instead.
+    pub(super) compressed: Column,
+    pub(super) plain: Option<Column>,
+    pub(super) gzipped: Option<Column>,
     /// Where the first row of the table begins, and how long each is.
     pub(super) rows: u64,
     pub(super) row_bytes: u64,
-    /// Where the heap begins.
+    /// Where the heap begins, and how long it is.
     pub(super) heap: u64,
+    pub(super) heap_bytes: u64,
     pub(super) seen: Range<u64>,
 }
 
@@ -130,33 +140,90 @@ impl Streams {
         if !goes_on {
             self.seen = tiles.start..tiles.start;
         }
-        let (mut row, mut bytes, mut room) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut room) = (Vec::new(), Vec::new());
+        let mut heap = Window::new(self.heap, self.heap_bytes);
+        let per_read = (WINDOW_BYTES / self.row_bytes.max(1)).max(1);
         while self.seen.end < tiles.end {
-            let tile_idx = self.seen.end;
-            row.resize(usize::try_from(self.row_bytes).unwrap_or_default(), 0);
-            source.read_at(self.rows + tile_idx * self.row_bytes, &mut row)?;
-            for column in &self.columns {
-                let (count, offset) = column.descriptor(&row);
-                let n_bytes = usize::try_from(count * column.element_bytes).unwrap_or_default();
-                if n_bytes == 0 {
-                    continue;
-                }
-                // Inside the heap, as was seen when it was opened.
-                bytes.resize(n_bytes + PAD_BYTES, 0);
-                source.read_at(self.heap + offset, &mut bytes[..n_bytes])?;
-                bytes[n_bytes..].fill(0);
+            let n_rows = per_read.min(tiles.end - self.seen.end);
+            let row_bytes = usize::try_from(self.row_bytes).unwrap_or(usize::MAX);
+            rows.resize(usize::try_from(n_rows).unwrap_or(1) * row_bytes, 0);
+            source.read_at(self.rows + self.seen.end * self.row_bytes, &mut rows)?;
+            for row in rows.chunks_exact(row_bytes) {
+                let tile_idx = self.seen.end;
                 let n_samples = self.tiling.samples_of(tile_idx);
-                let examined = self.coding.examine(&bytes, n_samples, &mut room);
+                let (mut coding, mut column) = (self.coding, &self.compressed);
+                let mut examined = Ok(());
+                if column.descriptor(row).0 == 0 {
+                    // In the order in which cfitsio looks for it.
+                    if let Some(plain) = &self.plain {
+                        let (count, _) = plain.descriptor(row);
+                        if count != n_samples {
+                            examined = Err(format!("has {count} samples, expected {n_samples}"));
+                        }
+                    } else if let Some(gzipped) = &self.gzipped {
+                        column = gzipped;
+                        coding = Coding::Gzip {
+                            only: Some(self.sample_bytes),
+                        };
+                    }
+                }
+                let (count, offset) = column.descriptor(row);
+                if count > 0 {
+                    let n_bytes = count.saturating_mul(column.element_bytes);
+                    let padded = heap.get(source, offset, n_bytes)?;
+                    examined = coding.examine(padded, n_samples, &mut room);
+                }
                 examined.map_err(|what| {
                     Error::damaged(format!(
                         "the compressed image in HDU {}: tile {tile_idx} {what}",
                         self.number
                     ))
                 })?;
+                self.seen.end += 1;
             }
-            self.seen.end += 1;
         }
         Ok(())
+    }
+}
+
+/// A part of the heap, in which streams follow each other.
+struct Window {
+    start: u64,
+    end: u64,
+    at: u64,
+    /// Behind what was read stand [`PAD_BYTES`].
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn new(start: u64, n_bytes: u64) -> Window {
+        Window {
+            start,
+            end: start + n_bytes,
+            at: start,
+            bytes: vec![0; PAD_BYTES],
+        }
+    }
+
+    /// The bytes from an offset of the heap on, and [`PAD_BYTES`] behind them.
+    fn get(&mut self, source: &Source, offset: u64, n_bytes: u64) -> Result<&[u8]> {
+        let start = self.start.saturating_add(offset);
+        let needed = start.saturating_add(n_bytes);
+        // Not so of what was seen when it was opened.
+        if needed > self.end {
+            return Err(Error::input("the file changed while it was read"));
+        }
+        let there = (self.bytes.len() - PAD_BYTES) as u64;
+        if start < self.at || needed > self.at + there {
+            let n_read = n_bytes.max(WINDOW_BYTES.min(self.end - start));
+            let n_read = usize::try_from(n_read).unwrap_or(usize::MAX);
+            self.bytes.resize(n_read + PAD_BYTES, 0);
+            self.at = start;
+            source.read_at(start, &mut self.bytes[..n_read])?;
+        }
+        let first = usize::try_from(start - self.at).unwrap_or(usize::MAX);
+        let n_bytes = usize::try_from(n_bytes).unwrap_or(usize::MAX);
+        Ok(&self.bytes[first..first + n_bytes + PAD_BYTES])
     }
 }
 
@@ -176,12 +243,16 @@ impl Coding {
                 None => Err(too_short()),
             },
             Coding::Plio => plio(&padded[..n_bytes]).ok_or_else(too_short),
-            Coding::Gzip => {
+            Coding::Gzip { only } => {
                 let most = 8 * usize::try_from(n_samples).unwrap_or_default();
                 room.resize(most + PAD_BYTES, 0);
                 let found = cfitsio::gunzip(&padded[..n_bytes], room)
                     .ok_or_else(|| format!("is no gzip stream of at most {most} bytes"))?;
-                match GZIPPED_BYTES.map(|size| size * n_samples).contains(&found) {
+                let is_size = |size: &u64| found == size * n_samples;
+                let sizes = only
+                    .as_ref()
+                    .map_or(&GZIPPED_BYTES[..], std::slice::from_ref);
+                match sizes.iter().any(is_size) {
                     true => Ok(()),
                     false => Err(format!(
                         "holds {found} bytes, which are no {n_samples} samples"
@@ -245,18 +316,29 @@ fn rice(padded: &[u8], n_samples: u64, block: u64, width: usize) -> Option<()> {
             head if head == plain => bits.at += usize::try_from(n_now).ok()? * plain_bits,
             head => {
                 // Zeros up to a one, and then so many bits.
-                let n_low = usize::from(head) - 1;
+                let n_low = u32::from(head) - 1;
+                let (mut word, mut used) = (bits.peek()?, 0);
                 for _ in 0..n_now {
-                    loop {
-                        // At least 57 of them are those of the stream.
-                        let n_zeros = bits.peek()?.leading_zeros() as usize;
-                        if n_zeros < 57 {
-                            bits.at += n_zeros + 1 + n_low;
-                            break;
+                    let mut n_bits = word.leading_zeros() + 1 + n_low;
+                    // Of a word 57 bits are those of the stream.
+                    if used + n_bits > 57 {
+                        bits.at += used as usize;
+                        (word, used) = (bits.peek()?, 0);
+                        while word >> 7 == 0 {
+                            bits.at += 57;
+                            word = bits.peek()?;
                         }
-                        bits.at += 56;
+                        n_bits = word.leading_zeros() + 1 + n_low;
+                        if n_bits > 57 {
+                            bits.at += n_bits as usize;
+                            word = bits.peek()?;
+                            continue;
+                        }
                     }
+                    word <<= n_bits;
+                    used += n_bits;
                 }
+                bits.at += used as usize;
             }
         }
         bits.is_inside().then_some(())?;

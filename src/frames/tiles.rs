@@ -36,6 +36,13 @@ const CODES: [&str; 6] = [
     "HCOMPRESS_1",
 ];
 
+/// Columns with tiles: compressed, as they are, and gzipped whatever the code.
+const TILE_COLUMNS: [&str; 3] = [
+    "COMPRESSED_DATA",
+    "UNCOMPRESSED_DATA",
+    "GZIP_COMPRESSED_DATA",
+];
+
 /// Keywords of the table, or of its compression: not the image's.
 const TABLE_KEYWORDS: [&str; 31] = [
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTEND",
@@ -121,7 +128,7 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             most_planes: if matches!(bitpix, 8 | 16) { 32 } else { 64 },
         },
         "PLIO_1" => Coding::Plio,
-        code if code.starts_with("GZIP") => Coding::Gzip,
+        code if code.starts_with("GZIP") => Coding::Gzip { only: None },
         _ => examine_rice(hdu)?,
     };
     let tiling = Tiling {
@@ -129,7 +136,7 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
         tile,
         n_tiles,
     };
-    let streams = examine_rows(source, hdu, &code, coding, tiling)?;
+    let streams = examine_rows(source, hdu, &code, coding, tiling, bitpix)?;
     let has_column = |name: &str| {
         let mut columns = hdu
             .cards
@@ -194,6 +201,7 @@ fn examine_rows(
     code: &str,
     coding: Coding,
     tiling: Tiling,
+    bitpix: i32,
 ) -> Result<Streams> {
     let n_tiles = tiling.n_tiles;
     let &[row_bytes, n_rows] = hdu.axes.as_slice() else {
@@ -227,22 +235,34 @@ fn examine_rows(
         return Err(damaged(hdu, &format!("THEAP is {heap}")));
     }
     let columns = columns(hdu, row_bytes)?;
-    let of_streams = columns
-        .iter()
-        .filter(|column| column.name == "COMPRESSED_DATA");
-    let of_streams: Vec<Column> = of_streams.cloned().collect();
-    if of_streams.is_empty() {
-        return Err(damaged(hdu, "its table has no column COMPRESSED_DATA"));
+    let [compressed, plain, gzipped] = TILE_COLUMNS.map(|name| {
+        let mut named = columns.iter().filter(|column| column.name == name);
+        (named.next().cloned(), named.next())
+    });
+    for (name, (_, second)) in TILE_COLUMNS.iter().zip([&compressed, &plain, &gzipped]) {
+        if second.is_some() {
+            return Err(damaged(hdu, &format!("its table has two columns {name}")));
+        }
     }
-    // cfitsio makes bytes or words of whatever the column has.
-    let element_bytes = if coding == Coding::Plio { 2 } else { 1 };
-    for column in &of_streams {
-        if column.element_bytes != element_bytes {
+    let Some(compressed) = compressed.0 else {
+        return Err(damaged(hdu, "its table has no column COMPRESSED_DATA"));
+    };
+    // cfitsio makes bytes or words of whatever a column has.
+    for (column, expected) in [
+        (
+            Some(&compressed),
+            if coding == Coding::Plio { 2 } else { 1 },
+        ),
+        (gzipped.0.as_ref(), 1),
+    ] {
+        if let Some(column) = column
+            && column.element_bytes != expected
+        {
             return Err(damaged(
                 hdu,
                 &format!(
-                    "COMPRESSED_DATA has elements of {} bytes, expected {element_bytes}",
-                    column.element_bytes
+                    "{} has elements of {} bytes, expected {expected}",
+                    column.name, column.element_bytes
                 ),
             ));
         }
@@ -302,10 +322,14 @@ fn examine_rows(
         number: hdu.number,
         coding,
         tiling,
-        columns: of_streams,
+        sample_bytes: u64::from(bitpix.unsigned_abs()) / 8,
+        compressed,
+        plain: plain.0,
+        gzipped: gzipped.0,
         rows: hdu.data_start,
         row_bytes,
         heap: hdu.data_start + heap,
+        heap_bytes: hdu.data_bytes - heap,
         seen: 0..0,
     })
 }
@@ -451,11 +475,11 @@ fn columns(hdu: &Hdu, row_bytes: u64) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     let mut offset = 0u64;
     for field in 1..=n_fields {
-        let form = hdu
+        let text = hdu
             .cards
             .get_text(&format!("TFORM{field}"))
             .unwrap_or_default();
-        let form = form.trim();
+        let form = text.trim();
         let bad = || damaged(hdu, &format!("TFORM{field} is `{form}`"));
         let digits = form.bytes().take_while(u8::is_ascii_digit).count();
         let repeat: u64 = match digits {
@@ -465,17 +489,30 @@ fn columns(hdu: &Hdu, row_bytes: u64) -> Result<Vec<Column>> {
         let mut letters = form[digits..].chars();
         let letter = letters.next().ok_or_else(bad)?;
         let width = element_bytes(letter).ok_or_else(bad)?;
-        if matches!(letter, 'P' | 'Q') && repeat > 0 {
+        if matches!(letter, 'P' | 'Q') {
             let name = hdu
                 .cards
                 .get_text(&format!("TTYPE{field}"))
                 .unwrap_or_default();
-            columns.push(Column {
-                name: name.trim().to_ascii_uppercase(),
-                offset,
-                is_wide: letter == 'Q',
-                element_bytes: letters.next().and_then(element_bytes).ok_or_else(bad)?,
-            });
+            let name = name.trim().to_ascii_uppercase();
+            let element = letters.next();
+            // cfitsio looks for the P at the first two places alone, and takes what
+            // follows for a descriptor where there is none.
+            let is_as_seen = [text.get(..1), text.get(1..2)]
+                .iter()
+                .any(|place| place.is_some_and(|place| place.starts_with(letter)))
+                && !matches!(element, Some('P' | 'Q'));
+            if TILE_COLUMNS.contains(&name.as_str()) && (repeat == 0 || !is_as_seen) {
+                return Err(bad());
+            }
+            if repeat > 0 {
+                columns.push(Column {
+                    name,
+                    offset,
+                    is_wide: letter == 'Q',
+                    element_bytes: element.and_then(element_bytes).ok_or_else(bad)?,
+                });
+            }
         }
         let bytes = match letter {
             'X' => Some(repeat.div_ceil(8)),
