@@ -98,6 +98,11 @@ pub trait Frame: Send {
         false
     }
 
+    /// About how many bytes it keeps in memory between reads, where that may be much.
+    fn kept(&self) -> u64 {
+        0
+    }
+
     /// Reads the run of samples from the linear index `first` (x fastest) into
     /// `out`, as little-endian samples of `facts().dtype`. The length of `out` is
     /// a multiple of the sample size, and the run lies inside the frame.
