@@ -18,10 +18,12 @@ use cube::format::Extent;
 use cube::format::catalog::LedgerBlock;
 use cube::format::ledger::{self, GROUP_ENTRY, Group};
 use cube::format::patches::PatchReader;
+use cube::frames::array::Layout;
 use cube::frames::cards::Cards;
 use cube::frames::filter::Filter;
+use cube::frames::list::Input;
 use cube::frames::measure::Measured;
-use cube::frames::{HduChoice, open};
+use cube::frames::{Frame, HduChoice, Reading, open_all, reopen};
 use cube::region;
 use cube::region::Span;
 use cube::storage::Storage;
@@ -173,27 +175,114 @@ pub fn metadata(data: &[u8]) {
 
 /// A file that may be FITS, gzipped FITS or something else.
 pub fn fits(data: &[u8]) {
+    every_way(data, &[]);
+}
+
+/// A file that may be TIFF or BigTIFF; one channel is asked for, too.
+pub fn tiff(data: &[u8]) {
+    let second = Reading {
+        channel: Some(1),
+        ..Reading::default()
+    };
+    every_way(data, &[second]);
+}
+
+/// A file that may be a NumPy array; samples of four types as they lie there, too.
+pub fn npy(data: &[u8]) {
+    let len = data.len() as u64;
+    let raw = |dtype: DType, offset: u64, is_big_endian| Reading {
+        raw: Some(Layout {
+            shape: vec![(len.saturating_sub(offset) / dtype.size() as u64).max(1)],
+            dtype,
+            is_big_endian,
+            offset,
+        }),
+        ..Reading::default()
+    };
+    every_way(
+        data,
+        &[
+            raw(DType::U8, 0, true),
+            raw(DType::I16, 1, true),
+            raw(DType::F32, 10, false),
+            raw(DType::F64, 128, true),
+        ],
+    );
+}
+
+/// Reads a file of frames in every way that there is: the first image, the second,
+/// all of them one by one and as one, reversed, and as `others` say.
+fn every_way(data: &[u8], others: &[Reading]) {
     let path = std::env::temp_dir().join(format!("cube-fuzz-{}", std::process::id()));
     if std::fs::write(&path, data).is_err() {
         return;
     }
-    let second = HduChoice::Number(1);
-    for choice in [HduChoice::FirstImage, second] {
-        let Ok(mut frame) = open(&path, &choice) else {
-            continue;
-        };
+    let whole = Input::named(&path);
+    let choices = [
+        HduChoice::FirstImage,
+        HduChoice::Number(1),
+        HduChoice::All,
+        HduChoice::Stack,
+    ];
+    let readings = choices.map(|hdu| Reading {
+        hdu,
+        ..Reading::default()
+    });
+    let mut rank = None;
+    for reading in readings.iter().chain(others) {
+        let found = every_frame(&whole, reading);
+        rank = rank.or(found);
+    }
+    if let Some(rank) = rank {
+        let section = ["-*"].into_iter().chain((1..rank).map(|_| "*"));
+        let section: Vec<&str> = section.collect();
+        let name = format!("{}[{}]", path.display(), section.join(","));
+        every_frame(&Input::named(name), &Reading::default());
+    }
+    let _ = std::fs::remove_file(&path);
+}
+
+/// Reads the first frames of an input; says how many axes the first of all has.
+fn every_frame(input: &Input, reading: &Reading) -> Option<usize> {
+    let mut rank = None;
+    for frame in open_all(input, reading).ok()?.take(4) {
+        let Ok(mut frame) = frame else { continue };
         let facts = frame.facts().clone();
-        let size = facts.dtype.size();
-        let _ = frame.cards().get_text("OBJECT");
+        rank = rank.or(Some(facts.shape.len()));
+        let _ = (frame.cards().get_text("OBJECT"), frame.notes().len());
+        let again = reopen(input, reading, &facts);
+        let mut again = again.expect("what was opened can be opened again");
+        assert_eq!(again.facts(), &facts);
         let Ok(samples) = region::volume(&facts.shape) else {
             continue;
         };
+        let size = facts.dtype.size();
         let some = samples.min(MOST_SAMPLES);
-        let mut out = vec![0; usize::try_from(some).unwrap_or(0) * size];
-        let _ = frame.read(0, &mut out);
-        let _ = frame.read(samples - some, &mut out);
+        let bytes = usize::try_from(some).unwrap_or(0) * size;
+        let (mut first, mut last) = (vec![0; bytes], vec![0; bytes]);
+        let at_once = frame.read(0, &mut first);
+        let at_end = again.read(samples - some, &mut last);
+        if at_once.is_ok() && at_end.is_ok() && some == samples {
+            assert!(first == last, "read again it is something else");
+        }
+        if at_once.is_ok() {
+            in_runs(again.as_mut(), &first);
+        }
     }
-    let _ = std::fs::remove_file(&path);
+    rank
+}
+
+/// Samples do not depend on how they are asked for.
+fn in_runs(frame: &mut dyn Frame, samples: &[u8]) {
+    let size = frame.facts().dtype.size();
+    let run = (samples.len() / size / 16).max(7);
+    let mut out = vec![0; run * size];
+    for (at, expected) in (0u64..).step_by(run).zip(samples.chunks(run * size)) {
+        let out = &mut out[..expected.len()];
+        if frame.read(at, out).is_ok() {
+            assert!(out == expected, "in runs it is something else");
+        }
+    }
 }
 
 /// A condition for `--where`, and behind a line break cards to hold it against.
@@ -217,7 +306,7 @@ pub fn condition(data: &[u8]) {
     }
 }
 
-/// Axes, positions, ranges and sections, as typed.
+/// Axes, positions, ranges, sections and raw layouts, as typed.
 pub fn section(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let shape = [7, 1, 300, u64::MAX >> 3];
@@ -229,6 +318,7 @@ pub fn section(data: &[u8]) {
         }
     };
     let _ = region::parse_axis(&text);
+    let _ = Layout::parse(&text);
     for rank in 1..=shape.len() {
         if let Ok(spans) = region::parse_section(&text, &shape[..rank]) {
             inside(&spans, &shape);

@@ -1,10 +1,9 @@
 //! Tile-compressed images, decompressed by cfitsio: the only file that calls it.
 //!
 //! cfitsio is not made for hostile files. It is handed only tables that `tiles`
-//! has looked over, on a descriptor that is already open (so its file name syntax
-//! never sees a user's name), and one call at a time: its global state is not
-//! safe between threads. What `tiles` cannot see is the bit stream of an HCOMPRESS
-//! tile, which this version of cfitsio reads without an end.
+//! has looked over and tiles that `streams` has gone through, on a descriptor that is
+//! already open (so its file name syntax never sees a user's name), and one call at a
+//! time: its global state is not safe between threads.
 
 #![allow(unsafe_code, reason = "a C library is called")]
 
@@ -22,6 +21,7 @@ use super::cards::{CARD_BYTES, Cards};
 use super::fits::{self, Meaning};
 use super::hdu::Hdu;
 use super::source::Source;
+use super::streams::Streams;
 use super::tiles::{self, Tiled};
 use super::{Facts, Frame};
 
@@ -42,6 +42,41 @@ fn lock() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+unsafe extern "C" {
+    /// cfitsio's own way to unpack gzipped tiles, which its bindings leave out.
+    fn uncompress2mem_from_mem(
+        stream: *mut c_char,
+        stream_bytes: usize,
+        out: *mut *mut c_char,
+        out_bytes: *mut usize,
+        grow: Option<unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void>,
+        n_bytes: *mut usize,
+        status: *mut c_int,
+    ) -> c_int;
+}
+
+/// Unpacks a gzip stream as cfitsio does, and says how many bytes it holds; `None` when
+/// cfitsio cannot, or there is no room for them.
+pub(super) fn gunzip(stream: &[u8], room: &mut [u8]) -> Option<u64> {
+    let mut out: *mut c_char = room.as_mut_ptr().cast();
+    let (mut out_bytes, mut n_bytes, mut status) = (room.len(), 0, 0);
+    let _guard = lock();
+    // SAFETY: both slices are as long as is said; the stream is read alone. Where `out` is
+    // full and nothing makes it larger, the call fails.
+    unsafe {
+        uncompress2mem_from_mem(
+            stream.as_ptr().cast_mut().cast(),
+            stream.len(),
+            &raw mut out,
+            &raw mut out_bytes,
+            None,
+            &raw mut n_bytes,
+            &raw mut status,
+        )
+    };
+    (status == 0).then_some(n_bytes as u64)
+}
+
 /// Opens the tile-compressed image in `hdu`.
 ///
 /// # Errors
@@ -58,6 +93,7 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
     let Tiled {
         mut image,
         is_quantized,
+        streams,
     } = tiles::examine(&source, &seen)?;
     let number = seen.place.number;
     tiles::examine_way(&source, number)?;
@@ -81,6 +117,7 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
         cards: image.cards,
         wants_nan,
         n_samples,
+        streams,
         buffer: Vec::new(),
     }))
 }
@@ -116,6 +153,7 @@ struct TiledFrame {
     cards: Cards,
     wants_nan: bool,
     n_samples: u64,
+    streams: Streams,
     /// Whole words, so that samples of every type are aligned in it.
     buffer: Vec<u64>,
 }
@@ -135,6 +173,10 @@ impl Frame for TiledFrame {
         let (mut at, mut out) = (first, out);
         while !out.is_empty() {
             let part = Part::new(&self.facts, at, out.len() / size)?;
+            let seen = self
+                .streams
+                .examine(&self.source, at, part.n_samples as u64);
+            seen.at(self.source.path())?;
             let (now, later) = out.split_at_mut(part.n_samples * size);
             self.buffer.resize(now.len().div_ceil(8), 0);
             let (dtype, wants_nan) = (self.facts.dtype, self.wants_nan);
@@ -388,18 +430,27 @@ mod tests {
 
     /// An int16 image of 4 x 2, each row a gzipped tile, in HDU 1.
     fn compressed() -> Vec<u8> {
+        let tiles = [[1i16, -2, 3, -4], [5, 6, 7, i16::MAX]].map(|tile| {
+            let bytes: Vec<u8> = tile.iter().flat_map(|v| v.to_be_bytes()).collect();
+            gzipped(&bytes)
+        });
+        of_tiles("GZIP_1", &tiles)
+    }
+
+    fn gzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// The same of tiles that are compressed in this way.
+    fn of_tiles(code: &str, tiles: &[Vec<u8>; 2]) -> Vec<u8> {
         let mut bytes = header(&[
             "SIMPLE  =                    T",
             "BITPIX  =                    8",
             "NAXIS   =                    0",
             "EXTEND  =                    T",
         ]);
-        let tiles = [[1i16, -2, 3, -4], [5, 6, 7, i16::MAX]].map(|tile| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            let bytes: Vec<u8> = tile.iter().flat_map(|v| v.to_be_bytes()).collect();
-            encoder.write_all(&bytes).unwrap();
-            encoder.finish().unwrap()
-        });
         bytes.extend(header(&[
             "XTENSION= 'BINTABLE'",
             "BITPIX  =                    8",
@@ -418,12 +469,14 @@ mod tests {
             "ZNAXIS2 =                    2",
             "ZTILE1  =                    4",
             "ZTILE2  =                    1",
-            "ZCMPTYPE= 'GZIP_1  '",
+            &format!("ZCMPTYPE= '{code:<8}'"),
+            "ZVAL1   =                   32",
+            "ZVAL2   =                    2",
             "EXTNAME = 'SCI     '",
             "ZBLANK  =                   -4",
         ]));
         let mut offset = 0u32;
-        for tile in &tiles {
+        for tile in tiles {
             let len = u32::try_from(tile.len()).unwrap();
             bytes.extend([len.to_be_bytes(), offset.to_be_bytes()].concat());
             offset += len;
@@ -520,6 +573,31 @@ mod tests {
                 "its columns need 72 bytes of rows of 8",
             ),
             (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = '001PB' ",
+                "TFORM1 is `001PB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = ' 1PB'  ",
+                "TFORM1 is `1PB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = '0PB'   ",
+                "TFORM1 is `0PB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = 'QPB'   ",
+                "TFORM1 is `QPB`",
+            ),
+            (
+                "TFORM1  = '1PB(40)'",
+                "TFORM1  = '1PI(40)'",
+                "COMPRESSED_DATA has elements of 2 bytes, expected 1",
+            ),
+            (
                 "PCOUNT  =                   ",
                 "PCOUNT  =               9999",
                 "but the file ends at byte",
@@ -541,6 +619,45 @@ mod tests {
         let mut bytes = compressed();
         let heap = 2880 * 2 + 16;
         bytes[heap..heap + 15].fill(0xee);
-        assert!(refusal(&bytes).contains("cannot decompress the image"));
+        let says = refusal(&bytes);
+        assert!(
+            says.contains("tile 0 is no gzip stream of at most 32 bytes"),
+            "{says}"
+        );
+    }
+
+    #[test]
+    fn a_tile_that_is_too_short_or_holds_too_much_never_reaches_cfitsio() {
+        // The first sample, and four bits: all others are the same.
+        let good = [vec![0, 7, 0], vec![0, 8, 0]];
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&of_tiles("RICE_1", &good)).unwrap();
+        let mut frame = open(file.path(), &HduChoice::FirstImage).unwrap();
+        let mut out = [0; 16];
+        frame.read(0, &mut out).unwrap();
+        assert_eq!(out, [7, 0, 7, 0, 7, 0, 7, 0, 8, 0, 8, 0, 8, 0, 8, 0]);
+        let short = [vec![0, 7, 0], vec![0, 8]];
+        let says = refusal(&of_tiles("RICE_1", &short));
+        assert!(
+            says.contains("tile 1 ends after 2 bytes, before its 4 samples"),
+            "{says}"
+        );
+        let long = [vec![0, 7, 0], vec![0; 1 << 17]];
+        let says = refusal(&of_tiles("RICE_1", &long));
+        assert!(
+            says.contains("tile 1 has 131072 elements for 4 samples"),
+            "{says}"
+        );
+        let good = gzipped(&[0; 8]);
+        for (n_bytes, says) in [
+            (1 << 20, "tile 1 is no gzip stream of at most 32 bytes"),
+            (12, "tile 1 holds 12 bytes, which are no 4 samples"),
+        ] {
+            let tiles = [good.clone(), gzipped(&vec![0; n_bytes])];
+            let error = refusal(&of_tiles("GZIP_2", &tiles));
+            assert!(error.contains(says), "{error}");
+        }
+        let says = refusal(&of_tiles("HCOMPRESS_1", &[vec![0; 40], vec![0; 40]]));
+        assert!(says.contains("tile 0 claims 0 samples"), "{says}");
     }
 }

@@ -14,8 +14,10 @@ use super::{Facts, Frame, HduChoice, Reading, parts_of};
 /// Images that are held in one frame.
 const MAX_IMAGES: usize = 1 << 20;
 
-/// Images that are open at once.
+/// Images that are open at once, and the most that they keep in memory but for the last
+/// one used.
 const OPEN_IMAGES: usize = 8;
+const OPEN_BYTES: u64 = 1 << 28;
 
 /// The images of one file.
 pub(super) struct Joined {
@@ -99,7 +101,9 @@ impl Joined {
         let image = match self.open.iter().position(|(open, _)| *open == number) {
             Some(at) => self.open.remove(at),
             None => {
-                if self.open.len() >= OPEN_IMAGES {
+                while self.open.len() >= OPEN_IMAGES
+                    || self.open.len() > 1 && self.kept() > OPEN_BYTES
+                {
                     self.open.remove(0);
                 }
                 let &(part, offset) = self.places.get(number).ok_or_else(gone)?;
@@ -155,6 +159,10 @@ impl Frame for Joined {
 
     fn is_slow(&self) -> bool {
         self.is_slow
+    }
+
+    fn kept(&self) -> u64 {
+        self.open.iter().map(|(_, image)| image.kept()).sum()
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {

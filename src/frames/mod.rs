@@ -14,6 +14,7 @@
 //! | `hdu` | the HDUs of a FITS file |
 //! | `fits` | a plain image in one of them |
 //! | `tiles` | the table behind a tile-compressed image, looked over |
+//! | `streams` | the tiles in it, gone through |
 //! | `cfitsio` | that image, decompressed |
 //! | `tiff` | the pages of a TIFF file |
 //! | `array` | NumPy arrays and raw samples |
@@ -39,6 +40,7 @@ pub mod magic;
 pub mod measure;
 mod section;
 pub mod source;
+mod streams;
 pub(crate) mod tiff;
 pub mod tiles;
 pub mod wcs;
@@ -94,6 +96,11 @@ pub trait Frame: Send {
     /// where cfitsio does it, one call at a time.
     fn is_slow(&self) -> bool {
         false
+    }
+
+    /// About how many bytes it keeps in memory between reads, where that may be much.
+    fn kept(&self) -> u64 {
+        0
     }
 
     /// Reads the run of samples from the linear index `first` (x fastest) into

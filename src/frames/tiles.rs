@@ -2,7 +2,8 @@
 //!
 //! The convention is the FITS Standard's (4.0, section 10.1). cfitsio trusts what
 //! such a table says; so every number that decides how much it allocates, or where
-//! it reads and writes, is checked here first. Nothing is decompressed here.
+//! it reads and writes, is checked here first. Nothing is decompressed here: what is
+//! wrong inside a tile is found by `streams`, once its samples are wanted.
 
 use crate::error::{Error, Result};
 use crate::region::volume;
@@ -10,12 +11,17 @@ use crate::region::volume;
 use super::cards::{CARD_BYTES, Cards, Value, keyword_of};
 use super::hdu::{Content, Hdu, Walk};
 use super::source::Source;
+use super::streams::{Coding, Column, Streams, Tiling};
 
 /// The most axes that cfitsio decompresses.
 const MAX_TILED_AXES: i128 = 6;
 
 /// The largest tile, in samples: cfitsio holds a few whole tiles in memory.
 pub const MAX_TILE_SAMPLES: u64 = 1 << 28;
+
+/// No tile is longer than so many bytes for each of its samples and so many more.
+const MAX_PER_SAMPLE: u64 = 16;
+const MAX_PER_TILE: u64 = 1 << 16;
 
 /// Rows of the table are looked over this many bytes at a time.
 const ROWS_BYTES: u64 = 1 << 16;
@@ -28,6 +34,13 @@ const CODES: [&str; 6] = [
     "GZIP_2",
     "PLIO_1",
     "HCOMPRESS_1",
+];
+
+/// Columns with tiles: compressed, as they are, and gzipped whatever the code.
+const TILE_COLUMNS: [&str; 3] = [
+    "COMPRESSED_DATA",
+    "UNCOMPRESSED_DATA",
+    "GZIP_COMPRESSED_DATA",
 ];
 
 /// Keywords of the table, or of its compression: not the image's.
@@ -47,16 +60,8 @@ pub struct Tiled {
     pub image: Hdu,
     /// Are float samples kept as scaled integers, whose null means NaN?
     pub is_quantized: bool,
-}
-
-/// A column whose rows point into the heap behind the table.
-struct Column {
-    name: String,
-    /// Where in a row its descriptor begins.
-    offset: u64,
-    /// Are descriptors pairs of 64-bit numbers, not of 32-bit ones?
-    is_wide: bool,
-    element_bytes: u64,
+    /// Where its samples are, compressed.
+    pub(super) streams: Streams,
 }
 
 /// Looks over a tile-compressed image.
@@ -118,19 +123,20 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             hdu.number
         )));
     }
-    if code.starts_with("RICE") {
-        examine_rice(hdu)?;
-    }
-    examine_rows(
-        source,
-        hdu,
-        &code,
-        &Tiling {
-            axes: &axes,
-            tile: &tile,
-            n_tiles,
+    let coding = match code.as_str() {
+        "HCOMPRESS_1" => Coding::Hcompress {
+            most_planes: if matches!(bitpix, 8 | 16) { 32 } else { 64 },
         },
-    )?;
+        "PLIO_1" => Coding::Plio,
+        code if code.starts_with("GZIP") => Coding::Gzip { only: None },
+        _ => examine_rice(hdu)?,
+    };
+    let tiling = Tiling {
+        axes: axes.clone(),
+        tile,
+        n_tiles,
+    };
+    let streams = examine_rows(source, hdu, &code, coding, tiling, bitpix)?;
     let has_column = |name: &str| {
         let mut columns = hdu
             .cards
@@ -156,12 +162,13 @@ pub fn examine(source: &Source, hdu: &Hdu) -> Result<Tiled> {
             ..hdu.clone()
         },
         is_quantized,
+        streams,
     })
 }
 
 /// Sees that RICE's block size and bytes per sample, which old files give in either
-/// order, are some that exist: cfitsio divides by them.
-fn examine_rice(hdu: &Hdu) -> Result<()> {
+/// order, are some that exist: cfitsio divides by them. Says what cfitsio takes them for.
+fn examine_rice(hdu: &Hdu) -> Result<Coding> {
     for keyword in ["ZVAL1", "ZVAL2"] {
         if hdu.cards.get(keyword).is_none() {
             continue;
@@ -171,33 +178,31 @@ fn examine_rice(hdu: &Hdu) -> Result<()> {
             return Err(damaged(hdu, &format!("{keyword} is {value}")));
         }
     }
-    Ok(())
-}
-
-/// How an image is cut into tiles, the fastest axis first.
-struct Tiling<'a> {
-    axes: &'a [u64],
-    tile: &'a [u64],
-    n_tiles: u64,
-}
-
-impl Tiling<'_> {
-    /// Samples of one tile; those at the image's far ends are cut.
-    fn samples_of(&self, mut tile_idx: u64) -> u64 {
-        let mut n_samples = 1;
-        for (&len, &tile) in self.axes.iter().zip(self.tile) {
-            let n_along = len.div_ceil(tile);
-            let start = tile_idx % n_along * tile;
-            n_samples *= tile.min(len - start);
-            tile_idx /= n_along;
-        }
-        n_samples
-    }
+    let value = |keyword| hdu.cards.get_int(keyword);
+    // Before ZVAL2 was that, samples had 4 bytes.
+    let is_old = hdu.cards.get_text("ZNAME2").as_deref() == Some("NOISEBIT");
+    let width = value("ZVAL2").filter(|_| !is_old).unwrap_or(4);
+    let (block, width) = match (length(hdu, "ZVAL1")?, width) {
+        (block @ ..16, width @ 9..) => (width.try_into().unwrap_or(64), i128::from(block)),
+        found => found,
+    };
+    let width = if matches!(width, 1 | 2) { width } else { 4 };
+    Ok(Coding::Rice {
+        block,
+        width: usize::try_from(width).unwrap_or(4),
+    })
 }
 
 /// Sees that each row's descriptors lie inside the heap, and that what they point
 /// at does not claim more samples than a tile has.
-fn examine_rows(source: &Source, hdu: &Hdu, code: &str, tiling: &Tiling) -> Result<()> {
+fn examine_rows(
+    source: &Source,
+    hdu: &Hdu,
+    code: &str,
+    coding: Coding,
+    tiling: Tiling,
+    bitpix: i32,
+) -> Result<Streams> {
     let n_tiles = tiling.n_tiles;
     let &[row_bytes, n_rows] = hdu.axes.as_slice() else {
         return Err(damaged(hdu, "its table does not have 2 axes"));
@@ -230,11 +235,37 @@ fn examine_rows(source: &Source, hdu: &Hdu, code: &str, tiling: &Tiling) -> Resu
         return Err(damaged(hdu, &format!("THEAP is {heap}")));
     }
     let columns = columns(hdu, row_bytes)?;
-    if !columns
-        .iter()
-        .any(|column| column.name == "COMPRESSED_DATA")
-    {
+    let [compressed, plain, gzipped] = TILE_COLUMNS.map(|name| {
+        let mut named = columns.iter().filter(|column| column.name == name);
+        (named.next().cloned(), named.next())
+    });
+    for (name, (_, second)) in TILE_COLUMNS.iter().zip([&compressed, &plain, &gzipped]) {
+        if second.is_some() {
+            return Err(damaged(hdu, &format!("its table has two columns {name}")));
+        }
+    }
+    let Some(compressed) = compressed.0 else {
         return Err(damaged(hdu, "its table has no column COMPRESSED_DATA"));
+    };
+    // cfitsio makes bytes or words of whatever a column has.
+    for (column, expected) in [
+        (
+            Some(&compressed),
+            if coding == Coding::Plio { 2 } else { 1 },
+        ),
+        (gzipped.0.as_ref(), 1),
+    ] {
+        if let Some(column) = column
+            && column.element_bytes != expected
+        {
+            return Err(damaged(
+                hdu,
+                &format!(
+                    "{} has elements of {} bytes, expected {expected}",
+                    column.name, column.element_bytes
+                ),
+            ));
+        }
     }
     let per_read = (ROWS_BYTES / row_bytes.max(1)).max(1);
     let mut rows = Vec::new();
@@ -248,13 +279,21 @@ fn examine_rows(source: &Source, hdu: &Hdu, code: &str, tiling: &Tiling) -> Resu
         for (row, tile_idx) in rows.chunks_exact(row_len).zip(at..n_tiles) {
             let tile_samples = tiling.samples_of(tile_idx);
             for column in &columns {
-                let (count, offset) = descriptor(row, column);
+                let (count, offset) = column.descriptor(row);
                 let bytes = count.checked_mul(column.element_bytes);
                 let end = bytes.and_then(|bytes| heap.checked_add(offset)?.checked_add(bytes));
                 if end.is_none_or(|end| end > hdu.data_bytes) {
                     return Err(damaged(
                         hdu,
                         &format!("a tile of {count} elements at byte {offset} is outside its heap"),
+                    ));
+                }
+                // cfitsio holds all of it in memory.
+                let most = tile_samples.saturating_mul(MAX_PER_SAMPLE) + MAX_PER_TILE;
+                if bytes.is_none_or(|bytes| bytes > most) {
+                    return Err(damaged(
+                        hdu,
+                        &format!("tile {tile_idx} has {count} elements for {tile_samples} samples"),
                     ));
                 }
                 let is_exact = code == "HCOMPRESS_1" && column.name == "COMPRESSED_DATA";
@@ -279,7 +318,20 @@ fn examine_rows(source: &Source, hdu: &Hdu, code: &str, tiling: &Tiling) -> Resu
         }
         at += n_read;
     }
-    Ok(())
+    Ok(Streams {
+        number: hdu.number,
+        coding,
+        tiling,
+        sample_bytes: u64::from(bitpix.unsigned_abs()) / 8,
+        compressed,
+        plain: plain.0,
+        gzipped: gzipped.0,
+        rows: hdu.data_start,
+        row_bytes,
+        heap: hdu.data_start + heap,
+        heap_bytes: hdu.data_bytes - heap,
+        seen: 0..0,
+    })
 }
 
 /// How many samples a compressed tile says it has, for codes that say so.
@@ -423,11 +475,11 @@ fn columns(hdu: &Hdu, row_bytes: u64) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     let mut offset = 0u64;
     for field in 1..=n_fields {
-        let form = hdu
+        let text = hdu
             .cards
             .get_text(&format!("TFORM{field}"))
             .unwrap_or_default();
-        let form = form.trim();
+        let form = text.trim();
         let bad = || damaged(hdu, &format!("TFORM{field} is `{form}`"));
         let digits = form.bytes().take_while(u8::is_ascii_digit).count();
         let repeat: u64 = match digits {
@@ -437,17 +489,30 @@ fn columns(hdu: &Hdu, row_bytes: u64) -> Result<Vec<Column>> {
         let mut letters = form[digits..].chars();
         let letter = letters.next().ok_or_else(bad)?;
         let width = element_bytes(letter).ok_or_else(bad)?;
-        if matches!(letter, 'P' | 'Q') && repeat > 0 {
+        if matches!(letter, 'P' | 'Q') {
             let name = hdu
                 .cards
                 .get_text(&format!("TTYPE{field}"))
                 .unwrap_or_default();
-            columns.push(Column {
-                name: name.trim().to_ascii_uppercase(),
-                offset,
-                is_wide: letter == 'Q',
-                element_bytes: letters.next().and_then(element_bytes).ok_or_else(bad)?,
-            });
+            let name = name.trim().to_ascii_uppercase();
+            let element = letters.next();
+            // cfitsio looks for the P at the first two places alone, and takes what
+            // follows for a descriptor where there is none.
+            let is_as_seen = [text.get(..1), text.get(1..2)]
+                .iter()
+                .any(|place| place.is_some_and(|place| place.starts_with(letter)))
+                && !matches!(element, Some('P' | 'Q'));
+            if TILE_COLUMNS.contains(&name.as_str()) && (repeat == 0 || !is_as_seen) {
+                return Err(bad());
+            }
+            if repeat > 0 {
+                columns.push(Column {
+                    name,
+                    offset,
+                    is_wide: letter == 'Q',
+                    element_bytes: element.and_then(element_bytes).ok_or_else(bad)?,
+                });
+            }
         }
         let bytes = match letter {
             'X' => Some(repeat.div_ceil(8)),
@@ -475,23 +540,6 @@ fn element_bytes(letter: char) -> Option<u64> {
         'M' | 'Q' => 16,
         _ => return None,
     })
-}
-
-/// Count and offset, as a row has them; negative ones become too large.
-fn descriptor(row: &[u8], column: &Column) -> (u64, u64) {
-    let start = usize::try_from(column.offset).unwrap_or(usize::MAX);
-    let bytes = row.get(start..).unwrap_or_default();
-    let mut numbers = [u64::MAX; 2];
-    if column.is_wide {
-        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<8>().0) {
-            *number = u64::from_be_bytes(*bytes);
-        }
-    } else {
-        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *number = u64::from(u32::from_be_bytes(*bytes));
-        }
-    }
-    (numbers[0], numbers[1])
 }
 
 /// The header that the image would have uncompressed: its own mandatory cards,

@@ -22,10 +22,13 @@ fn run(folder: &str, target: fn(&[u8])) -> usize {
 fn what_was_kept_of_fuzzing_gives_answers_or_errors() {
     assert!(run("testdata/golden/format-1", targets::cube) > 10);
     assert!(run("testdata/frames", targets::fits) > 10);
+    assert!(run("testdata/tiff", targets::tiff) >= 5);
     for (folder, target) in [
         ("cube", targets::cube as fn(&[u8])),
         ("metadata", targets::metadata),
         ("fits", targets::fits),
+        ("tiff", targets::tiff),
+        ("npy", targets::npy),
         ("condition", targets::condition),
         ("section", targets::section),
     ] {

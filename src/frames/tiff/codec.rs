@@ -13,8 +13,13 @@ use weezl::{BitOrder, LzwStatus, decode};
 use crate::error::{Error, Result};
 use crate::frames::source::Source;
 
-/// Bytes asked of the file at a time.
+/// Bytes asked of the file at a time: by one stream, and by all that are side by side.
 const BUFFER_BYTES: usize = 1 << 14;
+const BUFFERS_BYTES: usize = 1 << 20;
+
+/// About what a decoder keeps: tables, and for all but Zstandard what it looks back at.
+const STATE_BYTES: u64 = 48 << 10;
+const ZSTD_STATE_BYTES: u64 = 160 << 10;
 
 /// A zstd frame may look back so far, as a power of two: 128 MiB, which the highest
 /// levels use. Of that much memory is used as is decompressed, and no more.
@@ -89,9 +94,20 @@ impl Codec {
         })
     }
 
-    /// What is in `len` bytes from `at` on.
-    pub(super) fn open(self, raw: Raw) -> io::Result<Box<dyn Read + Send>> {
-        let mut reader = BufReader::with_capacity(BUFFER_BYTES, raw);
+    /// About the most that a stream of so many bytes, decompressed, keeps in memory.
+    pub(super) fn most_kept(self, bytes: u64) -> u64 {
+        match self {
+            Codec::Plain | Codec::PackBits => 0,
+            Codec::Lzw | Codec::Deflate => STATE_BYTES,
+            Codec::Zstd => ZSTD_STATE_BYTES + bytes.min(1 << MAX_ZSTD_WINDOW),
+        }
+    }
+
+    /// What is in a range of the file, which is one of `n_streams` side by side.
+    pub(super) fn open(self, raw: Raw, n_streams: u64) -> io::Result<Box<dyn Read + Send>> {
+        let n_streams = usize::try_from(n_streams).unwrap_or(usize::MAX).max(1);
+        let buffer_bytes = (BUFFERS_BYTES / n_streams).clamp(256, BUFFER_BYTES);
+        let mut reader = BufReader::with_capacity(buffer_bytes, raw);
         Ok(match self {
             Codec::Plain => Box::new(reader),
             Codec::Deflate => Box::new(ZlibDecoder::new(reader)),

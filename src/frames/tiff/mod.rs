@@ -59,6 +59,9 @@ const MAX_STACKED: u64 = 1 << 20;
 /// Pages of such a frame that are open at once.
 const OPEN_PAGES: usize = 8;
 
+/// Pages but the last one used are closed where streams of all keep more.
+const OPEN_BYTES: u64 = 1 << 28;
+
 /// Bytes of a description that are read.
 const MAX_DESCRIPTION: usize = 4 << 20;
 
@@ -490,7 +493,9 @@ impl TiffFrame {
         let rows = match self.open.iter().position(|(open, _)| *open == number) {
             Some(at) => self.open.remove(at),
             None => {
-                if self.open.len() >= OPEN_PAGES {
+                while self.open.len() >= OPEN_PAGES
+                    || self.open.len() > 1 && self.kept() > OPEN_BYTES
+                {
                     self.open.remove(0);
                 }
                 let spot = self.spots.get(number).copied().ok_or_else(gone)?;
@@ -538,6 +543,10 @@ impl Frame for TiffFrame {
 
     fn is_slow(&self) -> bool {
         self.is_slow
+    }
+
+    fn kept(&self) -> u64 {
+        self.open.iter().map(|(_, rows)| rows.kept()).sum()
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {

@@ -22,6 +22,9 @@ const KEPT_BYTES: u64 = 2 << 20;
 /// The longest row, in bytes: three of them are in memory.
 const MAX_ROW_BYTES: u64 = 1 << 26;
 
+/// The most that streams side by side may keep.
+const MAX_KEPT_BY_STREAMS: u64 = 1 << 30;
+
 /// Reads the samples of one page.
 pub(super) struct Rows {
     source: Arc<Source>,
@@ -31,6 +34,7 @@ pub(super) struct Rows {
     /// Are samples read at their positions?
     is_straight: bool,
     streams: Vec<Option<Box<dyn Read + Send>>>,
+    per_stream: u64,
     /// The row that the streams deliver next, planes counted through, and the one
     /// where they end. Both are rows of the page as the chunks have them: rows
     /// below the last are never asked for.
@@ -61,12 +65,22 @@ impl Rows {
                  {MAX_ROW_BYTES}"
             )));
         }
+        let per_chunk = page.chunk_row_bytes()?.saturating_mul(page.chunk_height);
+        let per_stream = page.codec.most_kept(per_chunk);
+        if per_stream.saturating_mul(page.n_across()) > MAX_KEPT_BY_STREAMS {
+            return Err(Error::unsupported(format!(
+                "each of its {} tiles side by side may keep {per_stream} bytes, and all of \
+                 them {MAX_KEPT_BY_STREAMS} at most",
+                page.n_across()
+            )));
+        }
         let n_rows = page.height.saturating_mul(page.per_pixel);
         Ok(Rows {
             source,
             shift,
             is_straight,
             streams: Vec::new(),
+            per_stream,
             next: 0,
             end: 0,
             kept: Vec::new(),
@@ -81,6 +95,11 @@ impl Rows {
     /// Must samples be decompressed?
     pub(super) fn is_slow(&self) -> bool {
         self.page.codec != Codec::Plain
+    }
+
+    /// About how many bytes its streams keep.
+    pub(super) fn kept(&self) -> u64 {
+        self.per_stream * self.streams.len() as u64
     }
 
     /// Reads a run of samples from the linear index `first`: x, y, then the samples
@@ -208,6 +227,9 @@ impl Rows {
                     return Err(error);
                 }
                 self.next += 1;
+                if self.next == self.end {
+                    self.streams.clear();
+                }
                 self.first_kept = self.first_kept.max(self.next.saturating_sub(self.n_kept));
             }
         }
@@ -241,7 +263,7 @@ impl Rows {
                     };
                     Some(
                         page.codec
-                            .open(raw)
+                            .open(raw, n_across)
                             .map_err(|error| decoding(error, number))?,
                     )
                 }

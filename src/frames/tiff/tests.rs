@@ -1,6 +1,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+
 use super::super::list::Input;
 use super::super::{Reading, open_all, parse_channel, reopen};
 use super::*;
@@ -269,6 +272,70 @@ fn layouts_that_lie_are_errors() {
     bytes[end - 4..].copy_from_slice(&first);
     let error = read(&bytes, &Reading::default()).unwrap_err().to_string();
     assert!(error.contains("its pages go in a circle"), "{error}");
+}
+
+#[test]
+fn tiles_side_by_side_do_not_keep_more_than_there_is_memory_for() {
+    // Zstandard looks back 128 MiB, and as many tiles are unpacked as are in a row.
+    let opened = |n_across: usize| {
+        let tiles = vec![vec![0; 5000]; n_across];
+        let page = Written::new(16 * n_across as u64, 1 << 23, 8, &[])
+            .with(259, &[50000])
+            .in_tiles(16, 1 << 23, tiles);
+        let file = file(&tiff(false, false, &[page]));
+        let mut frames = open_all(&Input::named(file.path()), &Reading::default()).unwrap();
+        frames
+            .next()
+            .unwrap()
+            .map(|frame| frame.facts().shape.clone())
+    };
+    assert_eq!(opened(7).unwrap(), [112, 1 << 23]);
+    let error = opened(8).unwrap_err().to_string();
+    assert!(
+        error.contains("each of its 8 tiles side by side may keep 134381568 bytes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn pages_that_are_open_at_once_keep_no_more_than_there_is_memory_for() {
+    let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(&[7; 16 * 32]).unwrap();
+    let tile = packer.finish().unwrap();
+    let page =
+        Written::new(1 << 14, 32, 8, &[])
+            .with(259, &[8])
+            .in_tiles(16, 32, vec![tile; 1 << 10]);
+    let text = "{\"shape\": [3, 3, 32, 16384]}";
+    let mut pages = vec![page; 9];
+    pages[0] = pages[0].clone().with_text(270, text);
+    let bytes = tiff(false, false, &pages);
+    for hdu in [HduChoice::FirstImage, HduChoice::Stack] {
+        // Of a stack every page is a frame of its own.
+        let file = file(&match hdu {
+            HduChoice::Stack => tiff(false, false, &pages[1..]),
+            _ => bytes.clone(),
+        });
+        let reading = Reading {
+            hdu,
+            ..Reading::default()
+        };
+        let mut frames = open_all(&Input::named(file.path()), &reading).unwrap();
+        let mut frame = frames.next().unwrap().unwrap();
+        let per_page = 1 << 19;
+        let mut row = vec![0; 1 << 14];
+        for page in 0..8 {
+            frame.read(page * per_page, &mut row).unwrap();
+            assert!(row.iter().all(|&sample| sample == 7));
+            assert!(frame.kept() <= OPEN_BYTES + (48 << 20), "{}", frame.kept());
+        }
+        let before = frame.kept();
+        assert!(before > OPEN_BYTES / 2);
+        // Whoever has read a tile to its end needs it no more.
+        let mut page = vec![0; 1 << 19];
+        frame.read(7 * per_page, &mut page).unwrap();
+        assert_eq!(frame.kept(), before - (48 << 20));
+    }
 }
 
 /// Small files of every kind, compressed ones too.
