@@ -46,31 +46,37 @@ fn main() {
 /// A new cube from frames, against their bytes one after another.
 fn against_cat(title: &str, folder: &Path, frames: &[PathBuf]) {
     let (flat, cube_file) = (folder.join("flat"), folder.join("new.cube"));
-    let mut rivals = [
-        Rival::new("cat and fsync", || cat(&flat, frames)),
-        Rival::new("cube append", || {
+    let append = |options: &'static [&'static str]| {
+        let cube_file = &cube_file;
+        move || {
             let mut append = cube(&["append", "--quiet"]);
-            let taken = time(append.arg(&cube_file).args(frames));
-            std::fs::remove_file(&cube_file).unwrap();
+            let taken = time(append.args(options).arg(cube_file).args(frames));
+            std::fs::remove_file(cube_file).unwrap();
             taken
-        }),
-        Rival::new("cube append --memory 16M", || {
-            let mut append = cube(&["append", "--quiet", "--memory", "16M"]);
-            let taken = time(append.arg(&cube_file).args(frames));
-            std::fs::remove_file(&cube_file).unwrap();
-            taken
-        }),
+        }
+    };
+    let mut rivals = [
+        Rival::new("cat and fsync", || cat(&flat, frames, true)),
+        Rival::new("cube append", append(&[])),
+        Rival::new("cube append --memory 16M", append(&["--memory", "16M"])),
     ];
     compare(title, rounds(7), &mut rivals);
+    let mut rivals = [
+        Rival::new("cat", || cat(&flat, frames, false)),
+        Rival::new("cube append --no-sync", append(&["--no-sync"])),
+    ];
+    compare(&format!("{title}, not synced"), rounds(7), &mut rivals);
 }
 
-fn cat(flat: &Path, frames: &[PathBuf]) -> Duration {
+fn cat(flat: &Path, frames: &[PathBuf], is_synced: bool) -> Duration {
     let start = Instant::now();
     let file = File::create(flat).unwrap();
     let mut command = Command::new("cat");
     command.args(frames).stdout(file.try_clone().unwrap());
     assert!(command.status().unwrap().success());
-    file.sync_all().unwrap();
+    if is_synced {
+        file.sync_all().unwrap();
+    }
     let taken = start.elapsed();
     std::fs::remove_file(flat).unwrap();
     taken
