@@ -27,6 +27,9 @@ use crate::region::{AXIS_NAMES, MAX_RANK, show_shape, volume};
 /// Samples in one frame's part of a tile: 64 x 64 of an image.
 const LAYER: u64 = 4096;
 
+/// Samples of one spectrum in a tile.
+const LINE: u64 = 256;
+
 /// Frames in a tile.
 const DEPTH: u64 = 32;
 
@@ -480,8 +483,8 @@ pub fn full_origin(origin: &[u64]) -> Coordinates {
 
 /// The shape of tiles for frames that take `extents`, joined along `axis`.
 ///
-/// A tile is 4096 samples (64 x 64 of an image, a piece of a spectrum) of each of
-/// up to 32 frames: 512 KiB of 4-byte samples. Where frames are smaller than
+/// A tile is 4096 samples (64 x 64 of an image) of each of up to 32 frames, or 256 of
+/// each of 512 spectra: 512 KiB of 4-byte samples. Where frames are smaller than
 /// that, the tile is deeper; where the first command brings few, shallower.
 /// `docs/decisions/001` has the measurements.
 pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordinates {
@@ -489,8 +492,8 @@ pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordin
     // A power of two that holds the axis, at most `most`, which is one too.
     let cover = |axis: usize, most: u64| extents[axis].clamp(1, most).next_power_of_two();
     match axis {
-        0 => tile[1] = cover(1, LAYER),
-        1 => tile[0] = cover(0, LAYER),
+        0 => tile[1] = cover(1, LINE),
+        1 => tile[0] = cover(0, LINE),
         _ => {
             tile[0] = cover(0, 64);
             tile[1] = cover(1, LAYER / tile[0]);
