@@ -37,7 +37,7 @@ struct Source {
 }
 
 /// What the frames of a cube share while they are open.
-struct Open {
+pub(super) struct Open {
     snapshot: Arc<Snapshot>,
     records: Mutex<RecordReader<Arc<Snapshot>>>,
 }
@@ -247,6 +247,11 @@ impl Came {
 }
 
 impl CubeFrame {
+    /// What keeps the cube open, and its records at hand, for the frames to come.
+    pub(super) fn keep_open(&self) -> Arc<Open> {
+        self.open.clone()
+    }
+
     /// Where its samples stand, if they are those that its check is of: with patches
     /// over them they are not.
     pub(super) fn stored(&self) -> Option<Stored> {

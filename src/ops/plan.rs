@@ -559,9 +559,11 @@ fn open_source(input: &Input, taking: &Taking) -> Result<Parts> {
     let (path, reading) = (&input.path, &taking.reading);
     if input.stream.is_none() && reading.raw.is_none() && cube_frame::is_cube(path) {
         let frames = cube_frame::frames_of(path, taking.axis)?;
-        return Ok(Box::new(frames.into_iter().map(|came| {
-            let frame: Box<dyn Frame> = Box::new(came.open()?);
-            Ok((frame, Some(came)))
+        let mut open = None;
+        return Ok(Box::new(frames.into_iter().map(move |came| {
+            let frame = came.open()?;
+            open.get_or_insert_with(|| frame.keep_open());
+            Ok((Box::new(frame) as Box<dyn Frame>, Some(came)))
         })));
     }
     let frames = frames::open_all(input, reading).at(path)?;
