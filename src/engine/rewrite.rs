@@ -181,6 +181,10 @@ fn records(
     };
     // In reading order, as far as memory goes: a frame's record is then found by its
     // slots without a look at those of most others, in whatever order they arrived.
+    let mut carry_all = |held: &mut Vec<(_, Record)>| {
+        held.sort_by_key(|&(place, _)| place);
+        held.drain(..).try_for_each(|(_, record)| carry(record))
+    };
     let (mut held, mut bytes) = (Vec::new(), 0);
     snapshot.for_each_record(&mut |record| {
         let axis = record.axis.min(MAX_RANK - 1);
@@ -188,14 +192,12 @@ fn records(
         bytes += (record.cards.len() + RECORD_COST) as u64;
         held.push((place, record));
         if bytes > memory {
-            held.sort_by_key(|&(place, _)| place);
-            held.drain(..).try_for_each(|(_, record)| carry(record))?;
+            carry_all(&mut held)?;
             bytes = 0;
         }
         Ok(())
     })?;
-    held.sort_by_key(|&(place, _)| place);
-    held.into_iter().try_for_each(|(_, record)| carry(record))?;
+    carry_all(&mut held)?;
     edit.skip_slots(&skipped)?;
     if header.is_some() {
         edit.set_header_frame(header);
