@@ -12,7 +12,7 @@ use super::cards::Cards;
 use super::fits::check_run;
 use super::source::Source;
 use super::tiff::widen_half;
-use super::{Facts, Frame};
+use super::{About, Facts, Frame};
 
 /// The longest header of a NumPy array: those of plain arrays have 128 bytes.
 const MAX_HEADER_BYTES: usize = 1 << 16;
@@ -280,9 +280,7 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
 
 struct ArrayFrame {
     source: Source,
-    facts: Facts,
-    cards: Cards,
-    notes: Vec<String>,
+    about: About,
     is_big_endian: bool,
     stored: Stored,
     n_samples: u64,
@@ -298,18 +296,20 @@ impl ArrayFrame {
     ) -> Result<Box<dyn Frame>> {
         Ok(Box::new(ArrayFrame {
             n_samples: volume(&layout.shape)?,
-            facts: Facts {
-                shape: layout.shape,
-                dtype: layout.dtype,
-                blank: None,
-                file_bytes: source.file_bytes(),
-                modified: source.modified(),
-                part: 0,
-                offset: layout.offset,
+            about: About {
+                facts: Facts {
+                    shape: layout.shape,
+                    dtype: layout.dtype,
+                    blank: None,
+                    file_bytes: source.file_bytes(),
+                    modified: source.modified(),
+                    part: 0,
+                    offset: layout.offset,
+                },
+                cards: Cards::default(),
+                notes,
             },
             source,
-            cards: Cards::default(),
-            notes,
             is_big_endian: layout.is_big_endian,
             stored,
             buffer: Vec::new(),
@@ -318,23 +318,15 @@ impl ArrayFrame {
 }
 
 impl Frame for ArrayFrame {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
-        let size = self.facts.dtype.size();
+        check_run(&self.about.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        let size = self.about.facts.dtype.size();
         // Inside the file, as was seen when it was opened.
-        let start = self.facts.offset;
+        let start = self.about.facts.offset;
         if self.stored == Stored::Plain {
             self.source.read_at(start + first * size as u64, out)?;
             if self.is_big_endian {

@@ -23,7 +23,7 @@ use super::hdu::Hdu;
 use super::source::Source;
 use super::streams::Streams;
 use super::tiles::{self, Tiled};
-use super::{Facts, Frame};
+use super::{About, Facts, Frame};
 
 /// Samples are taken from cfitsio at most this many at a time.
 const SAMPLES_PER_CALL: usize = 1 << 21;
@@ -113,8 +113,11 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
     Ok(Box::new(TiledFrame {
         handle,
         source,
-        facts,
-        cards: image.cards,
+        about: About {
+            facts,
+            cards: image.cards,
+            notes: Vec::new(),
+        },
         wants_nan,
         n_samples,
         streams,
@@ -149,8 +152,7 @@ struct TiledFrame {
     // in this order.
     handle: Handle,
     source: Source,
-    facts: Facts,
-    cards: Cards,
+    about: About,
     wants_nan: bool,
     n_samples: u64,
     streams: Streams,
@@ -159,27 +161,24 @@ struct TiledFrame {
 }
 
 impl Frame for TiledFrame {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        fits::check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
-        let size = self.facts.dtype.size();
+        fits::check_run(&self.about.facts, self.n_samples, first, out.len())
+            .at(self.source.path())?;
+        let size = self.about.facts.dtype.size();
         let (mut at, mut out) = (first, out);
         while !out.is_empty() {
-            let part = Part::new(&self.facts, at, out.len() / size)?;
+            let part = Part::new(&self.about.facts, at, out.len() / size)?;
             let seen = self
                 .streams
                 .examine(&self.source, at, part.n_samples as u64);
             seen.at(self.source.path())?;
             let (now, later) = out.split_at_mut(part.n_samples * size);
             self.buffer.resize(now.len().div_ceil(8), 0);
-            let (dtype, wants_nan) = (self.facts.dtype, self.wants_nan);
+            let (dtype, wants_nan) = (self.about.facts.dtype, self.wants_nan);
             let read = self.handle.read(dtype, &part, wants_nan, &mut self.buffer);
             read.at(self.source.path())?;
             store(dtype, &self.buffer, now);

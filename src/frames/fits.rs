@@ -23,7 +23,7 @@ use super::cfitsio;
 use super::hdu::{Content, Hdu, Place, Walk};
 use super::magic::Magic;
 use super::source::Source;
-use super::{Facts, Frame, HduChoice};
+use super::{About, Facts, Frame, HduChoice};
 
 /// Stored samples are scaled by way of a buffer of this many bytes.
 const BUFFER_BYTES: usize = 1 << 16;
@@ -199,9 +199,7 @@ pub(super) enum Meaning {
 
 struct FitsFrame {
     source: Source,
-    facts: Facts,
-    cards: Cards,
-    notes: Vec<String>,
+    about: About,
     data_start: u64,
     stored: DType,
     meaning: Meaning,
@@ -224,10 +222,12 @@ impl FitsFrame {
         let (facts, meaning, stored) = facts(&source, &hdu)?;
         Ok(FitsFrame {
             n_samples: volume(&facts.shape)?,
-            facts,
+            about: About {
+                facts,
+                notes: notes(&hdu),
+                cards: hdu.cards,
+            },
             source,
-            notes: notes(&hdu),
-            cards: hdu.cards,
             data_start: hdu.data_start,
             stored,
             meaning,
@@ -242,7 +242,7 @@ impl FitsFrame {
     }
 
     fn read_scaled(&mut self, first: u64, out: &mut [u8], linear: &Linear) -> Result<()> {
-        let (size, stored_size) = (self.facts.dtype.size(), self.stored.size());
+        let (size, stored_size) = (self.about.facts.dtype.size(), self.stored.size());
         let per_chunk = BUFFER_BYTES / stored_size;
         self.buffer.resize(BUFFER_BYTES, 0);
         let mut at = first;
@@ -251,7 +251,7 @@ impl FitsFrame {
             let offset = self.offset(at);
             let stored = &mut self.buffer[..n_samples * stored_size];
             self.source.read_at(offset, stored)?;
-            scale(self.stored, stored, self.facts.dtype, out, linear);
+            scale(self.stored, stored, self.about.facts.dtype, out, linear);
             at += n_samples as u64;
         }
         Ok(())
@@ -259,16 +259,8 @@ impl FitsFrame {
 }
 
 impl Frame for FitsFrame {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn is_slow(&self) -> bool {
@@ -276,8 +268,8 @@ impl Frame for FitsFrame {
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let size = self.facts.dtype.size();
-        check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        let size = self.about.facts.dtype.size();
+        check_run(&self.about.facts, self.n_samples, first, out.len()).at(self.source.path())?;
         if let Meaning::Scaled(linear) = self.meaning {
             self.read_scaled(first, out, &linear)?;
         } else {

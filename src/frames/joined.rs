@@ -6,31 +6,23 @@
 use crate::error::{Context, Error, Result};
 use crate::region::{MAX_RANK, show_shape, volume};
 
-use super::cards::Cards;
 use super::fits::check_run;
+use super::recent::Recent;
 use super::source::Source;
-use super::{Facts, Frame, HduChoice, Reading, parts_of};
+use super::{About, Facts, Frame, HduChoice, Reading, parts_of};
 
 /// Images that are held in one frame.
 const MAX_IMAGES: usize = 1 << 20;
-
-/// Images that are open at once, and the most that they keep in memory but for the last
-/// one used.
-const OPEN_IMAGES: usize = 8;
-const OPEN_BYTES: u64 = 1 << 28;
 
 /// The images of one file.
 pub(super) struct Joined {
     source: Source,
     reading: Reading,
-    facts: Facts,
-    cards: Cards,
-    notes: Vec<String>,
+    about: About,
     is_slow: bool,
     /// Part and offset of each image.
     places: Vec<(u32, u64)>,
-    /// Those that are open, the last used last.
-    open: Vec<(usize, Box<dyn Frame>)>,
+    open: Recent<Box<dyn Frame>>,
     per_image: u64,
     n_samples: u64,
 }
@@ -84,35 +76,27 @@ impl Joined {
         }
         Ok(Joined {
             n_samples: volume(&facts.shape)?,
-            cards: first.cards().clone(),
-            notes: first.notes().to_vec(),
             is_slow: first.is_slow(),
-            open: vec![(0, first)],
+            about: About {
+                facts,
+                ..first.about().clone()
+            },
+            open: Recent::new(first, |image| image.kept()),
             source,
             reading,
-            facts,
             places,
             per_image,
         })
     }
 
     fn image(&mut self, number: usize) -> Result<&mut dyn Frame> {
-        let gone = || Error::input("changed since the command began: an image is gone");
-        let image = match self.open.iter().position(|(open, _)| *open == number) {
-            Some(at) => self.open.remove(at),
-            None => {
-                while self.open.len() >= OPEN_IMAGES
-                    || self.open.len() > 1 && self.kept() > OPEN_BYTES
-                {
-                    self.open.remove(0);
-                }
-                let &(part, offset) = self.places.get(number).ok_or_else(gone)?;
-                let parts = parts_of(self.source.again()?, &self.reading)?;
-                (number, parts.again(part, offset)?)
-            }
-        };
-        self.open.push(image);
-        let (_, image) = self.open.last_mut().ok_or_else(gone)?;
+        let image = self.open.get(number, || {
+            let &(part, offset) = self
+                .places
+                .get(number)
+                .ok_or_else(|| Error::input("changed since the command began: an image is gone"))?;
+            parts_of(self.source.again()?, &self.reading)?.again(part, offset)
+        })?;
         Ok(image.as_mut())
     }
 }
@@ -145,16 +129,8 @@ fn refuse_unlike(first: &Facts, other: &Facts) -> Result<()> {
 }
 
 impl Frame for Joined {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn is_slow(&self) -> bool {
@@ -162,12 +138,12 @@ impl Frame for Joined {
     }
 
     fn kept(&self) -> u64 {
-        self.open.iter().map(|(_, image)| image.kept()).sum()
+        self.open.kept()
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        check_run(&self.facts, self.n_samples, first, out.len()).at(self.source.path())?;
-        let size = self.facts.dtype.size() as u64;
+        check_run(&self.about.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        let size = self.about.facts.dtype.size() as u64;
         let (mut at, mut out) = (first, out);
         while !out.is_empty() {
             let number = usize::try_from(at / self.per_image).unwrap_or(usize::MAX);

@@ -6,29 +6,24 @@
 )]
 
 use super::*;
-use crate::frames::Facts;
 use crate::frames::cards::Cards;
+use crate::frames::{About, Facts};
 
 /// A frame that lies in memory, and counts how much of it is asked at once.
 struct Lying {
-    facts: Facts,
-    cards: Cards,
+    about: About,
     bytes: Vec<u8>,
     most_asked: usize,
     passes: usize,
 }
 
 impl Frame for Lying {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let start = first as usize * self.facts.dtype.size();
+        let start = first as usize * self.about.facts.dtype.size();
         out.copy_from_slice(&self.bytes[start..start + out.len()]);
         self.most_asked = self.most_asked.max(out.len());
         self.passes += usize::from(first == 0);
@@ -41,16 +36,19 @@ fn lying(dtype: DType, blank: Option<i128>, samples: impl Iterator<Item = u64>) 
         .flat_map(|bits| bits.to_le_bytes().into_iter().take(dtype.size()))
         .collect();
     Lying {
-        facts: Facts {
-            shape: vec![(bytes.len() / dtype.size()) as u64],
-            dtype,
-            blank,
-            file_bytes: 0,
-            modified: None,
-            part: 0,
-            offset: 0,
+        about: About {
+            facts: Facts {
+                shape: vec![(bytes.len() / dtype.size()) as u64],
+                dtype,
+                blank,
+                file_bytes: 0,
+                modified: None,
+                part: 0,
+                offset: 0,
+            },
+            cards: Cards::default(),
+            notes: Vec::new(),
         },
-        cards: Cards::default(),
         bytes,
         most_asked: 0,
         passes: 0,
@@ -76,13 +74,13 @@ fn random(seed: u64) -> impl Iterator<Item = u64> {
 }
 
 fn naive(frame: &Lying) -> Measured {
-    let dtype = frame.facts.dtype;
+    let dtype = frame.about.facts.dtype;
     let samples = frame.bytes.chunks(dtype.size());
     let mut values: Vec<f64> = Vec::new();
     let mut missing = 0;
     for bits in samples.map(|sample| dtype.bits_at(sample)) {
         let value = match dtype.int_of_bits(bits) {
-            Some(value) if frame.facts.blank == Some(value) => f64::NAN,
+            Some(value) if frame.about.facts.blank == Some(value) => f64::NAN,
             Some(value) => value as f64,
             None if dtype == DType::F32 => f32::from_bits(bits as u32).into(),
             None => f64::from_bits(bits),

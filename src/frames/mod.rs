@@ -19,6 +19,7 @@
 //! | `tiff` | the pages of a TIFF file |
 //! | `array` | NumPy arrays and raw samples |
 //! | `section` | a part of a frame |
+//! | `recent` | the parts of a file that are open |
 //! | `joined` | all images of a file as one frame |
 //! | `list` | what the user named, as a list of inputs |
 //! | `filter` | conditions on cards and samples, as `--where` takes them |
@@ -38,6 +39,7 @@ mod joined;
 pub mod list;
 pub mod magic;
 pub mod measure;
+mod recent;
 mod section;
 pub mod source;
 mod streams;
@@ -79,17 +81,35 @@ pub struct Facts {
     pub offset: u64,
 }
 
+/// What a frame says of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Shape, type and origin.
+    pub facts: Facts,
+    /// The header as it came, without END.
+    pub cards: Cards,
+    /// What a user should know of how the frame is read.
+    pub notes: Vec<String>,
+}
+
 /// One image, streamed.
 pub trait Frame: Send {
+    /// What it says of itself.
+    fn about(&self) -> &About;
+
     /// Shape, type and origin.
-    fn facts(&self) -> &Facts;
+    fn facts(&self) -> &Facts {
+        &self.about().facts
+    }
 
     /// The header as it came, without END.
-    fn cards(&self) -> &Cards;
+    fn cards(&self) -> &Cards {
+        &self.about().cards
+    }
 
     /// What a user should know of how the frame is read.
     fn notes(&self) -> &[String] {
-        &[]
+        &self.about().notes
     }
 
     /// Are samples decompressed, so that reading several frames at once gains? Not so

@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 use crate::region::{Span, parse_section, volume};
 
-use super::cards::Cards;
 use super::fits::check_run;
 use super::wcs::{self, AxisCut};
-use super::{Facts, Frame, HduChoice};
+use super::{About, Frame, HduChoice};
 
 /// Where samples are skipped, about so many bytes of a row are read at a time.
 const ROW_BYTES: usize = 1 << 20;
@@ -66,9 +65,7 @@ fn last_bracket(name: &[u8]) -> Option<(&[u8], String)> {
 pub(super) struct Section {
     inner: Box<dyn Frame>,
     spans: Vec<Span>,
-    facts: Facts,
-    cards: Cards,
-    notes: Vec<String>,
+    about: About,
     /// Lengths of the whole frame's axes.
     lens: Vec<u64>,
     n_samples: u64,
@@ -98,16 +95,18 @@ impl Section {
             lens: inner.facts().shape.clone(),
             inner,
             spans,
-            facts,
-            cards,
-            notes,
+            about: About {
+                facts,
+                cards,
+                notes,
+            },
             row: Vec::new(),
         })
     }
 
     /// Reads samples of one row of the section, from its `x`-th on.
     fn read_part(&mut self, x: u64, row: u64, out: &mut [u8]) -> Result<()> {
-        let size = self.facts.dtype.size();
+        let size = self.about.facts.dtype.size();
         let (mut rest, mut base, mut pitch) = (row, 0, 1);
         for (axis, (span, &len)) in self.spans.iter().zip(&self.lens).enumerate() {
             if axis > 0 {
@@ -145,25 +144,21 @@ impl Section {
 }
 
 impl Frame for Section {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn is_slow(&self) -> bool {
         self.inner.is_slow()
     }
 
+    fn kept(&self) -> u64 {
+        self.inner.kept()
+    }
+
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        check_run(&self.facts, self.n_samples, first, out.len())?;
-        let size = self.facts.dtype.size();
+        check_run(&self.about.facts, self.n_samples, first, out.len())?;
+        let size = self.about.facts.dtype.size();
         let width = self.spans[0].len;
         let (mut at, mut done) = (first, 0);
         while done < out.len() {

@@ -20,7 +20,7 @@ use crate::format::Extent;
 use crate::format::ledger::{Record, cards_from_text};
 use crate::format::superblock::MAGIC;
 use crate::frames::cards::Cards;
-use crate::frames::{Facts, Frame};
+use crate::frames::{About, Facts, Frame};
 use crate::region::{MAX_RANK, Span};
 use crate::sinks::fits::image_cards;
 use crate::storage::file::FileStorage;
@@ -62,9 +62,7 @@ pub(super) struct Came {
 /// A frame of a cube, or a whole cube, read in a linear order.
 pub(super) struct CubeFrame {
     open: Arc<Open>,
-    facts: Facts,
-    cards: Cards,
-    notes: Vec<String>,
+    about: About,
     region: [Span; MAX_RANK],
     check: Option<u32>,
 }
@@ -227,20 +225,22 @@ impl Came {
                     they are to join, so it comes in as one frame with the header of its first: \
                     --where, sort, --resume and delete --source will not see the others";
         Ok(CubeFrame {
-            cards: match self.frame {
-                Some(_) => cards,
-                None => image_cards(&cards),
-            },
-            notes: match self.frame {
-                Some(_) => Vec::new(),
-                None => vec![note.to_string()],
+            about: About {
+                facts: self.facts.clone(),
+                cards: match self.frame {
+                    Some(_) => cards,
+                    None => image_cards(&cards),
+                },
+                notes: match self.frame {
+                    Some(_) => Vec::new(),
+                    None => vec![note.to_string()],
+                },
             },
             region: {
                 let shape = full_shape(&self.facts.shape);
                 std::array::from_fn(|axis| Span::run(self.first[axis], shape[axis]))
             },
             check: self.check,
-            facts: self.facts.clone(),
             open,
         })
     }
@@ -267,16 +267,8 @@ impl CubeFrame {
 }
 
 impl Frame for CubeFrame {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {

@@ -44,10 +44,10 @@ use std::sync::Arc;
 use crate::error::{Context, Error, Result};
 use crate::region::{MAX_RANK, show_shape, volume};
 
-use super::cards::Cards;
 use super::fits::check_run;
+use super::recent::Recent;
 use super::source::Source;
-use super::{Facts, Frame, HduChoice, Reading};
+use super::{About, Facts, Frame, HduChoice, Reading};
 use ifd::{Form, Ifd};
 use page::Page;
 use rows::Rows;
@@ -55,12 +55,6 @@ use stack::{Axis, Stack};
 
 /// Pages of a stack that is one frame: where each is, is held in memory.
 const MAX_STACKED: u64 = 1 << 20;
-
-/// Pages of such a frame that are open at once.
-const OPEN_PAGES: usize = 8;
-
-/// Pages but the last one used are closed where streams of all keep more.
-const OPEN_BYTES: u64 = 1 << 28;
 
 /// Bytes of a description that are read.
 const MAX_DESCRIPTION: usize = 4 << 20;
@@ -418,12 +412,10 @@ fn stacked_bytes(page: &mut Page, source: &Source) -> Result<Option<u64>> {
 struct TiffFrame {
     source: Arc<Source>,
     form: Form,
-    facts: Facts,
-    cards: Cards,
-    notes: Vec<String>,
+    about: About,
     spots: Vec<Spot>,
-    /// Pages that are open, the last used last.
-    open: Vec<(usize, Rows)>,
+    /// Pages that are open.
+    open: Recent<Rows>,
     /// Samples of a page that are left out before the channel that was chosen.
     skipped: u64,
     per_page: u64,
@@ -477,12 +469,14 @@ impl TiffFrame {
             n_samples: volume(&facts.shape)?,
             source: source.clone(),
             form,
-            facts,
-            cards,
-            notes,
+            about: About {
+                facts,
+                cards,
+                notes,
+            },
             is_slow: rows.is_slow(),
             spots,
-            open: vec![(0, rows)],
+            open: Recent::new(rows, Rows::kept),
             skipped,
             per_page,
         })
@@ -490,27 +484,16 @@ impl TiffFrame {
 
     /// The samples of a page.
     fn rows(&mut self, number: usize) -> Result<&mut Rows> {
-        let rows = match self.open.iter().position(|(open, _)| *open == number) {
-            Some(at) => self.open.remove(at),
-            None => {
-                while self.open.len() >= OPEN_PAGES
-                    || self.open.len() > 1 && self.kept() > OPEN_BYTES
-                {
-                    self.open.remove(0);
-                }
-                let spot = self.spots.get(number).copied().ok_or_else(gone)?;
-                let ifd = self.form.directory(&self.source, spot.offset)?;
-                let page = Page::new(self.form, ifd, &self.source)?;
-                (number, Rows::new(self.source.clone(), page, spot.shift)?)
-            }
-        };
-        self.open.push(rows);
-        let (_, rows) = self.open.last_mut().ok_or_else(gone)?;
-        Ok(rows)
+        self.open.get(number, || {
+            let spot = self.spots.get(number).copied().ok_or_else(gone)?;
+            let ifd = self.form.directory(&self.source, spot.offset)?;
+            let page = Page::new(self.form, ifd, &self.source)?;
+            Rows::new(self.source.clone(), page, spot.shift)
+        })
     }
 
     fn read_pages(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let size = self.facts.dtype.size();
+        let size = self.about.facts.dtype.size();
         let (mut at, mut done) = (first, 0);
         while done < out.len() {
             let number = usize::try_from(at / self.per_page).unwrap_or(usize::MAX);
@@ -529,16 +512,8 @@ impl TiffFrame {
 }
 
 impl Frame for TiffFrame {
-    fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    fn cards(&self) -> &Cards {
-        &self.cards
-    }
-
-    fn notes(&self) -> &[String] {
-        &self.notes
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn is_slow(&self) -> bool {
@@ -546,12 +521,12 @@ impl Frame for TiffFrame {
     }
 
     fn kept(&self) -> u64 {
-        self.open.iter().map(|(_, rows)| rows.kept()).sum()
+        self.open.kept()
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let path = self.source.path().to_path_buf();
-        check_run(&self.facts, self.n_samples, first, out.len()).at(&path)?;
+        check_run(&self.about.facts, self.n_samples, first, out.len()).at(&path)?;
         self.read_pages(first, out).at(&path)
     }
 }

@@ -5,6 +5,7 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
 use super::super::list::Input;
+use super::super::recent::OPEN_BYTES;
 use super::super::{Reading, open_all, parse_channel, reopen};
 use super::*;
 use tiff_file::{Page as Written, tiff};
