@@ -92,6 +92,8 @@ pub(super) fn choose_superblock(storage: &dyn Storage) -> Result<Chosen> {
             .or(reason)
             .unwrap_or_else(|| Error::input("is not a cube")));
     };
+    // Asked anew: a writer may have grown the file and committed since.
+    let len = storage.len()?;
     if len < superblock.committed {
         return Err(Error::damaged(format!(
             "is cut short: it has {len} bytes, the cube needs {}",
