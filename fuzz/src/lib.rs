@@ -1,7 +1,7 @@
 //! What is fuzzed: bytes in, and nothing may panic, hang or allocate without
 //! bound. Errors are what is expected.
 //!
-//! `cargo +nightly fuzz run cube corpus/cube ../testdata/golden/format-1` runs one
+//! `cargo +nightly fuzz run cube corpus/cube ../testdata/golden/format-2` runs one
 //! of them; `tests/it/corpus.rs` runs what was kept of each with every `cargo test`.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test has this as a module")]

@@ -1,15 +1,17 @@
 //! A commit's tiles as the chunks of an array that other programs read in place.
 //!
-//! For that samples must be stored as they are, and positions must follow tiles: each
-//! tile from its first slot on. Where the tiles stand in the file does not matter.
+//! For that positions must follow tiles, each from its first slot on, and a tile must
+//! hold samples as they are, with no mask and no patches: else it is copied, where there
+//! is a place for copies. Where the tiles stand in the file does not matter.
 
 use super::Coordinates;
-use super::index::IndexReader;
+use super::index::{IndexReader, show_tile};
 use super::snapshot::Snapshot;
-use super::tiles::{Segment, cut_span};
+use super::tiles::{Segment, Tile, cut_span};
 use crate::error::{Error, Result};
 use crate::format::patches::PatchReader;
 use crate::format::{PAGE, align_up};
+use crate::kernels::copy::{repeat, xor};
 use crate::region::{AXIS_NAMES, MAX_RANK, Span, volume};
 
 /// Bytes of an entry of a shard's index: offset and length.
@@ -35,13 +37,6 @@ impl<'s> Chunks<'s> {
     /// # Errors
     /// When chunks are not tiles: the hint is to compact.
     pub fn new(snapshot: &'s Snapshot) -> Result<Chunks<'s>> {
-        let mask = snapshot.catalog.mask;
-        if mask != 0 {
-            return Err(Error::unsupported(format!(
-                "samples are stored XORed with {mask:x}, which no other program undoes"
-            ))
-            .hint(COMPACT));
-        }
         let mut tiles: [Vec<u64>; MAX_RANK] = Default::default();
         for (axis, tiles) in tiles.iter_mut().enumerate() {
             let (pieces, tile) = (&snapshot.pieces[axis], snapshot.geometry.tile[axis]);
@@ -78,17 +73,17 @@ impl<'s> Chunks<'s> {
         volume(&self.tiles.each_ref().map(|tiles| tiles.len() as u64))
     }
 
-    /// Calls `each` with the number of every chunk on each axis, x fastest, and the
-    /// offset of its tile; `None` where it is void.
+    /// Calls `each` with the number of every chunk on each axis, x fastest, and its
+    /// tile; `None` where it is void.
     ///
     /// # Errors
     /// When the index is damaged, or `each` fails.
     pub fn each(
         &self,
-        each: &mut dyn FnMut(&Coordinates, Option<u64>) -> Result<()>,
+        each: &mut dyn FnMut(&Coordinates, Option<Tile>) -> Result<()>,
     ) -> Result<()> {
         let snapshot = self.snapshot;
-        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog.index);
+        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog);
         let mut chunk: Coordinates = [0; MAX_RANK];
         loop {
             let tile = std::array::from_fn(|axis| self.tiles[axis][chunk[axis] as usize]);
@@ -105,28 +100,29 @@ impl<'s> Chunks<'s> {
         }
     }
 
-    /// All samples of the tile at `at` with the patches put over them; `None` when it
-    /// has none.
+    /// All samples of a tile; `None` when they can be read where they stand.
     ///
     /// # Errors
     /// When tile or patches cannot be read.
-    pub fn patched(&self, at: u64) -> Result<Option<Vec<u8>>> {
+    pub fn copied(&self, tile: Tile) -> Result<Option<Vec<u8>>> {
         let (geometry, dtype) = (&self.snapshot.geometry, self.snapshot.catalog.dtype);
-        let mut samples = None;
+        let mut patches = Vec::new();
         for set in self.snapshot.patch_sets()? {
-            for (element, bits) in PatchReader::new(set, dtype)?.of_tile(at)? {
-                if samples.is_none() {
-                    let stored = self.snapshot.storage.read(at, geometry.bytes as u64)?;
-                    samples = Some(stored.to_vec());
-                }
-                let from = element as usize * geometry.size;
-                let sample = samples.as_mut().and_then(|it| it.get_mut(from..));
-                let sample = sample.and_then(|it| it.get_mut(..geometry.size));
-                let sample = sample.ok_or_else(|| Error::damaged("a patch is outside its tile"))?;
-                sample.copy_from_slice(&bits.to_le_bytes()[..geometry.size]);
-            }
+            patches.extend(PatchReader::new(set, dtype)?.of_tile(tile.at)?);
         }
-        Ok(samples)
+        if tile.mask == 0 && patches.is_empty() {
+            return Ok(None);
+        }
+        let stored = self.snapshot.storage.read(tile.at, geometry.bytes as u64)?;
+        let mut samples = stored.to_vec();
+        xor(&mut samples, repeat(tile.mask, geometry.size));
+        for (element, bits) in patches {
+            let from = element as usize * geometry.size;
+            let sample = samples.get_mut(from..from + geometry.size);
+            let sample = sample.ok_or_else(|| Error::damaged("a patch is outside its tile"))?;
+            sample.copy_from_slice(&bits.to_le_bytes()[..geometry.size]);
+        }
+        Ok(Some(samples))
     }
 
     /// Does the file end with the index of a Zarr shard of these chunks?
@@ -187,8 +183,16 @@ impl<'s> Chunks<'s> {
         let bytes = self.snapshot.geometry.bytes as u64;
         let mut held = Vec::new();
         let mut check = 0;
-        self.each(&mut |_, at| {
-            let entry = at.map_or([u64::MAX; 2], |at| [at, bytes]);
+        self.each(&mut |chunk, tile| {
+            if let Some(Tile { mask, .. }) = tile.filter(|tile| tile.mask != 0) {
+                return Err(Error::unsupported(format!(
+                    "tile {} is stored XORed with {mask:x}, as those are that frames did not \
+                     fill at once, and no other program undoes that",
+                    show_tile(chunk)
+                ))
+                .hint(COMPACT));
+            }
+            let entry = tile.map_or([u64::MAX; 2], |tile| [tile.at, bytes]);
             held.extend(entry.iter().flat_map(|number| number.to_le_bytes()));
             if held.len() >= HELD_BYTES {
                 check = crc32c::crc32c_append(check, &held);
@@ -213,7 +217,7 @@ mod tests {
     use crate::storage::memory::MemoryStorage;
 
     fn golden(name: &str) -> (Arc<MemoryStorage>, Snapshot) {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-1");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-2");
         let bytes = std::fs::read(format!("{folder}/{name}.cube")).unwrap();
         let storage = Arc::new(MemoryStorage::new(bytes));
         let snapshot = Snapshot::open(storage.clone()).unwrap();
@@ -235,37 +239,55 @@ mod tests {
         let (index, check) = file[file.len() - entries - 4..].split_at(entries);
         assert_eq!(check, crc32c::crc32c(index).to_le_bytes());
         let mut number = 0;
-        let geometry = snapshot.geometry;
         let each = &mut |chunk: &Coordinates, _| {
-            let at = take_u64(index, number).unwrap();
-            let len = take_u64(index, number + 8).unwrap();
+            let at = take_u64(index, number).unwrap() as usize;
+            let len = take_u64(index, number + 8).unwrap() as usize;
             number += 16;
-            let spans: [Span; MAX_RANK] = std::array::from_fn(|axis| {
-                let tile = geometry.tile[axis];
-                let left = snapshot.pieces[axis].len() - chunk[axis] * tile;
-                Span::run(chunk[axis] * tile, tile.min(left))
-            });
-            let lens = spans.map(|span| span.len);
-            let mut wanted = vec![0; volume(&lens)? as usize * geometry.size];
-            snapshot.read(&spans, &mut wanted)?;
-            for (element, sample) in wanted.chunks_exact(geometry.size).enumerate() {
-                let mut rest = element as u64;
-                let inner = lens.map(|len| {
-                    let at = rest % len;
-                    rest /= len;
-                    at
-                });
-                let at = at as usize + geometry.offset(&inner);
-                let found = &file[at..at + geometry.size];
-                assert_eq!(found, sample, "{chunk:?} {inner:?}");
-            }
-            assert_eq!(len, geometry.bytes as u64);
-            Ok(())
+            hold(&snapshot, chunk, &file[at..at + len])
         };
         chunks.each(each).unwrap();
         assert_eq!(number, entries);
         storage.extend(file.len() as u64 + 1).unwrap();
         assert!(!chunks.has_shard_index().unwrap());
+    }
+
+    /// Are these the samples of the chunk?
+    fn hold(snapshot: &Snapshot, chunk: &Coordinates, tile: &[u8]) -> Result<()> {
+        let geometry = snapshot.geometry;
+        assert_eq!(tile.len(), geometry.bytes);
+        let spans: [Span; MAX_RANK] = std::array::from_fn(|axis| {
+            let len = geometry.tile[axis];
+            let left = snapshot.pieces[axis].len() - chunk[axis] * len;
+            Span::run(chunk[axis] * len, len.min(left))
+        });
+        let lens = spans.map(|span| span.len);
+        let mut wanted = vec![0; volume(&lens)? as usize * geometry.size];
+        snapshot.read(&spans, &mut wanted)?;
+        for (element, sample) in wanted.chunks_exact(geometry.size).enumerate() {
+            let mut rest = element as u64;
+            let inner = lens.map(|len| {
+                let at = rest % len;
+                rest /= len;
+                at
+            });
+            let found = &tile[geometry.offset(&inner)..][..geometry.size];
+            assert_eq!(found, sample, "{chunk:?} {inner:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_tile_with_a_mask_is_copied_without() {
+        let (_, snapshot) = golden("float32-ragged");
+        let chunks = Chunks::new(&snapshot).unwrap();
+        let mut copied = 0;
+        let each = &mut |chunk: &Coordinates, tile: Option<Tile>| {
+            let samples = tile.map(|tile| chunks.copied(tile)).transpose()?.flatten();
+            copied += usize::from(samples.is_some());
+            samples.map_or(Ok(()), |samples| hold(&snapshot, chunk, &samples))
+        };
+        chunks.each(each).unwrap();
+        assert_eq!(copied, 3);
     }
 
     #[test]
@@ -288,15 +310,20 @@ mod tests {
     #[test]
     fn what_is_no_array_of_tiles_is_refused() {
         for (name, says) in [
-            ("float32-ragged", "XORed with 7fc00000"),
+            (
+                "float32-ragged",
+                "tile [0, 0, 0] is stored XORed with 7fc00000",
+            ),
             (
                 "deleted",
                 "positions of x do not follow its tiles, from position 1 on",
             ),
-            ("patches", "XORed"),
         ] {
-            let (_, snapshot) = golden(name);
-            let error = Chunks::new(&snapshot).err().unwrap();
+            let (storage, snapshot) = golden(name);
+            let before = storage.contents();
+            let written = Chunks::new(&snapshot).and_then(|chunks| chunks.write_shard_index());
+            let error = written.err().unwrap();
+            assert_eq!(storage.contents(), before);
             assert!(error.to_string().contains(says), "{error}");
             assert_eq!(error.hint_text(), Some(COMPACT));
         }

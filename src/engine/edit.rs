@@ -14,13 +14,13 @@ use super::pieces::{Pieces, Run};
 use super::records::{Positions, merge};
 use super::snapshot::Snapshot;
 use super::tables::Changes;
-use super::tiles::Geometry;
+use super::tiles::{Geometry, Tile};
 use super::write::Job;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
 use crate::format::ledger::{Packer, Record};
 use crate::format::patches::{self, TilePatches};
-use crate::format::{Extent, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up, entry};
+use crate::format::{Extent, FORMAT, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up, entry};
 use crate::kernels::copy::fill;
 use crate::region::{AXIS_NAMES, MAX_RANK, volume};
 
@@ -42,7 +42,9 @@ pub struct Edit<'w> {
     /// Where the file ended when the last commit was made, or the edit begun.
     kept: u64,
     /// Tiles allocated since the last commit, not yet in the index.
-    pub(super) fresh: HashMap<Coordinates, u64>,
+    pub(super) fresh: HashMap<Coordinates, Tile>,
+    /// Are new tiles stored as they are, also those that frames to come are to fill?
+    pub(super) is_plain: bool,
     pending: Packer,
     /// Buffers of one batch of frames, for the next.
     pub(super) spare: Vec<Job>,
@@ -86,6 +88,7 @@ impl Writer {
             end,
             kept: end,
             fresh: HashMap::new(),
+            is_plain: false,
             pending: Packer::default(),
             spare: Vec::new(),
         })
@@ -319,23 +322,29 @@ impl Edit<'_> {
         Ok(())
     }
 
+    /// Stores the samples of new tiles as they are, so that other programs can read them
+    /// where they stand. Who fills a tile in part then writes all of it.
+    pub fn store_plain(&mut self) {
+        self.is_plain = true;
+    }
+
     /// Offset of a tile, which is made when it is void, so that its samples can be
     /// replaced.
     pub fn make_tile(&mut self, tile: &Coordinates) -> Result<u64> {
-        if let Some(at) = self.find_tiles(&[*tile])?[0] {
-            return Ok(at);
+        if let Some(tile) = self.find_tiles(&[*tile])?[0] {
+            return Ok(tile.at);
         }
         self.cover()?;
         let at = self.allocate(self.geometry.pitch())?;
-        if self.catalog.pad != self.catalog.mask {
+        let mask = self.catalog.mask;
+        if self.catalog.pad != mask {
             let mut pad = vec![0; self.geometry.bytes];
-            let bits = self.catalog.pad ^ self.catalog.mask;
-            fill(&mut pad, bits, self.geometry.size);
+            fill(&mut pad, self.catalog.pad ^ mask, self.geometry.size);
             self.writer.write(at, &pad)?;
         }
         // A hole reads as pad.
         self.writer.extend(self.end)?;
-        self.fresh.insert(*tile, at);
+        self.fresh.insert(*tile, Tile { at, mask });
         Ok(at)
     }
 
@@ -361,6 +370,7 @@ impl Edit<'_> {
             });
             stored.slots = self.next[axis];
         }
+        self.catalog.cube = FORMAT;
         self.catalog.generation = self.writer.superblock.generation + 1;
         let bytes = self.catalog.encode()?;
         let catalog = append(metadata_at, &mut metadata, &bytes);
@@ -430,25 +440,25 @@ impl Edit<'_> {
         Ok(at)
     }
 
-    /// Offsets of the tiles that exist already, `None` for the others.
-    pub(super) fn find_tiles(&mut self, tiles: &[Coordinates]) -> Result<Vec<Option<u64>>> {
+    /// Where the tiles are that exist already, `None` for the others.
+    pub(super) fn find_tiles(&mut self, tiles: &[Coordinates]) -> Result<Vec<Option<Tile>>> {
         let storage = self.writer.storage.as_ref();
-        let mut index = IndexReader::new(storage, &self.catalog.index);
+        let mut index = IndexReader::new(storage, &self.catalog);
         let mut found = Vec::with_capacity(tiles.len());
         for tile in tiles {
-            if let Some(&at) = self.fresh.get(tile) {
-                found.push(Some(at));
+            if let Some(&fresh) = self.fresh.get(tile) {
+                found.push(Some(fresh));
                 continue;
             }
-            let at = index.tile(tile)?;
+            let known = index.tile(tile)?;
             // A command that died may have left a tile past the committed end whose
             // entry had reached the index. It is whole, and its samples in slots
             // handed out now read as pad: it is used. Its entry is stored again,
             // for where that command's sync failed the disk may not have it.
-            if let Some(left) = at.filter(|&at| at >= self.writer.committed()) {
+            if let Some(left) = known.filter(|known| known.at >= self.writer.committed()) {
                 self.fresh.insert(*tile, left);
             }
-            found.push(at);
+            found.push(known);
         }
         Ok(found)
     }
@@ -471,11 +481,12 @@ impl Edit<'_> {
 
     fn index_entries(&self) -> Result<Vec<(u64, [u8; 16])>> {
         let mut entries = Vec::with_capacity(self.fresh.len());
-        for (tile, &at) in &self.fresh {
+        for (tile, fresh) in &self.fresh {
             let place = index::locate(&self.catalog.index, tile).ok_or_else(|| {
                 Error::damaged(format!("no index for tile {}", index::show_tile(tile)))
             })?;
-            entries.push((place, entry::encode(tile, at)));
+            let is_plain = fresh.mask != self.catalog.mask;
+            entries.push((place, entry::encode(tile, fresh.at, is_plain)));
         }
         entries.sort_unstable();
         Ok(entries)

@@ -6,8 +6,9 @@
 //! A new table is a hole in the file: it costs no disk until entries come.
 
 use super::Coordinates;
+use super::tiles::Tile;
 use crate::error::{Error, Result};
-use crate::format::catalog::IndexBox;
+use crate::format::catalog::{Catalog, IndexBox};
 use crate::format::entry::{self, ENTRY_BYTES, Entry};
 use crate::region::MAX_RANK;
 use crate::storage::{Bytes, Storage};
@@ -35,33 +36,36 @@ pub fn locate(boxes: &[IndexBox], tile: &Coordinates) -> Option<u64> {
 /// Reads entries, a block of the file at a time.
 pub struct IndexReader<'a> {
     storage: &'a dyn Storage,
-    boxes: &'a [IndexBox],
+    catalog: &'a Catalog,
     block: Option<(u64, Bytes)>,
 }
 
 impl<'a> IndexReader<'a> {
-    /// Reads the entries in these tables.
-    pub fn new(storage: &'a dyn Storage, boxes: &'a [IndexBox]) -> Self {
+    /// Reads the entries in the tables of this catalog.
+    pub fn new(storage: &'a dyn Storage, catalog: &'a Catalog) -> Self {
         IndexReader {
             storage,
-            boxes,
+            catalog,
             block: None,
         }
     }
 
-    /// Offset of a tile; `None` when it is void. A tile may lie past the end of
+    /// Where a tile is; `None` when it is void. A tile may lie past the end of
     /// the commit that is read: a later command filled the void, in slots that
     /// this commit does not have.
     ///
     /// # Errors
     /// When the entry is damaged.
-    pub fn tile(&mut self, tile: &Coordinates) -> Result<Option<u64>> {
-        let Some(at) = locate(self.boxes, tile) else {
+    pub fn tile(&mut self, tile: &Coordinates) -> Result<Option<Tile>> {
+        let Some(at) = locate(&self.catalog.index, tile) else {
             return Ok(None);
         };
         match entry::decode(tile, &self.entry(at)?) {
             Entry::Void => Ok(None),
-            Entry::Tile(offset) => Ok(Some(offset)),
+            Entry::Tile { at, is_plain } => {
+                let mask = self.catalog.mask_of(is_plain);
+                Ok(Some(Tile { at, mask }))
+            }
             Entry::Damaged => Err(Error::damaged(format!(
                 "index entry at byte {at}, of tile {}: its checksum does not hold",
                 show_tile(tile)

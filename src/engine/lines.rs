@@ -11,7 +11,7 @@ use super::Coordinates;
 use super::coverage::{ColumnCoverage, Coverage};
 use super::index::IndexReader;
 use super::snapshot::Snapshot;
-use super::tiles::{Segment, cut_span};
+use super::tiles::{Segment, Tile, cut_span};
 use crate::error::{Error, Result};
 use crate::format::patches::PatchReader;
 use crate::format::superblock::FIRST_FREE;
@@ -113,7 +113,7 @@ type PlacedPatch = (u32, u32, u64);
 
 /// The tiles of one column, and the lines in them.
 pub struct Column {
-    tiles: Vec<Option<u64>>,
+    tiles: Vec<Option<Tile>>,
     rows: Vec<Row>,
     runs: Vec<RowRun>,
     /// Where each line stands in a layer, in samples.
@@ -194,7 +194,8 @@ impl<'s> Lines<'s> {
             keeps_void,
             stored: Stored {
                 dtype: catalog.dtype,
-                mask: catalog.mask,
+                // Each tile has its own.
+                mask: 0,
                 blank,
             },
             file: snapshot.storage.borrow(FIRST_FREE, committed)?,
@@ -253,7 +254,7 @@ impl<'s> Lines<'s> {
     /// About how much memory a column takes, lines and patches apart.
     pub fn column_memory(&self) -> u64 {
         let rows = self.len() * size_of::<Row>();
-        let tiles = self.tiles[self.axis].len() * (size_of::<Option<u64>>() + 8);
+        let tiles = self.tiles[self.axis].len() * (size_of::<Option<Tile>>() + 8);
         (rows + tiles + self.order.len() * size_of::<RowRun>()) as u64
     }
 
@@ -273,19 +274,19 @@ impl<'s> Lines<'s> {
     }
 
     /// Looks up the tiles of a column.
-    fn find(&self, column: u64) -> Result<(Coordinates, Vec<Option<u64>>)> {
+    fn find(&self, column: u64) -> Result<(Coordinates, Vec<Option<Tile>>)> {
         let groups = self.groups_of(column);
         let mut tile: Coordinates =
             std::array::from_fn(|axis| self.tiles[axis].group(groups[axis])[0].tile);
         let snapshot = self.snapshot;
-        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog.index);
+        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog);
         let bytes = snapshot.geometry.bytes as u64;
         let along = &self.tiles[self.axis];
         let mut tiles = Vec::with_capacity(along.len());
         for group in 0..along.len() {
             tile[self.axis] = along.group(group)[0].tile;
             // What lies past this commit came later, in slots that it does not have.
-            let inside = |at: &u64| at.saturating_add(bytes) <= snapshot.committed;
+            let inside = |tile: &Tile| tile.at.saturating_add(bytes) <= snapshot.committed;
             tiles.push(index.tile(&tile)?.filter(inside));
         }
         Ok((tile, tiles))
@@ -303,11 +304,11 @@ impl<'s> Lines<'s> {
         Ok(())
     }
 
-    fn ask(&self, tiles: &[Option<u64>], from: usize, most: u64) {
+    fn ask(&self, tiles: &[Option<Tile>], from: usize, most: u64) {
         let bytes = self.snapshot.geometry.bytes as u64;
         let count = (most / bytes).max(1) as usize;
         let tiles = tiles.iter().skip(from).take(count);
-        let ranges: Vec<_> = tiles.flatten().map(|&at| (at, bytes)).collect();
+        let ranges: Vec<_> = tiles.flatten().map(|tile| (tile.at, bytes)).collect();
         self.snapshot.storage.will_need(&ranges);
     }
 
@@ -394,9 +395,9 @@ impl<'s> Lines<'s> {
     /// When a set of them is damaged.
     pub fn count_patches(&self, column: &Column) -> Result<u64> {
         let mut patches = 0u64;
-        for &at in column.tiles.iter().flatten() {
+        for tile in column.tiles.iter().flatten() {
             for set in &self.sets {
-                patches = patches.saturating_add(set.count(at)?);
+                patches = patches.saturating_add(set.count(tile.at)?);
             }
         }
         Ok(patches)
@@ -430,8 +431,10 @@ impl<'s> Lines<'s> {
         }
         let mut layers = vec![NONE; geometry.tile[self.axis] as usize];
         let stride = (geometry.strides[self.axis] / geometry.size as isize) as usize;
-        for (at, runs) in column.tiles.iter().zip(&by_tile) {
-            let Some(at) = *at else { continue };
+        for (tile, runs) in column.tiles.iter().zip(&by_tile) {
+            let Some(Tile { at, .. }) = *tile else {
+                continue;
+            };
             let mut patches = Vec::new();
             for set in &self.sets {
                 patches.extend(set.of_tile(at)?);
@@ -493,7 +496,7 @@ impl<'s> Lines<'s> {
                 self.ask(&column.tiles, asked, ASKED_ON);
                 asked += more as usize;
             }
-            let Some(at) = column.tiles[run.tile] else {
+            let Some(Tile { at, mask }) = column.tiles[run.tile] else {
                 for block in 0..places.len() {
                     out[block * pitch + run.first..][..run.layers.count].fill([pad; LANES]);
                 }
@@ -502,15 +505,11 @@ impl<'s> Lines<'s> {
             let at = at.saturating_sub(FIRST_FREE) as usize;
             let tile = self.file.get(at..at + bytes);
             let tile = tile.ok_or_else(|| Error::damaged("a tile is outside the file"))?;
-            L::gather(
-                &self.stored,
-                tile,
-                &run.layers,
-                &places,
-                out,
-                pitch,
-                run.first,
-            );
+            let stored = Stored {
+                mask,
+                ..self.stored
+            };
+            L::gather(&stored, tile, &run.layers, &places, out, pitch, run.first);
         }
         let first = column
             .patches
@@ -580,7 +579,7 @@ impl Column {
 
     /// Offset in the file of a tile; `None` when it is void.
     pub fn tile_at(&self, tile: usize) -> Option<u64> {
-        self.tiles[tile]
+        self.tiles[tile].map(|tile| tile.at)
     }
 
     fn spots_of(&self, line: usize) -> [Option<(u32, u64)>; MAX_RANK] {

@@ -23,7 +23,7 @@ const GOLDEN: [&str; 7] = [
 ];
 
 fn golden(name: &str) -> Snapshot {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-1");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-2");
     let bytes = std::fs::read(format!("{folder}/{name}.cube")).unwrap();
     Snapshot::open(Arc::new(MemoryStorage::new(bytes))).unwrap()
 }

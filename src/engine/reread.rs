@@ -12,7 +12,7 @@ use super::index::{IndexReader, show_tile};
 use super::pieces::{Pieces, Run};
 use super::records::{groups_of, records_of};
 use super::snapshot::Snapshot;
-use super::tiles::cut_runs;
+use super::tiles::{Tile, cut_runs};
 use super::verify::{Fault, record_fault};
 use super::void::count_other;
 use crate::error::{Error, Result};
@@ -176,7 +176,7 @@ impl FrameReader {
             frame: Some(record.frame),
             ..Fault::default()
         };
-        let mut index = IndexReader::new(self.view.storage.as_ref(), &self.view.catalog.index);
+        let mut index = IndexReader::new(self.view.storage.as_ref(), &self.view.catalog);
         let mut counter = [0; MAX_RANK];
         let (mut stored, mut void, mut lost) = (0u64, 0u64, Vec::new());
         loop {
@@ -185,7 +185,7 @@ impl FrameReader {
             let tile = ends.map(|end| end.0);
             match index.tile(&tile) {
                 Ok(None) => void += 1,
-                Ok(Some(at)) => {
+                Ok(Some(Tile { at, .. })) => {
                     stored += 1;
                     let from = at + geometry.offset(&ends.map(|end| end.1)) as u64;
                     let last = at + geometry.offset(&ends.map(|end| end.2)) as u64;

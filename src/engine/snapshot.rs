@@ -6,7 +6,7 @@ use super::Coordinates;
 use super::index::{IndexReader, show_tile};
 use super::pieces::Pieces;
 use super::tables;
-use super::tiles::{Geometry, Segment, cut_span};
+use super::tiles::{Geometry, Segment, Tile, cut_span};
 use crate::error::{Error, Kind, Result};
 use crate::format::catalog::Catalog;
 use crate::format::patches::PatchReader;
@@ -332,15 +332,15 @@ impl Snapshot {
             *slot = stride as isize;
             stride *= len as usize;
         }
-        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog.index);
-        let mut ahead: Vec<(Option<u64>, [Segment; MAX_RANK])> = Vec::with_capacity(TILES_AHEAD);
+        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog);
+        let mut ahead: Vec<(Option<Tile>, [Segment; MAX_RANK])> = Vec::with_capacity(TILES_AHEAD);
         let mut counter = [0usize; MAX_RANK];
         loop {
             let boxed: [Segment; MAX_RANK] =
                 std::array::from_fn(|axis| segments[axis][counter[axis]]);
             let tile = boxed.map(|segment| segment.tile);
-            let at = index.tile(&tile)?;
-            ahead.push((at, boxed));
+            let found = index.tile(&tile)?;
+            ahead.push((found, boxed));
             let more = advance(&mut counter, &segments);
             if ahead.len() == TILES_AHEAD || !more {
                 self.read_boxes(&ahead, &strides, out)?;
@@ -391,14 +391,14 @@ impl Snapshot {
     /// Copies one box out of each of some tiles.
     fn read_boxes(
         &self,
-        boxes: &[(Option<u64>, [Segment; MAX_RANK])],
+        boxes: &[(Option<Tile>, [Segment; MAX_RANK])],
         strides: &[isize; MAX_RANK],
         out: &mut [u8],
     ) -> Result<()> {
         if boxes.len() > 1 {
             let mut ranges: Vec<(u64, u64)> = boxes
                 .iter()
-                .filter_map(|(at, boxed)| at.map(|at| self.touched(at, boxed)))
+                .filter_map(|(tile, boxed)| tile.map(|tile| self.touched(tile.at, boxed)))
                 .collect();
             ranges.sort_unstable();
             // Each range is a call to the system: neighbours are asked for together.
@@ -414,13 +414,13 @@ impl Snapshot {
         // What comes out of one tile is read at once.
         for boxes in boxes.chunk_by(|a, b| a.0 == b.0) {
             let mut stored: Option<(u64, Bytes)> = None;
-            if let Some(at) = boxes[0].0 {
+            if let Some(Tile { at, .. }) = boxes[0].0 {
                 let ranges = boxes.iter().map(|(_, boxed)| self.touched(at, boxed));
                 let ends = ranges.map(|(from, bytes)| (from, from + bytes));
                 let (from, to) = ends.fold((u64::MAX, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)));
                 stored = Some((from - at, self.storage.read(from, to - from)?));
             }
-            for (at, boxed) in boxes {
+            for (tile, boxed) in boxes {
                 let lens = boxed.map(|segment| segment.len as usize);
                 let first = boxed.map(|segment| segment.first);
                 let start: usize = first
@@ -432,7 +432,7 @@ impl Snapshot {
                     start,
                     strides: *strides,
                 };
-                let (Some(at), Some((skipped, stored))) = (*at, &stored) else {
+                let (Some(tile), Some((skipped, stored))) = (*tile, &stored) else {
                     self.fill_box(&lens, &target, out);
                     continue;
                 };
@@ -443,12 +443,12 @@ impl Snapshot {
                 }
                 copy_box(
                     self.geometry.size,
-                    self.catalog.mask,
+                    tile.mask,
                     &lens,
                     (stored, &source),
                     (&mut *out, &target),
                 );
-                self.patch_box(at, boxed, &target, out)?;
+                self.patch_box(tile.at, boxed, &target, out)?;
             }
         }
         Ok(())
@@ -583,8 +583,8 @@ impl Snapshot {
     pub fn find(&self, slots: &Coordinates) -> Result<Option<(u64, u32)>> {
         let tile: Coordinates = std::array::from_fn(|axis| slots[axis] / self.geometry.tile[axis]);
         let inner: Coordinates = std::array::from_fn(|axis| slots[axis] % self.geometry.tile[axis]);
-        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog.index);
-        let Some(at) = index.tile(&tile)? else {
+        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog);
+        let Some(Tile { at, .. }) = index.tile(&tile)? else {
             return Ok(None);
         };
         let element = self.geometry.offset(&inner) / self.geometry.size;

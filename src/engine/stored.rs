@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Coordinates;
 use super::index::IndexReader;
 use super::snapshot::Snapshot;
-use super::tiles::{Geometry, Segment, cut_span};
+use super::tiles::{Geometry, Segment, Tile, cut_span};
 use crate::format::catalog::Catalog;
 use crate::format::patches::PatchReader;
 use crate::kernels::copy::{fill, repeat, xor};
@@ -50,8 +50,8 @@ struct Layers {
 /// Bytes of one tile of a row that are read as they stand.
 pub(super) struct Piece {
     snapshot: Arc<Snapshot>,
-    /// Where in its file; `None` where that is void.
-    from: Option<u64>,
+    /// Where in its file, and what it is XORed with there; `None` where that is void.
+    from: Option<Tile>,
     /// Where in the buffer of the row.
     to: usize,
     pub(super) bytes: usize,
@@ -105,7 +105,7 @@ impl LinedUp {
         pieces: &mut Vec<Piece>,
     ) {
         let snapshot = &self.stored.snapshot;
-        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog.index);
+        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog);
         let mut tile = *row;
         for (number, &x) in chunk.iter().enumerate() {
             tile[0] = x;
@@ -118,17 +118,20 @@ impl LinedUp {
                     continue;
                 }
                 there[self.axis] = layers.there.0;
-                let Ok(at) = index.tile(&there) else {
+                let Ok(found) = index.tile(&there) else {
                     pieces.truncate(start);
                     break;
                 };
-                if at.is_some_and(|at| self.is_patched(at)) {
+                if found.is_some_and(|found| self.is_patched(found.at)) {
                     pieces.truncate(start);
                     break;
                 }
                 pieces.push(Piece {
                     snapshot: snapshot.clone(),
-                    from: at.map(|at| at + layers.there.1 * self.pitch),
+                    from: found.map(|found| Tile {
+                        at: found.at + layers.there.1 * self.pitch,
+                        ..found
+                    }),
                     to: number * pitch + (layers.here.1 * self.pitch) as usize,
                     bytes: (layers.len * self.pitch) as usize,
                     of: (cut, number),
@@ -162,29 +165,34 @@ impl LinedUp {
     }
 }
 
-/// Reads pieces into the buffer, neighbours at once, for a cube with this mask and size
-/// of samples; those that can not be read are left in the list.
-pub(super) fn read_pieces(pieces: &mut Vec<Piece>, buffer: &mut [u8], mask: u64, size: usize) {
+/// Reads pieces into the buffer, neighbours at once, for tiles with these masks and this
+/// size of samples; those that can not be read are left in the list.
+pub(super) fn read_pieces(pieces: &mut Vec<Piece>, buffer: &mut [u8], masks: &[u64], size: usize) {
     pieces.sort_unstable_by_key(|piece| piece.to);
     let mut failed = Vec::new();
     let adjoin = |a: &Piece, b: &Piece| {
+        let next = a.from.map(|from| Tile {
+            at: from.at + a.bytes as u64,
+            ..from
+        });
         Arc::ptr_eq(&a.snapshot, &b.snapshot)
             && a.to + a.bytes == b.to
-            && a.from.map(|from| from + a.bytes as u64) == b.from
+            && next == b.from
+            && masks[a.of.1] == masks[b.of.1]
     };
     let mut read = |piece: &Piece, bytes: usize| {
         let out = &mut buffer[piece.to..piece.to + bytes];
-        let catalog = &piece.snapshot.catalog;
+        let mask = masks[piece.of.1];
         match piece.from {
             Some(from) => {
-                let read = piece.snapshot.storage.read_into(from, out).is_ok();
-                if read && catalog.mask != mask {
-                    xor(out, repeat(catalog.mask ^ mask, size));
+                let read = piece.snapshot.storage.read_into(from.at, out).is_ok();
+                if read && from.mask != mask {
+                    xor(out, repeat(from.mask ^ mask, size));
                 }
                 read
             }
             None => {
-                fill(out, catalog.pad ^ mask, size);
+                fill(out, piece.snapshot.catalog.pad ^ mask, size);
                 true
             }
         }

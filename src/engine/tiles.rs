@@ -72,6 +72,15 @@ impl Geometry {
     }
 }
 
+/// A tile that is in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Where its samples begin.
+    pub at: u64,
+    /// What they are XORed with.
+    pub mask: u64,
+}
+
 /// Evenly spaced positions that lie in one tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {

@@ -39,7 +39,7 @@ impl Snapshot {
             let live: Vec<Vec<bool>> = (0..MAX_RANK).map(|axis| self.live(axis, index)).collect();
             each_entry(self.storage.as_ref(), index, &mut |_, tile, entry| {
                 let is_live = |axis: usize| live[axis][(tile[axis] - index.lo[axis]) as usize];
-                let is_tile = matches!(entry, Ok(Entry::Tile(_)));
+                let is_tile = matches!(entry, Ok(Entry::Tile { .. }));
                 tiles += u64::from(is_tile && (0..MAX_RANK).all(is_live));
                 Ok(())
             })?;
@@ -112,7 +112,7 @@ mod tests {
     use std::sync::Arc;
 
     fn usage(name: &str) -> Usage {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-1");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-2");
         let bytes = std::fs::read(format!("{folder}/{name}.cube")).unwrap();
         let snapshot = Snapshot::open(Arc::new(MemoryStorage::new(bytes))).unwrap();
         snapshot.usage().unwrap()

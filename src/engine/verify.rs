@@ -336,7 +336,7 @@ impl Look<'_> {
                     };
                     match read {
                         Ok(Entry::Void) => Ok(()),
-                        Ok(Entry::Tile(at)) => {
+                        Ok(Entry::Tile { at, .. }) => {
                             let end = at.saturating_add(bytes);
                             // The file may have grown since.
                             if end > len && end > self.storage.len()? {

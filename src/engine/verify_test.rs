@@ -25,7 +25,7 @@ const GOLDEN: [&str; 11] = [
 ];
 
 fn golden(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-1");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/format-2");
     std::fs::read(format!("{folder}/{name}.cube")).unwrap()
 }
 

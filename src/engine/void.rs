@@ -95,7 +95,7 @@ impl Owned {
         let mut found = 0;
         for index in &catalog.index {
             each_entry(&storage, index, &mut |_, tile, entry| {
-                let Ok(Entry::Tile(at)) = entry else {
+                let Ok(Entry::Tile { at, is_plain }) = entry else {
                     return Ok(());
                 };
                 let inside = std::array::from_fn(|axis| {
@@ -104,7 +104,8 @@ impl Owned {
                 if inside.iter().all(|runs: &Runs| !runs.is_empty()) {
                     buffer.resize(geometry.bytes, 0);
                     crate::storage::Storage::read_into(&storage, at, &mut buffer)?;
-                    found += count(&buffer, &geometry, &inside, catalog.pad ^ catalog.mask);
+                    let bits = catalog.pad ^ catalog.mask_of(is_plain);
+                    found += count(&buffer, &geometry, &inside, bits);
                     go_on(geometry.bytes as u64)?;
                 }
                 Ok(())

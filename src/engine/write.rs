@@ -21,7 +21,7 @@ use super::Coordinates;
 use super::edit::{Edit, Placement};
 use super::running::RunningCheck;
 use super::stored::{LinedUp, Stored, read_pieces};
-use super::tiles::{Geometry, Segment, cut_runs};
+use super::tiles::{Geometry, Segment, Tile, cut_runs};
 use crate::error::{Error, IoContext, Result};
 use crate::format::catalog::Catalog;
 use crate::kernels::copy::{Layout, copy_box, fill};
@@ -112,7 +112,8 @@ type Column = (usize, Segment);
 /// A buffer that is being filled.
 struct Fill<'b> {
     geometry: Geometry,
-    mask: u64,
+    /// What each tile in the buffer is XORed with.
+    masks: Vec<u64>,
     buffer: &'b mut [u8],
     scratch: &'b mut Vec<u8>,
     progress: &'b dyn Fn(u64),
@@ -123,8 +124,10 @@ struct Target {
     tile: Coordinates,
     /// Which bytes of it are stored.
     range: Range<usize>,
-    /// Where it is in the file, when it existed before.
-    old: Option<u64>,
+    /// Did it exist before?
+    is_old: bool,
+    /// What it is XORed with.
+    mask: u64,
     /// Where it is to be; `None` when it stays void.
     at: Option<u64>,
 }
@@ -261,7 +264,7 @@ impl Edit<'_> {
         for (target, buffer) in targets.iter().zip(job.buffer.chunks_exact_mut(pitch)) {
             let range = target.range.clone();
             let covered: u64 = cuts.iter().map(|cut| cut.covers(&target.tile)).sum();
-            match target.old {
+            match target.at {
                 // The frames fill all of it.
                 _ if covered * geometry.size as u64 == range.len() as u64 => {}
                 Some(at) if layers.is_none() => {
@@ -271,14 +274,14 @@ impl Edit<'_> {
                 }
                 _ => fill(
                     &mut buffer[range],
-                    self.catalog.pad ^ self.catalog.mask,
+                    self.catalog.pad ^ target.mask,
                     geometry.size,
                 ),
             }
         }
         let mut fill = Fill {
             geometry,
-            mask: self.catalog.mask,
+            masks: targets.iter().map(|target| target.mask).collect(),
             buffer: &mut job.buffer,
             scratch,
             progress,
@@ -316,20 +319,25 @@ impl Edit<'_> {
             })
             .collect();
         let found = self.find_tiles(&tiles)?;
-        // Without the mask a byte that was never written is not pad.
-        let zero_is_pad = self.catalog.pad == self.catalog.mask;
         let targets = tiles.into_iter().zip(found).map(|(tile, old)| {
+            let mask = match old {
+                Some(Tile { mask, .. }) => mask,
+                // The mask is for what frames to come are to fill.
+                None if self.is_plain || fill_axis(cuts, &tile, &self.geometry) => 0,
+                None => self.catalog.mask,
+            };
             let range = match layers {
-                _ if old.is_none() && !zero_is_pad => 0..self.geometry.bytes,
+                // Without the mask a byte that was never written is not pad.
+                _ if old.is_none() && mask != self.catalog.pad => 0..self.geometry.bytes,
                 Some(layers) => layers.clone(),
                 None => touched(cuts, &tile, &self.geometry),
             };
-            let at = old;
             Target {
                 tile,
                 range,
-                old,
-                at,
+                is_old: old.is_some(),
+                mask,
+                at: old.map(|old| old.at),
             }
         });
         Ok(targets.collect())
@@ -339,16 +347,19 @@ impl Edit<'_> {
     fn place_targets(&mut self, targets: &mut [Target], buffer: &[u8]) -> Result<()> {
         let pitch = self.geometry.pitch();
         let mut void = [0; 4096];
-        let bits = self.catalog.pad ^ self.catalog.mask;
-        fill(&mut void, bits, self.geometry.size);
-        let is_void = |stored: &[u8]| {
-            let mut parts = stored.chunks(void.len());
-            parts.all(|part| *part == void[..part.len()])
-        };
         for (target, buffer) in targets.iter_mut().zip(buffer.chunks_exact(pitch as usize)) {
-            if target.at.is_none() && !is_void(&buffer[target.range.clone()]) {
-                let at = self.allocate(pitch)?;
-                self.fresh.insert(target.tile, at);
+            if target.is_old {
+                continue;
+            }
+            fill(
+                &mut void,
+                self.catalog.pad ^ target.mask,
+                self.geometry.size,
+            );
+            let mut parts = buffer[target.range.clone()].chunks(void.len());
+            if parts.any(|part| *part != void[..part.len()]) {
+                let (at, mask) = (self.allocate(pitch)?, target.mask);
+                self.fresh.insert(target.tile, Tile { at, mask });
                 target.at = Some(at);
             }
         }
@@ -366,7 +377,7 @@ impl Edit<'_> {
             if range.len() == self.geometry.bytes {
                 // The gap up to the next tile is stored too, so that they join.
                 range.end = pitch as usize;
-            } else if target.old.is_none() && self.geometry.bytes <= MOST_RESERVED * range.len() {
+            } else if !target.is_old && self.geometry.bytes <= MOST_RESERVED * range.len() {
                 match job.reserve.last_mut() {
                     Some((last, len)) if *last + *len == place => *len += pitch,
                     _ => job.reserve.push((place, pitch)),
@@ -454,7 +465,7 @@ fn read_stored(
     }
     let mut read: HashSet<_> = pieces.iter().map(|piece| piece.of).collect();
     let bytes: u64 = pieces.iter().map(|piece| piece.bytes as u64).sum();
-    read_pieces(&mut pieces, fill.buffer, fill.mask, fill.geometry.size);
+    read_pieces(&mut pieces, fill.buffer, &fill.masks, fill.geometry.size);
     for failed in &pieces {
         read.remove(&failed.of);
     }
@@ -481,6 +492,15 @@ fn new_layers(
     let stride = geometry.strides[axis] as usize;
     // Along x the tiles of a row differ in which of their columns are new.
     (axis > 0 && lo < hi).then(|| lo as usize * stride..hi as usize * stride)
+}
+
+/// Do frames have every slot of a tile on the axis along which they are inserted?
+fn fill_axis(cuts: &[Cut<'_, '_>], tile: &Coordinates, geometry: &Geometry) -> bool {
+    let Some(axis) = cuts.first().map(|cut| cut.part.placement.axis) else {
+        return false;
+    };
+    let all = cuts.iter().flat_map(|cut| cut.within(axis, tile[axis]));
+    all.map(|segment| segment.len).sum::<u64>() == geometry.tile[axis]
 }
 
 /// The bytes of a tile from the first that frames fill to the last.
@@ -686,7 +706,7 @@ impl<'p, 'a> Cut<'p, 'a> {
                         let buffer = &mut fill.buffer[number * tile_pitch..][..fill.geometry.bytes];
                         let target = fill.geometry.layout(&inner);
                         let from = (fill.scratch.as_slice(), &source);
-                        copy_box(size, fill.mask, &lens, from, (buffer, &target));
+                        copy_box(size, fill.masks[*number], &lens, from, (buffer, &target));
                     }
                     done += count;
                 }

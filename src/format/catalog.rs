@@ -188,6 +188,11 @@ impl Catalog {
         }
     }
 
+    /// What the samples of a tile are XORed with.
+    pub fn mask_of(&self, is_plain: bool) -> u64 {
+        if is_plain { 0 } else { self.mask }
+    }
+
     /// The catalog's extent as it stands in the file.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let mut out = MAGIC.to_vec();
@@ -218,8 +223,8 @@ impl Catalog {
 
     fn validate(&self, committed: u64) -> Result<()> {
         let wrong = |what: String| Err(Error::damaged(format!("the catalog is wrong: {what}")));
-        if self.cube != FORMAT {
-            return wrong(format!("format {}, expected {FORMAT}", self.cube));
+        if !(1..=FORMAT).contains(&self.cube) {
+            return wrong(format!("format {}, expected 1 to {FORMAT}", self.cube));
         }
         if !(MIN_RANK..=MAX_RANK).contains(&self.axes.len()) {
             return wrong(format!(

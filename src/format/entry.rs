@@ -19,26 +19,33 @@ const MARKER: u8 = 0xc5;
 pub enum Entry {
     /// There is no tile: its samples are the pad value.
     Void,
-    /// The tile starts at this offset.
-    Tile(u64),
+    /// There is one.
+    Tile {
+        /// Where it starts.
+        at: u64,
+        /// Are its samples as they are, whatever the mask of the cube?
+        is_plain: bool,
+    },
     /// The entry is neither.
     Damaged,
 }
 
-/// CRC-32C of the tile's coordinates and offset, as little-endian 64-bit numbers.
-fn check(tile: &[u64; MAX_RANK], at: u64) -> u32 {
+/// CRC-32C of the tile's coordinates and offset, as little-endian 64-bit numbers; of a
+/// plain tile's offset and 1, which is what tells it from another.
+fn check(tile: &[u64; MAX_RANK], at: u64, is_plain: bool) -> u32 {
+    let place = at | u64::from(is_plain);
     let mut bytes = [0; 8 * (MAX_RANK + 1)];
-    for (slot, value) in bytes.chunks_exact_mut(8).zip(tile.iter().chain([&at])) {
+    for (slot, value) in bytes.chunks_exact_mut(8).zip(tile.iter().chain([&place])) {
         slot.copy_from_slice(&value.to_le_bytes());
     }
     crc32c::crc32c(&bytes)
 }
 
 /// The entry of the tile with these coordinates, at offset `at`.
-pub fn encode(tile: &[u64; MAX_RANK], at: u64) -> [u8; ENTRY_BYTES as usize] {
+pub fn encode(tile: &[u64; MAX_RANK], at: u64, is_plain: bool) -> [u8; ENTRY_BYTES as usize] {
     let mut out = [0; ENTRY_BYTES as usize];
     out[..8].copy_from_slice(&(at | u64::from(MARKER)).to_le_bytes());
-    out[8..12].copy_from_slice(&check(tile, at).to_le_bytes());
+    out[8..12].copy_from_slice(&check(tile, at, is_plain).to_le_bytes());
     out[15] = MARKER;
     out
 }
@@ -49,8 +56,9 @@ pub fn decode(tile: &[u64; MAX_RANK], bytes: &[u8; ENTRY_BYTES as usize]) -> Ent
         return Entry::Void;
     }
     let at = take_u64(bytes, 0).unwrap_or(0) & !0xff;
-    if at != 0 && bytes[8..12] == check(tile, at).to_le_bytes() {
-        Entry::Tile(at)
+    let is = |is_plain| at != 0 && bytes[8..12] == check(tile, at, is_plain).to_le_bytes();
+    if let Some(is_plain) = [false, true].into_iter().find(|&is_plain| is(is_plain)) {
+        Entry::Tile { at, is_plain }
     } else if bytes[0] == 0 || bytes[15] == 0 {
         Entry::Void
     } else {
@@ -64,44 +72,53 @@ mod tests {
 
     const TILE: [u64; MAX_RANK] = [3, 1, 4, 0, 0, 0, 0, 0];
 
+    const KINDS: [bool; 2] = [false, true];
+
+    fn example(is_plain: bool) -> ([u8; 16], Entry) {
+        let at = 0x1234_5000;
+        (encode(&TILE, at, is_plain), Entry::Tile { at, is_plain })
+    }
+
     #[test]
     fn an_entry_reads_back_only_at_its_own_coordinates() {
-        let bytes = encode(&TILE, 0x1234_5000);
-        assert_eq!(decode(&TILE, &bytes), Entry::Tile(0x1234_5000));
-        let mut other = TILE;
-        other[2] += 1;
-        assert_eq!(decode(&other, &bytes), Entry::Damaged);
+        for (bytes, entry) in KINDS.map(example) {
+            assert_eq!(decode(&TILE, &bytes), entry);
+            let mut other = TILE;
+            other[2] += 1;
+            assert_eq!(decode(&other, &bytes), Entry::Damaged);
+        }
     }
 
     #[test]
     fn an_entry_cut_short_at_either_end_is_void() {
-        let bytes = encode(&TILE, 0x1234_5000);
-        for cut in 1..16 {
-            let mut head = [0; 16];
-            head[..cut].copy_from_slice(&bytes[..cut]);
-            let mut tail = [0; 16];
-            tail[cut..].copy_from_slice(&bytes[cut..]);
-            for part in [head, tail] {
-                let found = decode(&TILE, &part);
-                let whole = Entry::Tile(0x1234_5000);
-                assert!(found == Entry::Void || found == whole, "{cut}: {found:?}");
+        for (bytes, whole) in KINDS.map(example) {
+            for cut in 1..16 {
+                let mut head = [0; 16];
+                head[..cut].copy_from_slice(&bytes[..cut]);
+                let mut tail = [0; 16];
+                tail[cut..].copy_from_slice(&bytes[cut..]);
+                for part in [head, tail] {
+                    let found = decode(&TILE, &part);
+                    assert!(found == Entry::Void || found == whole, "{cut}: {found:?}");
+                }
             }
         }
     }
 
     #[test]
     fn a_flipped_bit_is_damage_or_without_effect() {
-        let bytes = encode(&TILE, 0x1234_5000);
-        for bit in 0..128 {
-            let mut bad = bytes;
-            bad[bit / 8] ^= 1 << (bit % 8);
-            let without_effect = !(8..96).contains(&bit);
-            let expected = if without_effect {
-                Entry::Tile(0x1234_5000)
-            } else {
-                Entry::Damaged
-            };
-            assert_eq!(decode(&TILE, &bad), expected, "bit {bit}");
+        for (bytes, entry) in KINDS.map(example) {
+            for bit in 0..128 {
+                let mut bad = bytes;
+                bad[bit / 8] ^= 1 << (bit % 8);
+                let without_effect = !(8..96).contains(&bit);
+                let expected = if without_effect {
+                    entry
+                } else {
+                    Entry::Damaged
+                };
+                assert_eq!(decode(&TILE, &bad), expected, "bit {bit}");
+            }
         }
     }
 }

@@ -22,8 +22,8 @@ pub mod superblock;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the file format that this program reads and writes.
-pub const FORMAT: u32 = 1;
+/// Version of the file format that this program writes; it reads those before, too.
+pub const FORMAT: u32 = 2;
 
 /// Everything that is written as a whole starts at a multiple of this.
 pub const PAGE: u64 = 4096;

@@ -37,7 +37,7 @@ const AT_CHECK: usize = SUPERBLOCK_BYTES - 4;
 const _: () = assert!(AT_TEXT == 144 && AT_TEXT < AT_CHECK);
 
 /// Tells a person who opens the file in a pager what it is.
-const TEXT: &[u8] = b"This is a cube file (format 1): an N-dimensional array of samples in tiles. \
+const TEXT: &[u8] = b"This is a cube file (format 2): an N-dimensional array of samples in tiles. \
 The newest catalog, in JSON, says what it holds.\n";
 
 /// The state of the file at one moment.
@@ -100,9 +100,9 @@ impl Superblock {
         // Only after the check: a superblock that was cut short inside this field
         // is torn, and no newer program's.
         let format = take_u32(bytes, AT_FORMAT).ok_or_else(short)?;
-        if format != FORMAT {
+        if !(1..=FORMAT).contains(&format) {
             return Err(Error::unsupported(format!(
-                "is of cube format {format}, but this program reads format {FORMAT}"
+                "is of cube format {format}, but this program reads formats 1 to {FORMAT}"
             ))
             .hint("use the version of cube that wrote it, or a newer one"));
         }
@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(error.kind(), Kind::Damaged, "{cut} bytes: {error}");
         }
         let mut newer = good;
-        newer[AT_FORMAT] = 2;
+        newer[AT_FORMAT] += 1;
         let check = crc32c::crc32c(&newer[..AT_CHECK]);
         newer[AT_CHECK..].copy_from_slice(&check.to_le_bytes());
         let error = Superblock::decode(&newer).unwrap_err();

@@ -162,8 +162,6 @@ fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
 fn create(storage: Arc<FileStorage>, snapshot: &Snapshot) -> Result<Writer> {
     let old = snapshot.catalog();
     let rank = old.axes.len();
-    let mut catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
-    // Nothing is half full here, so samples may stand as they are (`docs/decisions/013`).
-    catalog.mask = 0;
+    let catalog = Catalog::empty(old.dtype, old.pad, old.blank, &old.tile, rank);
     make_empty(storage, catalog)
 }

@@ -1,7 +1,7 @@
 //! `cube zarr` and `cube refs`: what lets Zarr readers read a cube where it is.
 //!
-//! No sample is copied but those of tiles that `clean` changed, for references, which
-//! have no other way to say it.
+//! No sample is copied but, for references, those of tiles that `clean` changed or that
+//! frames did not fill at once, for which they have no other way.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,8 +91,8 @@ fn shard(snapshot: &Snapshot) -> Result<Chunks<'_>> {
     }
 }
 
-/// Writes references to the tiles. Those that have patches go to a file beside, and so
-/// does one tile of void where a reader would not know what void is. `name` is what they
+/// Writes references to the tiles. Those that have patches or a mask go to a file beside,
+/// and so does one tile of void where a reader would not know what void is. `name` is what they
 /// call the cube, if not by its path from the root.
 ///
 /// # Errors
@@ -130,12 +130,12 @@ pub fn refs(
     };
     let mut void = None;
     let mut references = References::create(&options.target, &array)?;
-    let put = chunks.each(&mut |chunk, at| {
+    let put = chunks.each(&mut |chunk, tile| {
         let chunk = &chunk[..rank];
-        let copy = match at {
-            Some(at) => match chunks.patched(at).at(path)? {
-                None => return references.chunk(chunk, &url, at, bytes),
-                Some(tile) => beside.put(&tile)?,
+        let copy = match tile {
+            Some(tile) => match chunks.copied(tile).at(path)? {
+                None => return references.chunk(chunk, &url, tile.at, bytes),
+                Some(samples) => beside.put(&samples)?,
             },
             // What is not there reads as NaN.
             None if catalog.dtype.nan() == Some(catalog.pad) => return Ok(()),

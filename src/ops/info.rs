@@ -13,7 +13,6 @@ use super::{Progress, Quiet, open};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
-use crate::format::FORMAT;
 use crate::format::catalog::{Command, Piece};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
@@ -200,7 +199,7 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
     let mut history = vec![catalog.command.verb.clone()];
     history.extend(snapshot.verbs_before(MOST_HISTORY - 1));
     Ok(Info {
-        format: FORMAT,
+        format: catalog.cube,
         generation: catalog.generation,
         axes: axes
             .enumerate()

@@ -377,7 +377,7 @@ fn a_cube_of_another_format_is_refused_with_both_numbers() {
         "append new.cube good.fits",
     ] {
         dir.cube(line).fails(&[
-            "cube: new.cube: is of cube format 7, but this program reads format 1",
+            "cube: new.cube: is of cube format 7, but this program reads formats 1 to 2",
             "hint: ",
         ]);
     }

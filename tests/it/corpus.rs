@@ -21,6 +21,7 @@ fn run(folder: &str, target: fn(&[u8])) -> usize {
 #[test]
 fn what_was_kept_of_fuzzing_gives_answers_or_errors() {
     assert!(run("testdata/golden/format-1", targets::cube) > 10);
+    assert!(run("testdata/golden/format-2", targets::cube) > 10);
     assert!(run("testdata/frames", targets::fits) > 10);
     assert!(run("testdata/tiff", targets::tiff) >= 5);
     for (folder, target) in [

@@ -1,9 +1,9 @@
 //! Golden cubes: files of every format version that a program of today must read.
 //!
-//! `testdata/golden/format-1` holds cubes and, beside each, what is in it. What is
+//! `testdata/golden/format-N` holds cubes and, beside each, what is in it. What is
 //! in it comes from a naive array, not from reading the cube. `CUBE_BLESS=1`
-//! makes all of them anew; ids and times are fixed, so what changes in the diff
-//! is what changed in the writer.
+//! makes those of the newest format anew; ids and times are fixed, so what changes in
+//! the diff is what changed in the writer.
 
 // Helpers of tests may stop them; their arrays are small.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
@@ -22,7 +22,7 @@ use cube::engine::write::{Part, Samples};
 use cube::format::catalog::{Catalog, Command, Piece};
 use cube::format::ledger::{Record, cards_to_text};
 use cube::format::superblock::SUPERBLOCK_AT;
-use cube::format::{PAGE, entry};
+use cube::format::{FORMAT, PAGE, entry};
 use cube::region::{MAX_RANK, Span};
 use cube::storage::Storage;
 use cube::storage::file::FileStorage;
@@ -31,9 +31,13 @@ use serde_json::{Value, json};
 
 type Shape = [u64; MAX_RANK];
 
-/// Where the golden cubes of this format are.
+/// Where the golden cubes of the newest format are.
 pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/format-1")
+    folder_of(FORMAT)
+}
+
+fn folder_of(format: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/golden/format-{format}"))
 }
 
 /// A dense array of samples' bits, x fastest.
@@ -329,7 +333,7 @@ const NAN32: u64 = 0x7fc0_0000;
 /// One golden cube: its name, and how it is made.
 type Golden = (&'static str, fn() -> Maker);
 
-const GOLDENS: [Golden; 10] = [
+const GOLDENS: [Golden; 11] = [
     ("empty", || {
         Maker::new(&Catalog::empty(DType::I64, 1 << 63, None, &[4, 4, 4], 3))
     }),
@@ -412,6 +416,17 @@ const GOLDENS: [Golden; 10] = [
         maker.insert(3, 1, &[&[2, 4, 3]]);
         maker
     }),
+    ("plain", || {
+        // Tiles that the frames of one command fill, void beside them, and one that
+        // they do not.
+        let mut maker = Maker::new(&Catalog::empty(DType::F32, NAN32, None, &[4, 4, 2], 3));
+        maker.insert_from(2, 0, &[1, 0], &[&[5, 3], &[2, 3], &[5, 3]]);
+        // Fills what is left, with the mask that the tile has.
+        maker.insert(2, 1, &[&[6, 4]]);
+        maker.insert(0, 0, &[&[2, 4, 4], &[2, 4, 4]]);
+        maker.patch(&[(&[0, 0, 0], NAN32), (&[5, 0, 0], 0x3f80_0000)]);
+        maker
+    }),
     ("ledger", || {
         let mut maker = Maker::new(&Catalog::empty(DType::I32, 0xffff_ffff, None, &[32, 32], 3));
         for n in 0..11 {
@@ -442,13 +457,13 @@ fn crashed() -> Maker {
     let (place, tile) = void([1, 1, 0]);
     maker
         .storage
-        .write(place, &entry::encode(&tile, end))
+        .write(place, &entry::encode(&tile, end, false))
         .unwrap();
     let (place, tile) = void([1, 2, 0]);
-    let torn = entry::encode(&tile, end);
+    let torn = entry::encode(&tile, end, false);
     maker.storage.write(place, &torn[..10]).unwrap();
     let (place, tile) = void([1, 3, 0]);
-    let torn = entry::encode(&tile, end);
+    let torn = entry::encode(&tile, end, false);
     maker.storage.write(place + 9, &torn[9..]).unwrap();
     // The superblock of the commit before the last, cut off in the middle.
     let sequence = |at| maker.storage.read(at + 32, 8).unwrap().to_vec();
@@ -518,19 +533,79 @@ fn golden_cubes_are_read_as_they_were_written() {
             std::fs::write(folder.join(&cube), made.storage.contents()).unwrap();
             std::fs::write(folder.join(&about), made.expected()).unwrap();
         }
-        let expected = std::fs::read_to_string(folder.join(&about)).unwrap();
-        let expected: Value = serde_json::from_str(&expected).unwrap();
-        let file = FileStorage::open(&folder.join(&cube)).unwrap();
-        compare(name, &Snapshot::open(Arc::new(file)).unwrap(), &expected);
-        // The same edits by the writer of today, whatever bytes it makes of them.
-        compare(&format!("{name}, made anew"), &made.snapshot(), &expected);
+        for format in 1..=FORMAT {
+            let folder = folder_of(format);
+            let Ok(expected) = std::fs::read_to_string(folder.join(&about)) else {
+                assert!(format < FORMAT, "{about} is missing");
+                continue;
+            };
+            let expected: Value = serde_json::from_str(&expected).unwrap();
+            let file = FileStorage::open(&folder.join(&cube)).unwrap();
+            let snapshot = Snapshot::open(Arc::new(file)).unwrap();
+            assert_eq!(snapshot.catalog().cube, format);
+            compare(&format!("{name}, {format}"), &snapshot, &expected);
+            // The same edits by the writer of today, whatever bytes it makes of them.
+            compare(&format!("{name}, made anew"), &made.snapshot(), &expected);
+        }
+    }
+}
+
+#[test]
+fn a_cube_of_an_older_format_is_written_to_and_is_of_the_newest_then() {
+    for (name, _) in goldens() {
+        let path = folder_of(1).join(format!("{name}.cube"));
+        let Ok(bytes) = std::fs::read(path) else {
+            continue;
+        };
+        let storage = Arc::new(MemoryStorage::new(bytes));
+        let before = Snapshot::open(storage.clone()).unwrap();
+        let rank = before.shape().len();
+        let (axis, len) = (rank - 1, before.shape()[rank - 1]);
+        let (dtype, pad) = (before.catalog().dtype, before.catalog().pad);
+        // Enough for whole tiles, which is what the format before had not.
+        let lens: Shape = std::array::from_fn(|other| match before.catalog().tile[other] {
+            tile if other == axis => 2 * tile,
+            _ => 1,
+        });
+        let frame = Array::build(lens, |at| (1 + at[axis]) & dtype.mask());
+        let mut writer = Writer::open(storage.clone()).unwrap();
+        let mut edit = writer.edit(command("append", 9)).unwrap();
+        let placement = edit.place(axis, len, &[0; MAX_RANK], &frame.lens).unwrap();
+        let mut parts = [Part::new(placement, Source(&frame, dtype.size()))];
+        edit.write(&mut parts, 1 << 20, &|_| {}).unwrap();
+        drop(parts);
+        edit.finish().unwrap();
+        let after = Snapshot::open(storage).unwrap();
+        assert_eq!(after.catalog().cube, FORMAT, "{name}");
+        let samples = |snapshot: &Snapshot, start: u64, len: u64| {
+            let mut spans: Vec<Span> = after.shape().iter().map(|&len| Span::run(0, len)).collect();
+            spans[axis] = Span::run(start, len);
+            let shown = spans.iter().map(|span| span.len).product::<u64>();
+            let mut bytes = vec![0; shown as usize * dtype.size()];
+            snapshot.read(&spans, &mut bytes).unwrap();
+            bytes
+        };
+        if len > 0 {
+            assert_eq!(samples(&before, 0, len), samples(&after, 0, len), "{name}");
+        }
+        let more = frame.lens[axis];
+        let new = samples(&after, len, more);
+        let pitch: u64 = after.shape()[..axis].iter().product();
+        for (at, sample) in (0u64..).zip(new.chunks_exact(dtype.size())) {
+            let expected = match at % pitch {
+                0 => (1 + at / pitch) & dtype.mask(),
+                _ => pad,
+            };
+            assert_eq!(dtype.bits_at(sample), expected, "{name}, {at}");
+        }
     }
 }
 
 #[test]
 fn every_file_among_the_goldens_has_a_test() {
     let known = goldens();
-    for file in std::fs::read_dir(folder()).unwrap() {
+    let files = (1..=FORMAT).flat_map(|format| std::fs::read_dir(folder_of(format)).unwrap());
+    for file in files {
         let path = file.unwrap().path();
         let stem = path.file_stem().unwrap().to_str().unwrap();
         assert!(
@@ -595,12 +670,17 @@ fn reader(arguments: &[&Path]) -> Option<std::process::Output> {
 
 #[test]
 fn a_reader_written_from_the_specification_alone_agrees() {
-    for (name, _) in goldens() {
-        let (cube, about) = (format!("{name}.cube"), format!("{name}.json"));
-        let Some(output) = reader(&[&folder().join(cube), &folder().join(about)]) else {
+    for (format, (name, _)) in (1..=FORMAT).flat_map(|n| goldens().into_iter().map(move |g| (n, g)))
+    {
+        let [cube, about] =
+            ["cube", "json"].map(|end| folder_of(format).join(format!("{name}.{end}")));
+        if format < FORMAT && !cube.exists() {
+            continue;
+        }
+        let Some(output) = reader(&[&cube, &about]) else {
             return;
         };
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{name}: {said}");
+        assert!(output.status.success(), "{name}, {format}: {said}");
     }
 }

@@ -233,9 +233,9 @@ fn references_serve_what_clean_changed_and_what_was_not_compacted() {
     let words = cube_of(|k| (k * 4099) as u16);
     let floats = cube_of(float);
     floats
-        .cube("refs a.cube -o a.json")
+        .cube("zarr a.cube -o a.zarr")
         .fails(&["XORed with 7fc00000", "cube compact"]);
-    assert!(!floats.exists("a.json"));
+    assert!(!floats.exists("a.zarr"));
     let Some(python) = readers() else { return };
     read(&dir, &python, &["refs"], "");
     assert_eq!(dir.read("a.refs.tiles").len() % (8 * 8 * 4 * 4), 0);
@@ -243,6 +243,9 @@ fn references_serve_what_clean_changed_and_what_was_not_compacted() {
     read(&dir, &python, &BOTH, "");
     // Raw samples, as they came in.
     read(&words, &python, &BOTH, "");
+    // The first two frames filled a layer of tiles, the third did not.
+    read(&floats, &python, &["refs"], "");
+    assert_eq!(floats.read("a.refs.tiles").len(), 9 * 3 * 2 * 2 * 4);
     // Moved tile by tile.
     words.ok("append a.cube 0.fits 1.fits");
     words.ok("move a.cube --from 3:4 --to 1");

@@ -26,7 +26,7 @@ fn json_says_everything_with_its_value() {
     let dir = cube();
     let info = dir.info("a.cube");
     let file = fs::metadata(dir.path("a.cube")).unwrap();
-    assert_eq!(info["format"], 1);
+    assert_eq!(info["format"], 2);
     assert_eq!(info["generation"], 2, "one for each command");
     assert_eq!(info["shape"], json!([7, 5, 3]));
     assert_eq!(

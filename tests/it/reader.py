@@ -44,7 +44,7 @@ class Cube:
                 continue
             if struct.unpack_from("<I", block, 4092)[0] != crc(block[:4092]):
                 continue
-            need(struct.unpack_from("<I", block, 8)[0] == 1, "a newer format")
+            need(struct.unpack_from("<I", block, 8)[0] in (1, 2), "a newer format")
             sequence, _, start, length, check = struct.unpack_from("<4QI", block, 32)
             (committed,) = struct.unpack_from("<Q", block, 72)
             if start >= 8192 and start + length <= committed <= 1 << 62:
@@ -55,7 +55,7 @@ class Cube:
         text = self.extent(where)
         need(text[:16] == b"\nCUBE CATALOG 1\n", "no catalog")
         self.catalog = catalog = json.loads(text[16:])
-        need(catalog["cube"] == 1, "format")
+        need(catalog["cube"] in (1, 2), "format")
         self.size = int(catalog["dtype"].lstrip("uintfloa")) // 8
         self.pad, self.mask = int(catalog["pad"], 16), int(catalog["mask"], 16)
         need(self.mask in (0, self.pad), "mask")
@@ -133,7 +133,7 @@ class Cube:
         return records
 
     def tile(self, coordinates):
-        """Offset of a tile, None when it is void."""
+        """Offset of a tile and its mask, None when it is void."""
         for table in self.catalog["index"]:
             ranges = list(zip(table["lo"], table["hi"], coordinates))
             if all(lo <= c < hi for lo, hi, c in ranges):
@@ -149,17 +149,19 @@ class Cube:
             return None
         at, check = struct.unpack_from("<QI", entry)
         at &= ~0xFF
-        if at and check == crc(struct.pack("<9Q", *coordinates, at)):
-            return at
+        for plain in (0, 1):
+            if at and check == crc(struct.pack("<9Q", *coordinates, at + plain)):
+                return at, 0 if plain else self.mask
         need(entry[0] == 0 or entry[15] == 0, "index entry of tile %s" % coordinates)
         return None
 
     def sample(self, slots, patched=True):
         """Bits of the sample in these 8 slots."""
         lens = self.catalog["tile"]
-        at = self.tile([slot // length for slot, length in zip(slots, lens)])
-        if at is None:
+        found = self.tile([slot // length for slot, length in zip(slots, lens)])
+        if found is None:
             return self.pad
+        at, mask = found
         element, width = 0, 1
         for slot, length in zip(slots, lens):
             element += slot % length * width
@@ -167,7 +169,7 @@ class Cube:
         if patched and (at, element) in self.patches:
             return self.patches[at, element]
         stored = self.data[at + element * self.size :][: self.size]
-        return int.from_bytes(stored, "little") ^ self.mask
+        return int.from_bytes(stored, "little") ^ mask
 
     def box(self, slots, patched=True):
         """Samples of a product of lists of slots, x fastest."""

@@ -129,10 +129,10 @@ fn superblocks_stand_as_the_specification_says() {
     assert_eq!(bytes.len(), SUPERBLOCK_BYTES);
     assert_eq!(Superblock::decode(&bytes).unwrap(), superblock);
     let text = bytes[144..4092].to_vec();
-    assert!(text.starts_with(b"This is a cube file (format 1)"));
+    assert!(text.starts_with(b"This is a cube file (format 2)"));
     let fields = [
         ("magic", b"\x89\x43\x55\x42\x0d\x0a\x1a\x0a".to_vec()),
-        ("format", vec![1, 0, 0, 0]),
+        ("format", vec![2, 0, 0, 0]),
         ("id", superblock.id.to_vec()),
         ("sequence", words(&[superblock.sequence])),
         ("generation", words(&[superblock.generation])),
@@ -153,15 +153,19 @@ fn superblocks_stand_as_the_specification_says() {
 #[test]
 fn index_entries_stand_as_the_specification_says() {
     let (tile, at) = ([3, 1, 4, 1, 5, 9, 2, 6], 0x0012_3456_7890_a000);
-    let bytes = entry::encode(&tile, at);
-    let mut checked = words(&tile);
-    checked.extend(words(&[at]));
-    let fields = [
-        ("offset", words(&[at + 0xc5])),
-        ("check", check(&checked).to_le_bytes().to_vec()),
-        ("marker", vec![0xc5]),
-    ];
-    hold_fields("Index", &bytes, plain, &fields);
+    let bytes = entry::encode(&tile, at, false);
+    for is_plain in [true, false] {
+        let bytes = entry::encode(&tile, at, is_plain);
+        let mut checked = words(&tile);
+        checked.extend(words(&[at + u64::from(is_plain)]));
+        let fields = [
+            ("offset", words(&[at + 0xc5])),
+            ("check", check(&checked).to_le_bytes().to_vec()),
+            ("marker", vec![0xc5]),
+        ];
+        hold_fields("Index", &bytes, plain, &fields);
+        assert_eq!(entry::decode(&tile, &bytes), Entry::Tile { at, is_plain });
+    }
     // The order in which it is read.
     assert_eq!(entry::decode(&tile, &[0; 16]), Entry::Void);
     let changed = |changes: &[(usize, u8)]| {
@@ -172,7 +176,13 @@ fn index_entries_stand_as_the_specification_says() {
         entry::decode(&tile, &changed)
     };
     let no_matter = [(0, 7), (12, 1), (13, 1), (14, 1), (15, 0)];
-    assert_eq!(changed(&no_matter), Entry::Tile(at));
+    assert_eq!(
+        changed(&no_matter),
+        Entry::Tile {
+            at,
+            is_plain: false
+        }
+    );
     assert_eq!(changed(&[(8, !bytes[8])]), Entry::Damaged);
     assert_eq!(changed(&[(8, !bytes[8]), (0, 0)]), Entry::Void);
     assert_eq!(changed(&[(8, !bytes[8]), (15, 0)]), Entry::Void);
