@@ -7,9 +7,8 @@ DESTDIR =
 
 .PHONY: demo test build install pages
 
-# What is said to this make is not for that of cfitsio, which has a PREFIX, too.
 build:
-	env -u MAKEFLAGS -u DESTDIR -u PREFIX cargo build --release
+	cargo build --release
 
 # The main job on the frames in testdata: assemble them, ask how big it got, and
 # look at one pixel through all frames.

@@ -19,10 +19,10 @@ use crate::kernels::swap::{flip_sign, swap_in_place};
 use crate::region::{MAX_RANK, show_shape, volume};
 
 use super::cards::{Cards, Value, keyword_of};
-use super::cfitsio;
 use super::hdu::{Content, Hdu, Place, Walk};
 use super::magic::Magic;
 use super::source::Source;
+use super::tiles;
 use super::{About, Facts, Frame, HduChoice};
 
 /// Stored samples are scaled by way of a buffer of this many bytes.
@@ -180,7 +180,7 @@ impl Iterator for Images {
 fn open_image(source: Source, hdu: Hdu) -> Result<Box<dyn Frame>> {
     let path = source.path().to_path_buf();
     let opened = match hdu.content {
-        Content::Compressed => cfitsio::open(source, &hdu),
+        Content::Compressed => tiles::open(source, &hdu),
         _ => FitsFrame::new(source, hdu).map(|frame| Box::new(frame) as Box<dyn Frame>),
     };
     opened.at(&path)

@@ -13,9 +13,7 @@
 //! | `cards` | header cards, looked up by keyword |
 //! | `hdu` | the HDUs of a FITS file |
 //! | `fits` | a plain image in one of them |
-//! | `tiles` | the table behind a tile-compressed image, looked over |
-//! | `streams` | the tiles in it, gone through |
-//! | `cfitsio` | that image, decompressed |
+//! | `tiles` | a tile-compressed image |
 //! | `tiff` | the pages of a TIFF file |
 //! | `array` | NumPy arrays and raw samples |
 //! | `section` | a part of a frame |
@@ -28,7 +26,6 @@
 
 pub mod array;
 pub mod cards;
-mod cfitsio;
 #[cfg(test)]
 mod corpus;
 pub mod filter;
@@ -42,9 +39,8 @@ pub mod measure;
 mod recent;
 mod section;
 pub mod source;
-mod streams;
 pub(crate) mod tiff;
-pub mod tiles;
+mod tiles;
 pub mod wcs;
 
 use std::fmt;
@@ -112,8 +108,7 @@ pub trait Frame: Send {
         &self.about().notes
     }
 
-    /// Are samples decompressed, so that reading several frames at once gains? Not so
-    /// where cfitsio does it, one call at a time.
+    /// Are samples decompressed, so that reading several frames at once gains?
     fn is_slow(&self) -> bool {
         false
     }

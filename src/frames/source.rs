@@ -5,8 +5,7 @@
 //! opened, or fails. A file that shrinks or is written to in between is an error.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,13 +16,9 @@ use rustix::fs::OFlags;
 use crate::error::{Context, Error, IoContext, Result};
 
 use super::gzip::{self, Inflater};
-use super::hdu::BLOCK_BYTES;
 
 /// Bytes at the head of a file that tell its kind.
 pub const HEAD_BYTES: usize = 64;
-
-/// A part of a file is copied this many bytes at a time.
-const PART_BYTES: usize = 1 << 20;
 
 /// An open regular file that is not empty.
 #[derive(Debug)]
@@ -106,42 +101,6 @@ impl Source {
         self.is_stream
     }
 
-    /// A file without a name, of whole blocks, with `head` and then `n_bytes` bytes of this one from
-    /// `start` on; messages name this one.
-    ///
-    /// # Errors
-    /// When this one ends before, or no such file can be written.
-    pub(super) fn extract(&self, head: &[u8], start: u64, n_bytes: u64) -> Result<Source> {
-        if self
-            .len()
-            .checked_sub(start)
-            .is_none_or(|left| left < n_bytes)
-        {
-            return Err(Error::damaged(format!(
-                "{n_bytes} bytes from byte {start} are needed, but {}",
-                self.show_end()
-            ))
-            .at(&self.path));
-        }
-        let doing = "cannot write to a temporary file";
-        let mut file = tempfile::tempfile().doing(doing).at(&self.path)?;
-        file.write_all(head).doing(doing).at(&self.path)?;
-        let mut part = vec![0; PART_BYTES];
-        let mut done = 0;
-        while done < n_bytes {
-            let now = (n_bytes - done).min(PART_BYTES as u64);
-            let part = &mut part[..usize::try_from(now).unwrap_or(PART_BYTES)];
-            self.read_at(start + done, part)?;
-            file.write_all(part).doing(doing).at(&self.path)?;
-            done += now;
-        }
-        // The last block may not be whole in this one.
-        let len = (head.len() as u64).saturating_add(n_bytes);
-        let filled = file.set_len(len.next_multiple_of(BLOCK_BYTES));
-        filled.doing(doing).at(&self.path)?;
-        Source::of(file, &self.path, false)
-    }
-
     /// The same file, read as what is gzipped in it.
     ///
     /// # Errors
@@ -191,11 +150,6 @@ impl Source {
     /// When the file was last modified before it was opened.
     pub fn modified(&self) -> Option<SystemTime> {
         self.modified
-    }
-
-    /// The number of the open file, for as long as the source lives.
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.file.as_raw_fd()
     }
 
     /// The first bytes of the file, up to [`HEAD_BYTES`].

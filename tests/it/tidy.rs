@@ -640,13 +640,11 @@ fn every_module_keeps_to_its_side_of_the_fences() {
 
 #[test]
 fn every_crate_has_its_home() {
-    let homes: [(&str, &[&str]); 8] = [
+    let homes: [(&str, &[&str]); 6] = [
         ("clap", &["cli/"]),
         ("clap_complete", &["cli/"]),
         ("clap_mangen", &["cli/"]),
         ("anyhow", &["cli/"]),
-        ("fitsio", &["frames/cfitsio.rs", "frames/tiles.rs"]),
-        ("fitsio_sys", &["frames/cfitsio.rs", "frames/tiles.rs"]),
         ("memmap2", &["storage/map.rs"]),
         ("libc", &["storage/map.rs"]),
     ];
@@ -665,13 +663,12 @@ fn every_crate_has_its_home() {
 }
 
 #[test]
-fn unsafe_code_stands_in_three_places() {
+fn unsafe_code_stands_in_two_places() {
     for (file, text) in sources() {
-        let home =
-            file == "storage/map.rs" || file == "frames/cfitsio.rs" || file.starts_with("kernels/");
+        let home = file == "storage/map.rs" || file.starts_with("kernels/");
         assert!(
             home || !has_word(&code(&text), "unsafe"),
-            "src/{file} has unsafe code: it belongs in storage/map.rs, kernels/ or frames/cfitsio.rs, \
+            "src/{file} has unsafe code: it belongs in storage/map.rs or kernels/, \
              behind a safe function"
         );
     }

@@ -24,7 +24,7 @@ use crate::sinks::{Image, Remaining, Sink};
 /// Samples of a tile, about: as many rows as that, or a part of a longer one.
 const TILE_SAMPLES: u64 = 1 << 16;
 
-/// The most axes that cfitsio decompresses.
+/// The most axes that cfitsio decompresses, and so that others will read.
 const MAX_AXES: usize = 6;
 
 /// A heap that may get longer is pointed into by 64-bit numbers.
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_read_by_cfitsio() {
+    fn what_is_packed_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut cards = Cards::default();
         cards.push_text("OBJECT", "M 31", "");
