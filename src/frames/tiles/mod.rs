@@ -53,6 +53,9 @@ use table::{Coding, Table};
 use tiling::Tiling;
 use window::Window;
 
+/// Buffers for tiles of so many samples are kept from one to the next.
+const KEPT_SAMPLES: usize = 1 << 16;
+
 /// Opens the tile-compressed image in `hdu`.
 ///
 /// # Errors
@@ -209,6 +212,9 @@ impl TiledFrame {
                 }
             }
         }
+        if self.tile.len() > KEPT_SAMPLES * size {
+            self.tile = Vec::new();
+        }
         self.held.tiles.insert(tile_idx);
         Ok(())
     }
@@ -272,11 +278,16 @@ impl Decoder {
             swap_in_place(&mut bytes, self.stored.size());
             scale(self.stored, &bytes, self.dtype, out, &linear);
             self.bytes = bytes;
-            return Ok(());
+        } else {
+            self.decode_stored(source, tile_idx, n_samples, out)?;
         }
-        self.decode_stored(source, tile_idx, n_samples, out)?;
         if self.meaning == Meaning::Offset {
             flip_sign(out, size);
+        }
+        // Many frames are open at once.
+        if n_samples > KEPT_SAMPLES {
+            (self.ints, self.bytes) = (Vec::new(), Vec::new());
+            (self.gunzip, self.hcompress) = (Gunzip::default(), Hcompress::default());
         }
         Ok(())
     }
