@@ -4,9 +4,11 @@
 //! its position. All else is decompressed as a stream: one for each chunk of a row
 //! of chunks, rows taken from all of them in turn. A few rows are kept, so that
 //! the planes of a colour image are decompressed once; further back than that the
-//! streams begin again.
+//! streams begin again. When the rows that were wanted of one plane are wanted of the next,
+//! and are no longer kept, they are taken of several planes at once.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -18,6 +20,9 @@ use super::page::Page;
 
 /// Bytes of rows that are kept.
 const KEPT_BYTES: u64 = 2 << 20;
+
+/// Bytes of planes that are taken from the rows at once.
+const TAKEN_BYTES: u64 = 8 << 20;
 
 /// The longest row, in bytes: three of them are in memory.
 const MAX_ROW_BYTES: u64 = 1 << 26;
@@ -46,6 +51,41 @@ pub(super) struct Rows {
     n_kept: u64,
     first_kept: u64,
     raw: Vec<u8>,
+    /// Rows that were read, those that were read again counted again.
+    pub(super) n_read: u64,
+    taken: Taken,
+}
+
+/// Samples of several planes, taken from the rows that hold those of all: all wanted
+/// rows of one plane, then of the next.
+#[derive(Default)]
+struct Taken {
+    planes: Range<u64>,
+    rows: Range<u64>,
+    bytes: Vec<u8>,
+    /// The plane that was asked for last, and which of its rows.
+    asked: (u64, Range<u64>),
+    /// The rows that were asked for of the plane before that.
+    before: Range<u64>,
+    /// A row cannot be read: whoever wants it shall hear of it.
+    has_failed: bool,
+}
+
+impl Taken {
+    /// Remembers which row is asked for.
+    fn ask(&mut self, plane: u64, y: u64) {
+        let (last, rows) = &mut self.asked;
+        if *last == plane {
+            *rows = rows.start.min(y)..rows.end.max(y + 1);
+        } else {
+            self.before = std::mem::replace(rows, y..y + 1);
+            *last = plane;
+        }
+    }
+
+    fn has(&self, plane: u64, y: u64) -> bool {
+        self.planes.contains(&plane) && self.rows.contains(&y)
+    }
 }
 
 impl Rows {
@@ -88,6 +128,8 @@ impl Rows {
             n_kept: (KEPT_BYTES / row_bytes).clamp(1, n_rows),
             first_kept: 0,
             raw: Vec::new(),
+            n_read: 0,
+            taken: Taken::default(),
             page,
         })
     }
@@ -97,9 +139,9 @@ impl Rows {
         self.page.codec != Codec::Plain
     }
 
-    /// About how many bytes its streams keep.
+    /// About how many bytes its streams keep, and planes.
     pub(super) fn kept(&self) -> u64 {
-        self.per_stream * self.streams.len() as u64
+        self.per_stream * self.streams.len() as u64 + self.taken.bytes.len() as u64
     }
 
     /// Reads a run of samples from the linear index `first`: x, y, then the samples
@@ -191,7 +233,15 @@ impl Rows {
         let (x, y) = (first % width, first / width % height);
         let sample = first / (width * height);
         let per_pixel = page.interleaved() as usize;
-        let (row, sample) = match page.is_planar {
+        if per_pixel > 1 && self.take(sample, y) {
+            let taken = &self.taken;
+            let n_rows = taken.rows.end - taken.rows.start;
+            let row = (sample - taken.planes.start) * n_rows + y - taken.rows.start;
+            let start = (row * width + x) as usize * size;
+            out.copy_from_slice(&taken.bytes[start..start + out.len()]);
+            return Ok(());
+        }
+        let (row, sample) = match self.page.is_planar {
             true => (sample * height + y, 0),
             false => (y, sample as usize),
         };
@@ -201,11 +251,56 @@ impl Rows {
             out.copy_from_slice(&row[start..start + out.len()]);
             return Ok(());
         }
-        let pixels = row.chunks_exact(per_pixel * size).skip(x as usize);
-        for (out, pixel) in out.chunks_exact_mut(size).zip(pixels) {
-            out.copy_from_slice(&pixel[sample * size..][..size]);
-        }
+        pick(
+            &row[x as usize * per_pixel * size..],
+            (sample, per_pixel),
+            size,
+            out,
+        );
         Ok(())
+    }
+
+    /// Takes a row of a plane, with it those that were wanted of the plane before, and
+    /// with them those of the planes that follow; says whether the row is there.
+    fn take(&mut self, plane: u64, y: u64) -> bool {
+        let previous = self.taken.asked.0;
+        self.taken.ask(plane, y);
+        let is_kept = (self.first_kept..self.next).contains(&y);
+        if self.taken.has(plane, y) {
+            return true;
+        }
+        if is_kept || self.taken.has_failed || !self.taken.before.contains(&y) {
+            return false;
+        }
+        let size = self.page.dtype().size();
+        let per_pixel = self.page.per_pixel;
+        let rows = self.taken.before.clone();
+        let row_bytes = self.page.width.saturating_mul(size as u64);
+        let plane_bytes = row_bytes.saturating_mul(rows.end - rows.start);
+        let most = TAKEN_BYTES / plane_bytes;
+        let planes = match previous > plane {
+            true => (plane + 1).saturating_sub(most)..plane + 1,
+            false => plane..per_pixel.min(plane + most),
+        };
+        if planes.end - planes.start < 2 {
+            return false;
+        }
+        let mut bytes = std::mem::take(&mut self.taken.bytes);
+        self.taken.planes = 0..0;
+        bytes.resize(((planes.end - planes.start) * plane_bytes) as usize, 0);
+        for (y, at) in rows.clone().zip((0..).step_by(row_bytes as usize)) {
+            let Ok(row) = self.row(y) else {
+                self.taken.has_failed = true;
+                return false;
+            };
+            let starts = (at..).step_by(plane_bytes as usize);
+            for (plane, start) in planes.clone().zip(starts) {
+                let out = &mut bytes[start..start + row_bytes as usize];
+                pick(row, (plane as usize, per_pixel as usize), size, out);
+            }
+        }
+        (self.taken.planes, self.taken.rows, self.taken.bytes) = (planes, rows, bytes);
+        true
     }
 
     /// A row of the page, all planes counted through.
@@ -227,6 +322,7 @@ impl Rows {
                     return Err(error);
                 }
                 self.next += 1;
+                self.n_read += 1;
                 if self.next == self.end {
                     self.streams.clear();
                 }
@@ -314,6 +410,14 @@ impl Rows {
             }
         }
         Ok(())
+    }
+}
+
+/// Picks one of the samples of each pixel.
+fn pick(pixels: &[u8], (sample, per_pixel): (usize, usize), size: usize, out: &mut [u8]) {
+    let pixels = pixels.chunks_exact(per_pixel * size);
+    for (out, pixel) in out.chunks_exact_mut(size).zip(pixels) {
+        out.copy_from_slice(&pixel[sample * size..][..size]);
     }
 }
 

@@ -339,6 +339,62 @@ fn pages_that_are_open_at_once_keep_no_more_than_there_is_memory_for() {
     }
 }
 
+#[test]
+fn of_pixels_with_many_samples_rows_are_not_read_for_each_of_them() {
+    // A page of 5 MB, of which 2 MiB are kept: 150 planes of 170 by 100.
+    let (width, height, n) = (170, 100, 150);
+    let sample = |c: u64, k: u64| ((c * 131 + k * 7) % 65521) as u16;
+    let bytes_of = |samples: &mut dyn Iterator<Item = u16>| -> Vec<u8> {
+        samples.flat_map(u16::to_le_bytes).collect()
+    };
+    let area = width * height;
+    let mixed = bytes_of(&mut (0..area).flat_map(|k| (0..n).map(move |c| sample(c, k))));
+    let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(&mixed).unwrap();
+    let packed = packer.finish().unwrap();
+    let page = Written::new(width, height, 16, &packed)
+        .with(277, &[n])
+        .with(259, &[8])
+        .with(278, &[height]);
+    let open = |bytes: &[u8]| {
+        let file = file(bytes);
+        let source = Source::open(file.path()).unwrap();
+        let (form, first) = Form::read(&source).unwrap();
+        let page = Page::new(form, form.directory(&source, first).unwrap(), &source).unwrap();
+        Rows::new(Arc::new(source), page, 0).unwrap()
+    };
+    let whole = tiff(false, false, std::slice::from_ref(&page));
+    let mut plane = vec![0; (area * 2) as usize];
+    let backwards: Vec<u64> = (0..n).rev().collect();
+    for order in [(0..n).collect(), backwards] {
+        // All rows of a plane, or as many as a row of tiles has.
+        for n_rows in [height, height / 2] {
+            let mut rows = open(&whole);
+            for part in 0..height / n_rows {
+                let (start, out) = (part * n_rows * width, &mut plane[..]);
+                let some = &mut out[..(n_rows * width * 2) as usize];
+                for &c in &order {
+                    rows.read(c * area + start, some).unwrap();
+                    let pixels = start..start + n_rows * width;
+                    assert!(some == bytes_of(&mut pixels.map(|k| sample(c, k))));
+                }
+            }
+            assert!(rows.n_read <= 4 * height, "{} rows", rows.n_read);
+            assert!(rows.kept() < 9 << 20, "{}", rows.kept());
+        }
+    }
+    // Rows before one that is damaged can be read as often as one likes.
+    let damaged = Written::new(width, height, 16, &packed[..packed.len() / 2]);
+    let damaged = damaged.with(277, &[n]).with(259, &[8]).with(278, &[height]);
+    let mut rows = open(&tiff(false, false, &[damaged]));
+    for c in (0..n).step_by(10) {
+        let (some, rest) = plane.split_at_mut(area as usize / 2);
+        rows.read(c * area, some).unwrap();
+        assert!(some == &bytes_of(&mut (0..area / 4).map(|k| sample(c, k)))[..]);
+        assert!(rows.read(c * area + area / 4, rest).is_err());
+    }
+}
+
 /// Small files of every kind, compressed ones too.
 fn small_files() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tiff");
