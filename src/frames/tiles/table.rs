@@ -21,6 +21,9 @@ const MAX_AXES: i128 = 999;
 /// The largest tile, and the largest row of them, in samples: one is held in memory.
 pub(super) const MAX_TILE_SAMPLES: u64 = 1 << 28;
 
+/// The largest tile of HCOMPRESS, of whose transform 24 bytes a sample are held.
+const MAX_TRANSFORM_SAMPLES: u64 = 1 << 25;
+
 /// No tile is longer than so many bytes for each of its samples and so many more.
 const MAX_PER_SAMPLE: u64 = 16;
 const MAX_PER_TILE: u64 = 1 << 16;
@@ -283,6 +286,14 @@ impl Table {
             ));
         }
         let coding = coding(hdu)?;
+        let in_tile: u64 = tiling.tile.iter().product();
+        if matches!(coding, Coding::Hcompress { .. }) && in_tile > MAX_TRANSFORM_SAMPLES {
+            return Err(Error::unsupported(format!(
+                "the tiles of HDU {} have {in_tile} samples, and the most that HCOMPRESS is read \
+                 with are {MAX_TRANSFORM_SAMPLES}",
+                hdu.number
+            )));
+        }
         let all = columns(hdu, row_bytes)?;
         let mut columns = [const { None }; 3];
         for (found, name) in columns.iter_mut().zip(TILE_COLUMNS) {

@@ -89,11 +89,15 @@ fn refusal(bytes: &[u8]) -> String {
 
 fn replaced(old: &str, new: &str) -> Vec<u8> {
     let mut bytes = compressed();
+    replace(&mut bytes, old, new);
+    bytes
+}
+
+fn replace(bytes: &mut [u8], old: &str, new: &str) {
     let windows = bytes.windows(old.len());
     let at = windows.into_iter().position(|part| part == old.as_bytes());
     let at = at.unwrap();
     bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
-    bytes
 }
 
 #[test]
@@ -118,6 +122,33 @@ fn tiles_are_decompressed_and_the_header_is_the_images_own() {
     assert_eq!(cards.get_int("BLANK"), Some(-4));
     assert_eq!(cards.get_text("EXTNAME").as_deref(), Some("SCI"));
     assert_eq!(cards.len(), 9);
+}
+
+#[test]
+fn what_a_transform_would_hold_has_an_end() {
+    let mut bytes = of_tiles("HCOMPRESS_1", &[vec![0; 30], vec![0; 30]]);
+    for (old, new) in [
+        (
+            "ZNAXIS1 =                    4",
+            "ZNAXIS1 =             16777216",
+        ),
+        (
+            "ZTILE1  =                    4",
+            "ZTILE1  =             16777216",
+        ),
+        (
+            "ZNAXIS2 =                    2",
+            "ZNAXIS2 =                    4",
+        ),
+        (
+            "ZTILE2  =                    1",
+            "ZTILE2  =                    3",
+        ),
+    ] {
+        replace(&mut bytes, old, new);
+    }
+    let says = refusal(&bytes);
+    assert!(says.contains("have 50331648 samples"), "{says}");
 }
 
 #[test]
