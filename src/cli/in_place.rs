@@ -47,8 +47,8 @@ pub(super) struct ZarrArgs {
 ///
 /// The references are of version 1, to a Zarr v2 store, which most readers open by way
 /// of fsspec. The cube is only read. Tiles that clean changed, or that no one command
-/// filled, are copied to a file beside, whose name ends in .tiles. References stay right when the cube grows, but not
-/// when it is compacted.
+/// filled, are copied to a file beside, whose name ends in .tiles. References stay right
+/// when the cube grows, but not when it is compacted.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube refs night.cube -o night.refs.json\n  \

@@ -19,7 +19,7 @@ use crate::kernels::swap::{flip_sign, swap_in_place};
 use crate::region::{MAX_RANK, show_shape, volume};
 
 use super::cards::{Cards, Value, keyword_of};
-use super::hdu::{Content, Hdu, Place, Walk};
+use super::hdu::{Content, Hdu, Place, Walk, check_data};
 use super::magic::Magic;
 use super::source::Source;
 use super::tiles;
@@ -209,16 +209,7 @@ struct FitsFrame {
 
 impl FitsFrame {
     fn new(source: Source, hdu: Hdu) -> Result<FitsFrame> {
-        let available = source.len().saturating_sub(hdu.data_start);
-        if available < hdu.data_bytes {
-            return Err(Error::damaged(format!(
-                "the data of HDU {} needs {} bytes from byte {}, but {}",
-                hdu.number,
-                hdu.data_bytes,
-                hdu.data_start,
-                source.show_end()
-            )));
-        }
+        check_data(&source, &hdu)?;
         let (facts, meaning, stored) = facts(&source, &hdu)?;
         Ok(FitsFrame {
             n_samples: volume(&facts.shape)?,

@@ -241,21 +241,40 @@ fn is_end(card: &[u8]) -> bool {
     keyword.iter().all(|&byte| byte == b' ' || byte == 0)
 }
 
+/// The number as a BITPIX, if it is one.
+pub(super) fn bitpix_of(number: i128) -> Option<i32> {
+    let number = i32::try_from(number).ok()?;
+    [8, 16, 32, 64, -32, -64]
+        .contains(&number)
+        .then_some(number)
+}
+
+/// Sees that the data of an HDU is in the file, all of it.
+///
+/// # Errors
+/// `Damaged`, with where the file ends.
+pub(super) fn check_data(source: &Source, hdu: &Hdu) -> Result<()> {
+    let end = hdu.data_start.checked_add(hdu.data_bytes);
+    match end.is_some_and(|end| end <= source.len()) {
+        true => Ok(()),
+        false => Err(Error::damaged(format!(
+            "the data of HDU {} needs {} bytes from byte {}, but {}",
+            hdu.number,
+            hdu.data_bytes,
+            hdu.data_start,
+            source.show_end()
+        ))),
+    }
+}
+
 /// Finds out what an HDU is and how long its data is.
 fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
-    let bitpix = match int_card(&cards, "BITPIX", number)? {
-        8 => 8,
-        16 => 16,
-        32 => 32,
-        64 => 64,
-        -32 => -32,
-        -64 => -64,
-        other => {
-            return Err(Error::damaged(format!(
-                "BITPIX of HDU {number} is {other}, expected 8, 16, 32, 64, -32 or -64"
-            )));
-        }
-    };
+    let bitpix = int_card(&cards, "BITPIX", number)?;
+    let bitpix = bitpix_of(bitpix).ok_or_else(|| {
+        Error::damaged(format!(
+            "BITPIX of HDU {number} is {bitpix}, expected 8, 16, 32, 64, -32 or -64"
+        ))
+    })?;
     let axes = axes(&cards, number)?;
     let first = cards.iter().next().unwrap_or_default();
     let is_extension = first.len() > 8 && first[..8].eq_ignore_ascii_case(b"XTENSION");

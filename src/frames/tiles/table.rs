@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::frames::cards::{CARD_BYTES, Cards, Value, keyword_of};
-use crate::frames::hdu::{Content, Hdu};
+use crate::frames::hdu::{Content, Hdu, bitpix_of, check_data};
 use crate::frames::source::Source;
 use crate::region::volume;
 
@@ -241,15 +241,9 @@ impl Table {
     /// When the table or its heap is not what the header says, or the image is compressed
     /// in a way that is not read.
     pub(super) fn examine(source: &Source, hdu: &Hdu) -> Result<(Table, Hdu)> {
-        let bitpix = match int(hdu, "ZBITPIX")? {
-            8 => 8,
-            16 => 16,
-            32 => 32,
-            64 => 64,
-            -32 => -32,
-            -64 => -64,
-            other => return Err(damaged(hdu.number, &format!("ZBITPIX is {other}"))),
-        };
+        let bitpix = int(hdu, "ZBITPIX")?;
+        let bitpix = bitpix_of(bitpix)
+            .ok_or_else(|| damaged(hdu.number, &format!("ZBITPIX is {bitpix}")))?;
         let tiling = tiling(hdu)?;
         let &[row_bytes, n_rows] = hdu.axes.as_slice() else {
             return Err(damaged(hdu.number, "its table does not have 2 axes"));
@@ -264,16 +258,7 @@ impl Table {
                 &format!("its rows are of {row_bytes} bytes"),
             ));
         }
-        let end = hdu.data_start.checked_add(hdu.data_bytes);
-        if end.is_none_or(|end| end > source.len()) {
-            return Err(Error::damaged(format!(
-                "the data of HDU {} needs {} bytes from byte {}, but {}",
-                hdu.number,
-                hdu.data_bytes,
-                hdu.data_start,
-                source.show_end()
-            )));
-        }
+        check_data(source, hdu)?;
         let table_bytes = row_bytes.checked_mul(n_rows);
         let heap = match hdu.cards.get("THEAP") {
             Some(_) => length(hdu, "THEAP")?,
