@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
 use crate::kernels::scale::{Linear, scale};
-use crate::kernels::swap::{flip_sign, swap_in_place};
+use crate::kernels::swap::{swap_and_flip, swap_in_place};
 use crate::region::{MAX_RANK, show_shape, volume};
 
 use super::cards::{Cards, Value, keyword_of};
@@ -265,10 +265,10 @@ impl Frame for FitsFrame {
             self.read_scaled(first, out, &linear)?;
         } else {
             self.source.read_at(self.offset(first), out)?;
-            swap_in_place(out, size);
-        }
-        if self.meaning == Meaning::Offset {
-            flip_sign(out, size);
+            match self.meaning {
+                Meaning::Offset => swap_and_flip(out, size),
+                _ => swap_in_place(out, size),
+            }
         }
         if first + (out.len() / size) as u64 == self.n_samples {
             self.source.finish()?;

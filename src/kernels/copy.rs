@@ -139,7 +139,14 @@ impl Loops {
     ) {
         let axis = depth - 1;
         let (len, from_step, to_step) = (self.lens[axis], self.from[axis], self.to[axis]);
-        if axis > 0 {
+        if axis == 1 && [self.from[0], self.to[0]] == [size as isize; 2] {
+            let rows = Rows {
+                len,
+                bytes: self.lens[0] * size,
+                mask,
+            };
+            rows.copy((from, from_at, from_step), (to, to_at, to_step));
+        } else if axis > 0 {
             for k in 0..len as isize {
                 let from_at = from_at.wrapping_add_signed(k * from_step);
                 let to_at = to_at.wrapping_add_signed(k * to_step);
@@ -156,6 +163,53 @@ impl Loops {
                 4 => copy_line::<4>(len, mask, (from, from_at, from_step), (to, to_at, to_step)),
                 _ => copy_line::<8>(len, mask, (from, from_at, from_step), (to, to_at, to_step)),
             }
+        }
+    }
+}
+
+/// Rows, each contiguous in both arrays.
+struct Rows {
+    len: usize,
+    /// Of a row.
+    bytes: usize,
+    mask: u64,
+}
+
+impl Rows {
+    /// A row of a tile 64 wide is shorter than what it costs to call a copy of any length
+    /// for it, so those lengths have a loop of their own.
+    fn copy(&self, from: (&[u8], usize, isize), to: (&mut [u8], usize, isize)) {
+        match self.bytes {
+            64 => self.of::<8>(from, to),
+            128 => self.of::<16>(from, to),
+            256 => self.of::<32>(from, to),
+            512 => self.of::<64>(from, to),
+            bytes => self.each(from, to, |from, to| {
+                xor_copy(&from[..bytes], &mut to[..bytes], self.mask);
+            }),
+        }
+    }
+
+    fn of<const WORDS: usize>(&self, from: (&[u8], usize, isize), to: (&mut [u8], usize, isize)) {
+        self.each(from, to, |from, to| {
+            let from = &from.as_chunks::<8>().0[..WORDS];
+            let to = &mut to.as_chunks_mut::<8>().0[..WORDS];
+            for (from, to) in from.iter().zip(to) {
+                *to = (u64::from_le_bytes(*from) ^ self.mask).to_le_bytes();
+            }
+        });
+    }
+
+    fn each(
+        &self,
+        (from, mut from_at, from_step): (&[u8], usize, isize),
+        (to, mut to_at, to_step): (&mut [u8], usize, isize),
+        copy: impl Fn(&[u8], &mut [u8]),
+    ) {
+        for _ in 0..self.len {
+            copy(&from[from_at..], &mut to[to_at..]);
+            from_at = from_at.wrapping_add_signed(from_step);
+            to_at = to_at.wrapping_add_signed(to_step);
         }
     }
 }
