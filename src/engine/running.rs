@@ -46,16 +46,29 @@ impl RunningCheck {
 /// The polynomial 1, as checks have it: the coefficient of x^0 on top.
 const ONE: u32 = 1 << 31;
 
-/// A check with so many bytes behind it. This takes microseconds.
+/// `x^(8 * 2^k)`: what shifts a check by 2^k bytes, for each bit of a length.
+const POWERS: [u32; 64] = {
+    let mut powers = [ONE >> 8; 64];
+    let mut k = 1;
+    while k < 64 {
+        powers[k] = multiply(powers[k - 1], powers[k - 1]);
+        k += 1;
+    }
+    powers
+};
+
+/// A check with so many bytes behind it.
 fn shifted(check: u32, bytes: u64) -> u32 {
-    crc32c::crc32c_combine(check, 0, usize::try_from(bytes).unwrap_or(usize::MAX))
+    let bits = (0..64).filter(|k| bytes >> k & 1 == 1);
+    bits.fold(check, |check, k| multiply(POWERS[k], check))
 }
 
 /// The product of two polynomials, modulo that of CRC-32C.
-fn multiply(a: u32, mut b: u32) -> u32 {
+const fn multiply(a: u32, mut b: u32) -> u32 {
     const POLYNOMIAL: u32 = 0x82f6_3b78;
-    let mut product = 0;
-    for bit in (0..32).rev() {
+    let (mut product, mut bit) = (0, 32);
+    while bit > 0 {
+        bit -= 1;
         product ^= b & (a >> bit & 1).wrapping_neg();
         b = b >> 1 ^ POLYNOMIAL & (b & 1).wrapping_neg();
     }
