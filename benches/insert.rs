@@ -1,4 +1,4 @@
-//! What it costs to put something in, as the cube grows 4 and 16 times: a frame in
+//! What it costs to put something in, as the cube grows 10 and 100 times: a frame in
 //! the middle of z, a frame before all, a strip of 16 columns in the middle of x (as
 //! an image, and as a block that goes through all frames). Beside it `cp` of the
 //! cube and a sync, which is what formats need that hold samples in reading order.
@@ -32,7 +32,7 @@ const SIDE: usize = 512;
 const STRIP: usize = 16;
 
 /// How many times larger than the smallest the cubes are.
-const SIZES: [usize; 3] = [1, 4, 16];
+const SIZES: [usize; 3] = [1, 10, 100];
 
 /// One thing done to a cube of one size.
 struct Act {
@@ -48,7 +48,7 @@ fn main() {
     if !is_wanted() {
         return;
     }
-    let least = setting("CUBE_BENCH_FRAMES", 64).max(2);
+    let least = setting("CUBE_BENCH_FRAMES", 20).max(2);
     let folder = folder();
     let frames = make_frames(folder.path(), 32, SIDE, DType::U16);
     let strip = folder.path().join("strip.fits");
