@@ -12,6 +12,7 @@ use super::Coordinates;
 use super::index::IndexReader;
 use super::snapshot::Snapshot;
 use super::tiles::{Geometry, Segment, Tile, cut_span};
+use super::write::Held;
 use crate::format::catalog::Catalog;
 use crate::format::patches::PatchReader;
 use crate::kernels::copy::{fill, repeat, xor};
@@ -95,12 +96,12 @@ impl LinedUp {
         })
     }
 
-    /// Adds what can be read as it stands of a row of tiles, which are `pitch` bytes
-    /// apart in a buffer. What is damaged is left to those who can say where.
+    /// Adds what can be read as it stands of a row of tiles, of which a buffer holds so
+    /// much. What is damaged is left to those who can say where.
     pub(super) fn add_pieces(
         &self,
         (row, chunk): (&Coordinates, &[u64]),
-        pitch: usize,
+        held: &Held,
         cut: usize,
         pieces: &mut Vec<Piece>,
     ) {
@@ -132,7 +133,7 @@ impl LinedUp {
                         at: found.at + layers.there.1 * self.pitch,
                         ..found
                     }),
-                    to: number * pitch + (layers.here.1 * self.pitch) as usize,
+                    to: held.offset(number, (layers.here.1 * self.pitch) as usize),
                     bytes: (layers.len * self.pitch) as usize,
                     of: (cut, number),
                 });

@@ -112,6 +112,7 @@ type Column = (usize, Segment);
 /// A buffer that is being filled.
 struct Fill<'b> {
     geometry: Geometry,
+    held: Held,
     /// What each tile in the buffer is XORed with.
     masks: Vec<u64>,
     buffer: &'b mut [u8],
@@ -130,6 +131,44 @@ struct Target {
     mask: u64,
     /// Where it is to be; `None` when it stays void.
     at: Option<u64>,
+}
+
+/// What a buffer holds of each tile of a row.
+pub(super) struct Held {
+    /// Bytes of a tile.
+    range: Range<usize>,
+    /// From one tile to the next.
+    pitch: usize,
+}
+
+impl Held {
+    /// As little as has what is stored of every target.
+    fn new(targets: &[Target], geometry: &Geometry) -> Held {
+        let ranges = targets.iter().map(|target| target.range.clone());
+        let range = ranges
+            .filter(|range| !range.is_empty())
+            .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+            .unwrap_or_default();
+        let pitch = match range.len() == geometry.bytes {
+            // With the gap up to the next tile, so that they are stored as one.
+            true => geometry.pitch() as usize,
+            false => range.len().max(1),
+        };
+        Held { range, pitch }
+    }
+
+    /// Where a byte of a tile is in the buffer.
+    pub(super) fn offset(&self, tile: usize, byte: usize) -> usize {
+        tile * self.pitch + byte - self.range.start
+    }
+
+    /// Where bytes of a tile are in the buffer.
+    fn place(&self, tile: usize, range: &Range<usize>) -> Range<usize> {
+        match range.is_empty() {
+            true => 0..0,
+            false => self.offset(tile, range.start)..self.offset(tile, range.end),
+        }
+    }
 }
 
 impl Edit<'_> {
@@ -205,13 +244,19 @@ impl Edit<'_> {
         if tiles.iter().any(Vec::is_empty) {
             return Ok(());
         }
-        let pitch = self.geometry.pitch();
-        let per_chunk = usize::try_from((budget / 2 / pitch).max(1)).unwrap_or(usize::MAX);
         let mut scratch = Vec::new();
         let mut made = 0;
         let mut counter = [0; MAX_RANK];
         loop {
             let row: Coordinates = std::array::from_fn(|axis| tiles[axis][counter[axis]]);
+            let layers = new_layers(cuts, &row, &self.geometry);
+            let per_tile = match &layers {
+                Some(layers) if !self.is_plain && layers.len() < self.geometry.bytes => {
+                    layers.len() as u64
+                }
+                _ => self.geometry.pitch(),
+            };
+            let per_chunk = usize::try_from((budget / 2 / per_tile).max(1)).unwrap_or(usize::MAX);
             for chunk in tiles[0].chunks(per_chunk) {
                 if !cuts.iter().any(|cut| cut.touches(&row, chunk)) {
                     continue;
@@ -226,7 +271,8 @@ impl Edit<'_> {
                 };
                 made += 1;
                 read_ahead(cuts, &row, chunk, self.geometry.size, budget / 2);
-                self.fill_row(cuts, &row, chunk, &mut job, &mut scratch, progress)?;
+                let place = (&row, chunk, &layers);
+                self.fill_row(cuts, place, &mut job, &mut scratch, progress)?;
                 if full.send(job).is_err() {
                     return Ok(());
                 }
@@ -248,21 +294,20 @@ impl Edit<'_> {
     fn fill_row(
         &mut self,
         cuts: &mut [Cut<'_, '_>],
-        row: &Coordinates,
-        chunk: &[u64],
+        (row, chunk, layers): (&Coordinates, &[u64], &Option<Range<usize>>),
         job: &mut Job,
         scratch: &mut Vec<u8>,
         progress: &dyn Fn(u64),
     ) -> Result<()> {
         let geometry = self.geometry;
-        let pitch = geometry.pitch() as usize;
-        job.buffer.resize(chunk.len() * pitch, 0);
+        let mut targets = self.find_targets(cuts, row, chunk, layers)?;
+        let held = Held::new(&targets, &geometry);
+        job.buffer.resize(chunk.len() * held.pitch, 0);
         job.reserve.clear();
         job.writes.clear();
-        let layers = new_layers(cuts, row, &geometry);
-        let mut targets = self.find_targets(cuts, row, chunk, &layers)?;
-        for (target, buffer) in targets.iter().zip(job.buffer.chunks_exact_mut(pitch)) {
-            let range = target.range.clone();
+        for (number, target) in targets.iter().enumerate() {
+            let range = &target.range;
+            let buffer = &mut job.buffer[held.place(number, range)];
             let covered: u64 = cuts.iter().map(|cut| cut.covers(&target.tile)).sum();
             match target.at {
                 // The frames fill all of it.
@@ -270,17 +315,14 @@ impl Edit<'_> {
                 Some(at) if layers.is_none() => {
                     let from = at + range.start as u64;
                     let stored = self.writer.storage.read(from, range.len() as u64)?;
-                    buffer[range].copy_from_slice(&stored);
+                    buffer.copy_from_slice(&stored);
                 }
-                _ => fill(
-                    &mut buffer[range],
-                    self.catalog.pad ^ target.mask,
-                    geometry.size,
-                ),
+                _ => fill(buffer, self.catalog.pad ^ target.mask, geometry.size),
             }
         }
         let mut fill = Fill {
             geometry,
+            held,
             masks: targets.iter().map(|target| target.mask).collect(),
             buffer: &mut job.buffer,
             scratch,
@@ -297,8 +339,9 @@ impl Edit<'_> {
                 cut.failed = Some(error);
             }
         }
-        self.place_targets(&mut targets, &job.buffer)?;
-        self.plan_writes(&targets, job);
+        let held = fill.held;
+        self.place_targets(&mut targets, &held, &job.buffer)?;
+        self.plan_writes(&targets, &held, job);
         Ok(())
     }
 
@@ -344,10 +387,10 @@ impl Edit<'_> {
     }
 
     /// Gives new tiles their place; one that holds nothing but pad stays void.
-    fn place_targets(&mut self, targets: &mut [Target], buffer: &[u8]) -> Result<()> {
+    fn place_targets(&mut self, targets: &mut [Target], held: &Held, buffer: &[u8]) -> Result<()> {
         let pitch = self.geometry.pitch();
         let mut void = [0; 4096];
-        for (target, buffer) in targets.iter_mut().zip(buffer.chunks_exact(pitch as usize)) {
+        for (number, target) in targets.iter_mut().enumerate() {
             if target.is_old {
                 continue;
             }
@@ -356,7 +399,7 @@ impl Edit<'_> {
                 self.catalog.pad ^ target.mask,
                 self.geometry.size,
             );
-            let mut parts = buffer[target.range.clone()].chunks(void.len());
+            let mut parts = buffer[held.place(number, &target.range)].chunks(void.len());
             if parts.any(|part| *part != void[..part.len()]) {
                 let (at, mask) = (self.allocate(pitch)?, target.mask);
                 self.fresh.insert(target.tile, Tile { at, mask });
@@ -367,7 +410,7 @@ impl Edit<'_> {
     }
 
     /// Joins what adjoins into as few writes as there are gaps.
-    fn plan_writes(&self, targets: &[Target], job: &mut Job) {
+    fn plan_writes(&self, targets: &[Target], held: &Held, job: &mut Job) {
         let pitch = self.geometry.pitch();
         for (number, target) in targets.iter().enumerate() {
             let Some(place) = target.at.filter(|_| !target.range.is_empty()) else {
@@ -383,9 +426,8 @@ impl Edit<'_> {
                     _ => job.reserve.push((place, pitch)),
                 }
             }
-            let base = number * pitch as usize;
             let at = place + range.start as u64;
-            let range = base + range.start..base + range.end;
+            let range = held.place(number, &range);
             match job.writes.last_mut() {
                 Some((last, bytes))
                     if *last + bytes.len() as u64 == at && bytes.end == range.start =>
@@ -456,11 +498,10 @@ fn read_stored(
     chunk: &[u64],
     fill: &mut Fill<'_>,
 ) -> HashSet<(usize, usize)> {
-    let pitch = fill.geometry.pitch() as usize;
     let mut pieces = Vec::new();
     for (number, cut) in cuts.iter().enumerate() {
         if let Some(lined_up) = cut.lined_up.as_ref().filter(|_| cut.failed.is_none()) {
-            lined_up.add_pieces((row, chunk), pitch, number, &mut pieces);
+            lined_up.add_pieces((row, chunk), &fill.held, number, &mut pieces);
         }
     }
     let mut read: HashSet<_> = pieces.iter().map(|piece| piece.of).collect();
@@ -660,7 +701,6 @@ impl<'p, 'a> Cut<'p, 'a> {
         };
         let (first_x, end_x) = (first.first, last.first + last.len);
         let size = fill.geometry.size;
-        let tile_pitch = fill.geometry.pitch() as usize;
         let row_bytes = (end_x - first_x) as usize * size;
         // Whole rows follow each other in the frame; parts of rows do not.
         let whole_rows = first_x == 0 && end_x == self.pitches[1];
@@ -703,10 +743,11 @@ impl<'p, 'a> Cut<'p, 'a> {
                         inner[0] = column.inner;
                         lens[0] = column.len as usize;
                         source.start = (column.first - first_x) as usize * size;
-                        let buffer = &mut fill.buffer[number * tile_pitch..][..fill.geometry.bytes];
-                        let target = fill.geometry.layout(&inner);
+                        let mut target = fill.geometry.layout(&inner);
+                        target.start = fill.held.offset(*number, target.start);
                         let from = (fill.scratch.as_slice(), &source);
-                        copy_box(size, fill.masks[*number], &lens, from, (buffer, &target));
+                        let to = (&mut *fill.buffer, &target);
+                        copy_box(size, fill.masks[*number], &lens, from, to);
                     }
                     done += count;
                 }
