@@ -2,8 +2,8 @@
 //!
 //! Frames that go to consecutive slots are written together: for each row of
 //! tiles (those that differ in x alone) the rows of pixels are read from every
-//! frame, put where they belong in a buffer of whole tiles, and stored with as
-//! few writes as there are gaps. While one buffer is stored by a second thread
+//! frame, put where they belong in a buffer of what is stored of those tiles, which goes
+//! to the file with as few writes as there are gaps. While one buffer is stored by a second thread
 //! the next is filled, so memory is two buffers, whatever the size of the frames; and
 //! a third one where frames are slow to read, and several are read at once.
 //!

@@ -176,8 +176,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// A row of a tile 64 wide is shorter than what it costs to call a copy of any length
-    /// for it, so those lengths have a loop of their own.
+    /// A row of a tile 64 wide is so short that calling a copy of any length takes as long
+    /// as the copy, so those lengths have loops of their own.
     fn copy(&self, from: (&[u8], usize, isize), to: (&mut [u8], usize, isize)) {
         match self.bytes {
             64 => self.of::<8>(from, to),
