@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::mpsc;
 
 use super::frames_table::FramesTable;
 use super::{Progress, Stop, open, sheet};
@@ -9,7 +10,7 @@ use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, IoContext, Result};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::frames::wcs::{self, AxisCut};
@@ -125,7 +126,6 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     let cut = Streamed {
         snapshot: &snapshot,
         memory: options.memory,
-        progress,
         stop,
     };
     let bare = (options.sheet == Some(Planes::BeforeAndAfter)).then(|| snapshot.without_patches());
@@ -166,10 +166,14 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
             snapshot: bare,
             ..cut
         };
-        check = bare.stream(first, check, sink.as_mut()).at(path)?;
+        check = bare
+            .stream(first, check, sink.as_mut(), progress)
+            .at(path)?;
     }
     for request in &requests {
-        check = cut.stream(request, check, sink.as_mut()).at(path)?;
+        check = cut
+            .stream(request, check, sink.as_mut(), progress)
+            .at(path)?;
     }
     progress.end();
     if let Some((expected, source)) = whole_frame {
@@ -617,22 +621,63 @@ type EachPart<'a> = dyn FnMut(&[Span], &[Span], usize) -> Result<()> + 'a;
 pub(super) struct Streamed<'a> {
     pub(super) snapshot: &'a Snapshot,
     memory: u64,
-    progress: &'a dyn Progress,
     stop: &'a Stop,
 }
 
 impl Streamed<'_> {
     /// Sends a cut to the sink, in pieces that fit the memory, x fastest;
-    /// returns the CRC-32C of what was sent before and now.
-    fn stream(&self, request: &Request, mut check: u32, sink: &mut dyn Sink) -> Result<u32> {
-        let mut buffer = Vec::new();
-        self.each_part(request, &mut |spans, _, bytes| {
-            buffer.resize(bytes, 0);
-            self.snapshot.read(spans, &mut buffer)?;
-            check = crc32c::crc32c_append(check, &buffer);
-            sink.write(&buffer)?;
-            self.progress.bytes(bytes as u64);
+    /// returns the CRC-32C of what was sent before and now. While one piece is
+    /// written the next is read.
+    fn stream(
+        &self,
+        request: &Request,
+        mut check: u32,
+        sink: &mut dyn Sink,
+        progress: &dyn Progress,
+    ) -> Result<u32> {
+        let mut write = |samples: &[u8]| {
+            check = crc32c::crc32c_append(check, samples);
+            sink.write(samples)?;
+            progress.bytes(samples.len() as u64);
             Ok(())
+        };
+        let samples: u64 = request.spans.iter().map(|span| span.len).product();
+        if samples <= PART_BYTES / self.snapshot.catalog().dtype.size() as u64 {
+            // A thread would take longer to start than this.
+            let mut buffer = Vec::new();
+            self.each_part(request, &mut |spans, _, bytes| {
+                buffer.resize(bytes, 0);
+                self.snapshot.read(spans, &mut buffer)?;
+                write(&buffer)
+            })?;
+            return Ok(check);
+        }
+        std::thread::scope(|scope| {
+            let (full, parts) = mpsc::sync_channel::<Vec<u8>>(0);
+            let (done, empty) = mpsc::channel();
+            let reader = std::thread::Builder::new()
+                .spawn_scoped(scope, move || {
+                    // The channels close early only when writing failed, which says why.
+                    let closed = || Error::interrupted("nobody takes what was read");
+                    let mut spare = vec![Vec::new(), Vec::new()];
+                    self.each_part(request, &mut |spans, _, bytes| {
+                        let mut buffer = match spare.pop() {
+                            Some(buffer) => buffer,
+                            None => empty.recv().map_err(|_| closed())?,
+                        };
+                        buffer.resize(bytes, 0);
+                        self.snapshot.read(spans, &mut buffer)?;
+                        full.send(buffer).map_err(|_| closed())
+                    })
+                })
+                .doing("cannot start a thread")?;
+            for buffer in parts {
+                write(&buffer)?;
+                // The reader may be done.
+                let _ = done.send(buffer);
+            }
+            let panicked = |_| Err(Error::unsupported("the reading thread panicked"));
+            reader.join().unwrap_or_else(panicked)
         })?;
         Ok(check)
     }
