@@ -4,13 +4,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::mpsc;
 
+use super::crew::spawn;
 use super::frames_table::FramesTable;
 use super::{Progress, Stop, open, sheet};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, IoContext, Result};
+use crate::error::{Context, Error, Result};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::frames::wcs::{self, AxisCut};
@@ -655,29 +656,27 @@ impl Streamed<'_> {
         std::thread::scope(|scope| {
             let (full, parts) = mpsc::sync_channel::<Vec<u8>>(0);
             let (done, empty) = mpsc::channel();
-            let reader = std::thread::Builder::new()
-                .spawn_scoped(scope, move || {
-                    // The channels close early only when writing failed, which says why.
-                    let closed = || Error::interrupted("nobody takes what was read");
-                    let mut spare = vec![Vec::new(), Vec::new()];
-                    self.each_part(request, &mut |spans, _, bytes| {
-                        let mut buffer = match spare.pop() {
-                            Some(buffer) => buffer,
-                            None => empty.recv().map_err(|_| closed())?,
-                        };
-                        buffer.resize(bytes, 0);
-                        self.snapshot.read(spans, &mut buffer)?;
-                        full.send(buffer).map_err(|_| closed())
-                    })
+            let reader = spawn(scope, move || {
+                // The channels close early only when writing failed, which says why.
+                let closed = || Error::interrupted("nobody takes what was read");
+                let mut spare = vec![Vec::new(), Vec::new()];
+                self.each_part(request, &mut |spans, _, bytes| {
+                    let mut buffer = match spare.pop() {
+                        Some(buffer) => buffer,
+                        None => empty.recv().map_err(|_| closed())?,
+                    };
+                    buffer.resize(bytes, 0);
+                    self.snapshot.read(spans, &mut buffer)?;
+                    full.send(buffer).map_err(|_| closed())
                 })
-                .doing("cannot start a thread")?;
+            })?;
             for buffer in parts {
                 write(&buffer)?;
                 // The reader may be done.
                 let _ = done.send(buffer);
             }
-            let panicked = |_| Err(Error::unsupported("the reading thread panicked"));
-            reader.join().unwrap_or_else(panicked)
+            let read = reader.join();
+            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         Ok(check)
     }
