@@ -105,7 +105,7 @@ struct Rename {
 /// Bytes as they come, or compressed on the way.
 enum Stream {
     Plain(BufWriter<Writer>),
-    Gzip(GzEncoder<BufWriter<Writer>>),
+    Gzip(Box<GzEncoder<BufWriter<Writer>>>),
 }
 
 impl Stream {
@@ -161,7 +161,7 @@ impl Output {
     pub fn create_gzip(target: &Target) -> Result<Output> {
         let mut output = Output::create(target)?;
         if let Stream::Plain(writer) = output.writer {
-            let writer = GzEncoder::new(writer, GZIP_LEVEL);
+            let writer = Box::new(GzEncoder::new(writer, GZIP_LEVEL));
             output.writer = Stream::Gzip(writer);
         }
         Ok(output)
