@@ -17,13 +17,6 @@ use crate::ops::plan::Taking;
 use crate::ops::{Stop, count, show_bytes};
 use crate::region::{MAX_RANK, parse_axis, show_shape};
 
-/// Add frames to a cube, and make the cube if there is none
-///
-/// Images are put one behind the other on z, spectra (1-D) on y, and blocks of
-/// three or more axes are joined along their own last axis; --axis says
-/// otherwise. Frames need not have one shape: where a frame does not reach, the
-/// cube reads as its pad value. Every frame is examined before the first byte is
-/// written, and nothing already in the cube is copied or changed.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube append night.cube frames/*.fits\n  \
@@ -40,10 +33,6 @@ pub(super) struct AppendArgs {
     before: bool,
 }
 
-/// Put frames in before a position of an axis
-///
-/// As append does it, but anywhere: what stands at --at and behind it moves up.
-/// It costs what is put in, however large the cube; nothing is copied.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube insert night.cube --at 5 forgotten.fits\n  \
@@ -58,7 +47,7 @@ pub(super) struct InsertArgs {
     at: String,
 }
 
-/// What both verbs are told.
+// What both verbs are told.
 #[derive(Debug, Args)]
 struct Intake {
     /// The cube

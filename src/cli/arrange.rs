@@ -11,7 +11,7 @@ use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
 use crate::ops::count;
 use crate::region::{AXIS_NAMES, parse_axis, show_shape};
 
-/// Options that all three have.
+// Options that all three have.
 #[derive(Debug, Args)]
 struct Arranging {
     /// The axis [default: the one that the frames joined]
@@ -47,9 +47,6 @@ impl Arranging {
     }
 }
 
-/// Take positions of an axis away
-///
-/// Costs a few KiB, whatever their size; `cube undo` brings them back.
 #[derive(Debug, Args)]
 #[command(group(
     ArgGroup::new("which")
@@ -102,9 +99,6 @@ pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
     Ok(DONE)
 }
 
-/// Move positions of an axis to another place
-///
-/// The first of them then stands at --to. Samples stay where they are in the file.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube move night.cube --from 9 --to 1\n  \
@@ -133,10 +127,6 @@ pub(super) fn run_move(args: &MoveArgs, line: String) -> Result<u8> {
     Ok(DONE)
 }
 
-/// Put frames in the order of a header keyword
-///
-/// Numbers sort as numbers, texts (and so ISO dates) as texts; frames that are
-/// equal keep their order, and those without the keyword come last.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube sort night.cube --by DATE-OBS\n  \

@@ -13,13 +13,6 @@ use crate::ops::{Stop, count};
 /// A line names at most so many ranges of bytes; JSON has them all.
 const MOST_RANGES: usize = 8;
 
-/// Say whether a cube is damaged, and where
-///
-/// Looks at everything that commits refer to: superblocks, catalogs, index, the
-/// frames' records, patches, and where the tiles are. --deep also reads every
-/// frame and holds it against the checksum taken when it came in, which takes as
-/// long as reading the file. Nothing is changed. Exit status 1 says that there
-/// are problems; each is a line on standard output.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube check night.cube\n  \

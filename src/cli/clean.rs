@@ -15,14 +15,6 @@ use crate::ops::{Stop, count};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
 
-/// Replace outliers along an axis
-///
-/// Each line of samples along the axis is clipped by itself: what is further than
-/// --sigma spreads from the centre is rejected, again and again until nothing
-/// changes or --maxiters is reached, with the decisions of astropy's sigma_clip.
-/// What was rejected is replaced by --fill. NaN, BLANK and void do not count;
-/// infinities are always rejected. Nothing is overwritten: the new samples stand
-/// beside the old ones in the file, and `cube undo` takes them away.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube clean night.cube\n  \
@@ -134,7 +126,7 @@ pub(super) struct CleanArgs {
     common: Common,
 }
 
-/// How lines are clipped, here and in `combine`.
+// How lines are clipped, here and in `combine`.
 #[derive(Debug, Args)]
 pub(super) struct Clipping {
     /// Spreads from the centre that are kept

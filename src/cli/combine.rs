@@ -14,12 +14,6 @@ use crate::ops::{Stop, count};
 use crate::region::{parse_axis, show_shape};
 use crate::sinks::{Format, Target};
 
-/// Collapse an axis to one frame
-///
-/// Each line of samples along the axis becomes its median, mean, sum, least or
-/// greatest sample, or standard deviation. NaN, BLANK and void are left out, and so
-/// is what --reject finds. The frame is float32, or float64 where the cube holds
-/// integers of 32 bits or more, or float64; a line without samples is NaN.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube combine night.cube --method median -o master.fits\n  \

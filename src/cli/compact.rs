@@ -9,12 +9,6 @@ use crate::error::{Result, show_path};
 use crate::ops::compact::{Options, compact};
 use crate::ops::{Stop, count, show_bytes};
 
-/// Rewrite a cube in reading order, without its history
-///
-/// Deleted frames and replaced samples are gone for good, and undo cannot go
-/// behind it. The new file is written beside the old one and takes its place when
-/// it is whole, so the disk needs room for both; readers keep what they opened.
-/// `cube zarr` and `cube refs` let other programs read it in place.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  cube compact night.cube")]
 pub(super) struct CompactArgs {

@@ -10,11 +10,7 @@ use clap_complete::Shell;
 use super::{Cli, DONE, print};
 use crate::error::{Context, Error, IoContext, Result};
 
-/// Make manual pages or shell completions
-///
-/// Completions go to standard output, manual pages to files in a folder.
 #[derive(Debug, Args)]
-#[command(hide = true)]
 #[command(after_long_help = "Examples:\n  \
     cube generate bash > ~/.local/share/bash-completion/completions/cube\n  \
     cube generate zsh > ~/.zfunc/_cube\n  \

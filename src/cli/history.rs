@@ -11,9 +11,6 @@ use crate::ops::history::{log, undo};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
 
-/// List the commands that made a cube what it is
-///
-/// The newest comes last; `cube undo` takes it back.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube log night.cube\n  \
@@ -72,10 +69,6 @@ fn shortened(line: &str) -> String {
     }
 }
 
-/// Take the last command back
-///
-/// And again the one before, back to the first, or to the last `compact`. What it
-/// gives back is what was, bit for bit.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube undo night.cube\n  \

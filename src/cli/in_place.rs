@@ -10,13 +10,6 @@ use crate::ops::in_place::{Options, Report, refs, zarr};
 use crate::ops::{count, show_bytes};
 use crate::sinks::Target;
 
-/// Let Zarr, xarray and dask read a cube in place
-///
-/// Makes a small Zarr v3 store: what describes the array, coordinates, and a link to the
-/// cube as its one shard. No sample is copied; the index that a shard ends with goes
-/// behind everything in the cube's file. When the cube changes, readers of the store get
-/// an error: make it again. Floats, frames that were moved and samples that were cleaned
-/// take `cube compact` first. DATE-OBS becomes the coordinate `time`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube zarr night.cube -o night.zarr\n  \
@@ -43,12 +36,6 @@ pub(super) struct ZarrArgs {
     common: Common,
 }
 
-/// List where a cube's tiles are, as kerchunk does
-///
-/// The references are of version 1, to a Zarr v2 store, which most readers open by way
-/// of fsspec. The cube is only read. Tiles that clean changed, or that no one command
-/// filled, are copied to a file beside, whose name ends in .tiles. References stay right
-/// when the cube grows, but not when it is compacted.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube refs night.cube -o night.refs.json\n  \
@@ -77,7 +64,7 @@ pub(super) struct RefsArgs {
     common: Common,
 }
 
-/// Which keywords become coordinates.
+// Which keywords become coordinates.
 #[derive(Debug, Args)]
 struct Keys {
     /// Header keywords that become coordinates, too, such as EXPTIME,AIRMASS; those that

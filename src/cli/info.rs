@@ -11,10 +11,6 @@ use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, frames, info};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
 
-/// Say what a cube holds
-///
-/// Takes no longer for a large cube than for a small one; --frames reads the
-/// frames' records as well.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube info night.cube\n  \

@@ -7,7 +7,7 @@ use crate::sinks::png::MOST_SIZE;
 use crate::sinks::stretch::{Colormap, Stretch};
 use crate::sinks::{Look, Terminal};
 
-/// What pictures look like.
+// What pictures look like.
 #[derive(Debug, Args)]
 pub(super) struct Pictures {
     /// Black and white of a picture: zscale, minmax, percentile or percentile=99.5

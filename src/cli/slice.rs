@@ -12,12 +12,6 @@ use crate::ops::slice::{Cut, Options, Planes, slice};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
 
-/// Cut through a cube
-///
-/// --axis names the axes that stay and --at the positions of the others, in the
-/// order of the axes: `--axis z --at 120,45` is the profile of one pixel,
-/// `--axis x,y --at 7` is frame 7. --section cuts a box instead. With neither, the
-/// whole cube is put out. A profile goes to stdout as text; the rest goes to -o.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube slice night.cube --axis z --at 120,45\n  \
