@@ -87,6 +87,16 @@ impl Parts {
         }
     }
 
+    /// Parts of whole tiles, as far as at most `most` samples hold them: of `few` samples
+    /// where those do.
+    pub fn of_tiles(lens: &[u64], tile: &[u64], few: u64, most: u64) -> Parts {
+        let parts = Parts::new(lens, few).of_whole_tiles(tile);
+        match parts.run < tile[parts.axis].min(lens[parts.axis]) {
+            true => Parts::new(lens, most).of_whole_tiles(tile),
+            false => parts,
+        }
+    }
+
     /// Shortens runs to multiples of the tile's length, where they are longer.
     #[must_use]
     pub fn of_whole_tiles(mut self, tile: &[u64]) -> Parts {

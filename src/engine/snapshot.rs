@@ -395,32 +395,31 @@ impl Snapshot {
         strides: &[isize; MAX_RANK],
         out: &mut [u8],
     ) -> Result<()> {
-        if boxes.len() > 1 {
-            let mut ranges: Vec<(u64, u64)> = boxes
-                .iter()
-                .filter_map(|(tile, boxed)| tile.map(|tile| self.touched(tile.at, boxed)))
-                .collect();
-            ranges.sort_unstable();
-            // Each range is a call to the system: neighbours are asked for together.
-            ranges.dedup_by(|next, last| {
-                let near = next.0 <= last.0 + last.1 + PAGE;
-                if near {
-                    last.1 = last.1.max(next.0 + next.1 - last.0);
-                }
-                near
-            });
-            self.storage.will_need(&ranges);
-        }
+        // One tile alone is not asked for before it is read.
+        let mut is_asked = boxes.len() == 1;
         // What comes out of one tile is read at once.
-        for boxes in boxes.chunk_by(|a, b| a.0 == b.0) {
+        for of_tile in boxes.chunk_by(|a, b| a.0 == b.0) {
             let mut stored: Option<(u64, Bytes)> = None;
-            if let Some(Tile { at, .. }) = boxes[0].0 {
-                let ranges = boxes.iter().map(|(_, boxed)| self.touched(at, boxed));
+            if let Some(Tile { at, .. }) = of_tile[0].0 {
+                let ranges = of_tile.iter().map(|(_, boxed)| self.touched(at, boxed));
                 let ends = ranges.map(|(from, bytes)| (from, from + bytes));
                 let (from, to) = ends.fold((u64::MAX, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)));
-                stored = Some((from - at, self.storage.read(from, to - from)?));
+                let in_memory = match is_asked {
+                    true => None,
+                    false => self.storage.read_in_memory(from, to - from),
+                };
+                let found = match in_memory {
+                    Some(found) => found,
+                    None => {
+                        if !std::mem::replace(&mut is_asked, true) {
+                            self.ask_for(boxes);
+                        }
+                        self.storage.read(from, to - from)?
+                    }
+                };
+                stored = Some((from - at, found));
             }
-            for (tile, boxed) in boxes {
+            for (tile, boxed) in of_tile {
                 let lens = boxed.map(|segment| segment.len as usize);
                 let first = boxed.map(|segment| segment.first);
                 let start: usize = first
@@ -452,6 +451,24 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// Has the system fetch what boxes hold, while what comes first is waited for.
+    fn ask_for(&self, boxes: &[(Option<Tile>, [Segment; MAX_RANK])]) {
+        let mut ranges: Vec<(u64, u64)> = boxes
+            .iter()
+            .filter_map(|(tile, boxed)| tile.map(|tile| self.touched(tile.at, boxed)))
+            .collect();
+        ranges.sort_unstable();
+        // Each range is a call to the system: neighbours are asked for together.
+        ranges.dedup_by(|next, last| {
+            let near = next.0 <= last.0 + last.1 + PAGE;
+            if near {
+                last.1 = last.1.max(next.0 + next.1 - last.0);
+            }
+            near
+        });
+        self.storage.will_need(&ranges);
     }
 
     /// Range of the file, `(at, bytes)`, that holds a box of the tile at `at`.

@@ -1,4 +1,4 @@
-//! Byte order and sign bit, in place.
+//! Byte order and sign bit.
 //!
 //! FITS keeps samples big-endian, and keeps unsigned integers as signed ones
 //! less half the range (FITS Standard 4.0, section 4.4.2.5). Undoing either
@@ -60,6 +60,69 @@ fn turn_each(bytes: &mut [u8], size: usize, flip: bool) {
     }
 }
 
+/// `to = from` as FITS stores it: [`flip_sign`] where `flip`, then big-endian. Both have
+/// the same length, a whole number of samples.
+pub fn to_big_endian(from: &[u8], to: &mut [u8], size: usize, flip: bool) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the machine has AVX2.
+        return unsafe { to_big_endian_avx2(from, to, size, flip) };
+    }
+    to_big_endian_each(from, to, size, flip);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn to_big_endian_avx2(from: &[u8], to: &mut [u8], size: usize, flip: bool) {
+    to_big_endian_each(from, to, size, flip);
+}
+
+/// Compiled for the machine of the function that it is part of.
+#[inline(always)]
+fn to_big_endian_each(from: &[u8], to: &mut [u8], size: usize, flip: bool) {
+    match size {
+        2 => {
+            let top = u16::from(flip) << 15;
+            for (from, to) in from
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .zip(to.as_chunks_mut::<2>().0)
+            {
+                *to = (u16::from_le_bytes(*from) ^ top).to_be_bytes();
+            }
+        }
+        4 => {
+            let top = u32::from(flip) << 31;
+            for (from, to) in from
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .zip(to.as_chunks_mut::<4>().0)
+            {
+                *to = (u32::from_le_bytes(*from) ^ top).to_be_bytes();
+            }
+        }
+        8 => {
+            let top = u64::from(flip) << 63;
+            for (from, to) in from
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .zip(to.as_chunks_mut::<8>().0)
+            {
+                *to = (u64::from_le_bytes(*from) ^ top).to_be_bytes();
+            }
+        }
+        _ => {
+            to.copy_from_slice(from);
+            if flip {
+                flip_sign(to, size);
+            }
+        }
+    }
+}
+
 /// Flips the top bit of each little-endian sample of `size` bytes.
 ///
 /// On two's complement this adds half the range, wrapping: what BZERO = 2^15,
@@ -116,6 +179,19 @@ mod tests {
                     let mut plain = source.clone();
                     turn_each(&mut plain[start..], size, true);
                     assert_eq!(plain, expected);
+                    for flip in [false, true] {
+                        let mut before = source[start..].to_vec();
+                        if flip {
+                            flip_sign(&mut before, size);
+                        }
+                        swap_in_place(&mut before, size);
+                        let mut stored = vec![0; len - start];
+                        to_big_endian(&source[start..], &mut stored, size, flip);
+                        assert_eq!(stored, before);
+                        stored.fill(0);
+                        to_big_endian_each(&source[start..], &mut stored, size, flip);
+                        assert_eq!(stored, before);
+                    }
                 }
             }
         }

@@ -32,9 +32,15 @@ pub enum Cut {
     Axes(Vec<usize>, Vec<String>),
 }
 
-/// So much of a cut is read at a time: what the processor's cache holds is read and
-/// written fastest, and cold tiles come no slower (`docs/benchmarks.md`).
+/// So much of a cut is read at a time, at most: what the processor's cache holds is read
+/// and written fastest, and cold tiles come no slower (`docs/benchmarks.md`).
 const PART_BYTES: u64 = 512 << 10;
+
+/// Of a small cut less is read at a time, for memory that is new takes longer to get
+/// than samples: one of so many parts, if it is not less than [`LEAST_PART_BYTES`].
+const N_PARTS: u64 = 16;
+
+const LEAST_PART_BYTES: u64 = 128 << 10;
 
 /// What `slice` is asked to do.
 #[derive(Clone, Debug)]
@@ -684,10 +690,12 @@ impl Streamed<'_> {
     /// Calls `each` with the parts of a cut, x fastest.
     pub(super) fn each_part(&self, request: &Request, each: &mut EachPart<'_>) -> Result<()> {
         let size = self.snapshot.catalog().dtype.size() as u64;
-        let most = (self.memory / 4).clamp(1 << 16, PART_BYTES) / size;
         let lens: Vec<u64> = request.spans.iter().map(|span| span.len).collect();
         let tile = &self.snapshot.catalog().tile;
-        for part in Parts::new(&lens, most).of_whole_tiles(tile) {
+        let most = (self.memory / 4).clamp(1 << 16, PART_BYTES);
+        let whole = lens.iter().product::<u64>().saturating_mul(size);
+        let few = (whole / N_PARTS).clamp(LEAST_PART_BYTES.min(most), most);
+        for part in Parts::of_tiles(&lens, tile, few / size, most / size) {
             if self.stop.is_set() {
                 return Err(Error::interrupted("interrupted").hint("no output was made"));
             }

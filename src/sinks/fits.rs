@@ -20,7 +20,7 @@ use super::{Image, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
 use crate::frames::cards::{CARD_BYTES, Cards, Value, keyword_of};
-use crate::kernels::swap::{flip_sign, swap_in_place};
+use crate::kernels::swap::to_big_endian;
 use clean::clean;
 use hdu::Hdu;
 
@@ -110,13 +110,6 @@ pub fn stored(dtype: DType) -> (i32, i128) {
     }
 }
 
-/// Takes BZERO off little-endian samples.
-fn offset_in_place(samples: &mut [u8], dtype: DType) {
-    if stored(dtype).1 != 0 {
-        flip_sign(samples, dtype.size());
-    }
-}
-
 /// A FITS image that is being written.
 pub struct FitsSink {
     output: Output,
@@ -174,10 +167,9 @@ impl Sink for FitsSink {
     fn write(&mut self, samples: &[u8]) -> Result<()> {
         self.remaining.take(samples).at(self.output.name())?;
         for part in samples.chunks(SCRATCH_BYTES) {
-            self.scratch.clear();
-            self.scratch.extend_from_slice(part);
-            offset_in_place(&mut self.scratch, self.dtype);
-            swap_in_place(&mut self.scratch, self.dtype.size());
+            let is_offset = stored(self.dtype).1 != 0;
+            self.scratch.resize(part.len(), 0);
+            to_big_endian(part, &mut self.scratch, self.dtype.size(), is_offset);
             if let Some(image) = &mut self.image {
                 image.write(&mut self.output, &self.scratch)?;
             }

@@ -11,12 +11,11 @@ use std::io::Write;
 use flate2::write::GzEncoder;
 
 use super::hdu::Hdu;
-use super::{
-    COMPRESSION_KEYWORDS, axes, matches_name, meaning, offset_in_place, rice, stored, write_table,
-};
+use super::{COMPRESSION_KEYWORDS, axes, matches_name, meaning, rice, stored, write_table};
 use crate::dtype::DType;
 use crate::error::{Context, Error, IoContext, Result};
 use crate::frames::cards::{CARD_BYTES, Cards, keyword_of};
+use crate::kernels::swap::flip_sign;
 use crate::sinks::output::{GZIP_LEVEL, Output, Target};
 use crate::sinks::table::Table;
 use crate::sinks::{Image, Remaining, Sink};
@@ -177,7 +176,9 @@ impl PackedSink {
         if self.dtype.is_float() {
             self.gzip_tile()?;
         } else {
-            offset_in_place(&mut self.held, self.dtype);
+            if stored(self.dtype).1 != 0 {
+                flip_sign(&mut self.held, size);
+            }
             rice::encode(&self.held, size, &mut self.coded);
         }
         self.held.clear();
