@@ -5,7 +5,6 @@
 //! whoever writes something clears it first. A thread draws, for a command that hangs
 //! is to say so.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -49,7 +48,7 @@ pub(super) enum Show {
 /// Shows progress on stderr, warnings too.
 pub(super) struct Bar {
     shared: Arc<Shared>,
-    ticker: RefCell<Option<JoinHandle<()>>>,
+    ticker: Mutex<Option<JoinHandle<()>>>,
     warns: bool,
     style: Style,
 }
@@ -140,7 +139,7 @@ impl Bar {
         };
         Bar {
             shared: Arc::default(),
-            ticker: RefCell::new(None),
+            ticker: Mutex::new(None),
             warns: !quiet,
             style,
         }
@@ -157,7 +156,7 @@ impl Bar {
     }
 
     fn stop(&self) -> Option<Work> {
-        let ticker = self.ticker.borrow_mut().take()?;
+        let ticker = lock(&self.ticker).take()?;
         let work = std::mem::take(&mut *lock(&self.shared.work));
         self.shared.wake.notify_all();
         // It ends at once, and has nothing to tell.
@@ -340,7 +339,7 @@ impl Progress for Bar {
         let (shared, style) = (self.shared.clone(), self.style);
         let ticker = std::thread::Builder::new().spawn(move || tick(&shared, style));
         // Without a thread there is no progress to see, which harms nothing.
-        *self.ticker.borrow_mut() = ticker.ok();
+        *lock(&self.ticker) = ticker.ok();
     }
 
     fn bytes(&self, bytes: u64) {

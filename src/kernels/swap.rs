@@ -123,6 +123,29 @@ fn to_big_endian_each(from: &[u8], to: &mut [u8], size: usize, flip: bool) {
     }
 }
 
+/// The sum of big-endian words, of which there are at most 2^32.
+pub fn sum_words(words: &[[u8; 4]]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the machine has AVX2.
+        return unsafe { sum_words_avx2(words) };
+    }
+    sum_words_each(words)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn sum_words_avx2(words: &[[u8; 4]]) -> u64 {
+    sum_words_each(words)
+}
+
+/// Compiled for the machine of the function that it is part of.
+#[inline(always)]
+fn sum_words_each(words: &[[u8; 4]]) -> u64 {
+    let words = words.iter().map(|word| u32::from_be_bytes(*word));
+    words.map(u64::from).sum()
+}
+
 /// Flips the top bit of each little-endian sample of `size` bytes.
 ///
 /// On two's complement this adds half the range, wrapping: what BZERO = 2^15,
@@ -195,6 +218,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn words_are_summed_as_the_naive_loop_does() {
+        let bytes: Vec<u8> = (0..=255).cycle().step_by(7).take(400).collect();
+        let (words, _) = bytes.as_chunks::<4>();
+        for n_words in 0..words.len() {
+            let words = &words[..n_words];
+            let mut expected = 0;
+            for word in words {
+                expected += u64::from(u32::from_be_bytes(*word));
+            }
+            assert_eq!(sum_words(words), expected);
+            assert_eq!(sum_words_each(words), expected);
+        }
+        assert_eq!(sum_words(&[[0xff; 4]; 9]), 9 * u64::from(u32::MAX));
     }
 
     #[test]

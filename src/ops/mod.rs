@@ -53,8 +53,8 @@ use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::catalog::Catalog;
 use crate::storage::file::{Busy, FileStorage};
 
-/// Told how far a command is; every method may be called often.
-pub trait Progress {
+/// Told how far a command is, by any of its threads; every method may be called often.
+pub trait Progress: Sync {
     /// A phase begins: what it does, and how many frames and bytes it has.
     fn begin(&self, phase: &str, frames: u64, bytes: u64);
     /// Bytes that were done.

@@ -87,21 +87,21 @@ pub(super) fn replaced(
     let (mut number, mut marks) = (0, Vec::new());
     let (x, y) = (request.kept[0], request.kept[1]);
     let (mut came, mut now) = (Vec::new(), Vec::new());
-    cut.each_part(request, &mut |spans, part, bytes| {
-        came.resize(bytes, 0);
-        now.resize(bytes, 0);
-        bare.read(spans, &mut came)?;
-        cut.snapshot.read(spans, &mut now)?;
+    for part in cut.parts(request) {
+        let part = part?;
+        came.resize(part.bytes, 0);
+        now.resize(part.bytes, 0);
+        bare.read(&part.spans, &mut came)?;
+        cut.snapshot.read(&part.spans, &mut now)?;
         let both = came.chunks_exact(size).zip(now.chunks_exact(size));
         for (index, _) in both.enumerate().filter(|(_, (came, now))| came != now) {
             number += 1;
             if marks.len() < MOST_MARKS {
                 let index = index as u64;
-                let row = part[x].start + index % part[x].len;
-                marks.push((row, part[y].start + index / part[x].len));
+                let [x, y] = [part.inside[x], part.inside[y]];
+                marks.push((x.start + index % x.len, y.start + index / x.len));
             }
         }
-        Ok(())
-    })?;
+    }
     Ok((number, marks))
 }

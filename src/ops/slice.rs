@@ -2,9 +2,8 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::mpsc;
 
-use super::crew::spawn;
+use super::crew::in_turn;
 use super::frames_table::FramesTable;
 use super::{Progress, Stop, open, sheet};
 use crate::dtype::DType;
@@ -620,8 +619,14 @@ fn axis_cut(
     }
 }
 
-/// Takes a part of a cut: its positions in the cube, those in the cut, and its bytes.
-type EachPart<'a> = dyn FnMut(&[Span], &[Span], usize) -> Result<()> + 'a;
+/// A part of a cut.
+pub(super) struct Part {
+    /// Its positions in the cube.
+    pub(super) spans: Vec<Span>,
+    /// Its positions in the cut.
+    pub(super) inside: Vec<Span>,
+    pub(super) bytes: usize,
+}
 
 /// The streaming of cuts.
 #[derive(Clone, Copy)]
@@ -642,70 +647,47 @@ impl Streamed<'_> {
         sink: &mut dyn Sink,
         progress: &dyn Progress,
     ) -> Result<u32> {
-        let mut write = |samples: &[u8]| {
+        let size = self.snapshot.catalog().dtype.size() as u64;
+        let samples: u64 = request.spans.iter().map(|span| span.len).product();
+        // A thread would take longer to start than what is read in one piece.
+        let threads = if samples <= PART_BYTES / size { 1 } else { 2 };
+        let read = |part: Result<Part>, buffer: &mut Vec<u8>| {
+            let part = part?;
+            buffer.resize(part.bytes, 0);
+            self.snapshot.read(&part.spans, buffer)
+        };
+        in_turn(threads, self.parts(request), &read, &mut |samples| {
             check = crc32c::crc32c_append(check, samples);
             sink.write(samples)?;
             progress.bytes(samples.len() as u64);
             Ok(())
-        };
-        let samples: u64 = request.spans.iter().map(|span| span.len).product();
-        if samples <= PART_BYTES / self.snapshot.catalog().dtype.size() as u64 {
-            // A thread would take longer to start than this.
-            let mut buffer = Vec::new();
-            self.each_part(request, &mut |spans, _, bytes| {
-                buffer.resize(bytes, 0);
-                self.snapshot.read(spans, &mut buffer)?;
-                write(&buffer)
-            })?;
-            return Ok(check);
-        }
-        std::thread::scope(|scope| {
-            let (full, parts) = mpsc::sync_channel::<Vec<u8>>(0);
-            let (done, empty) = mpsc::channel();
-            let reader = spawn(scope, move || {
-                // The channels close early only when writing failed, which says why.
-                let closed = || Error::interrupted("nobody takes what was read");
-                let mut spare = vec![Vec::new(), Vec::new()];
-                self.each_part(request, &mut |spans, _, bytes| {
-                    let mut buffer = match spare.pop() {
-                        Some(buffer) => buffer,
-                        None => empty.recv().map_err(|_| closed())?,
-                    };
-                    buffer.resize(bytes, 0);
-                    self.snapshot.read(spans, &mut buffer)?;
-                    full.send(buffer).map_err(|_| closed())
-                })
-            })?;
-            for buffer in parts {
-                write(&buffer)?;
-                // The reader may be done.
-                let _ = done.send(buffer);
-            }
-            let read = reader.join();
-            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         Ok(check)
     }
 
-    /// Calls `each` with the parts of a cut, x fastest.
-    pub(super) fn each_part(&self, request: &Request, each: &mut EachPart<'_>) -> Result<()> {
+    /// The parts of a cut, x fastest, until the command is to stop.
+    pub(super) fn parts(&self, request: &Request) -> impl Iterator<Item = Result<Part>> + Send {
         let size = self.snapshot.catalog().dtype.size() as u64;
         let lens: Vec<u64> = request.spans.iter().map(|span| span.len).collect();
         let tile = &self.snapshot.catalog().tile;
         let most = (self.memory / 4).clamp(1 << 16, PART_BYTES);
         let whole = lens.iter().product::<u64>().saturating_mul(size);
         let few = (whole / N_PARTS).clamp(LEAST_PART_BYTES.min(most), most);
-        for part in Parts::of_tiles(&lens, tile, few / size, most / size) {
+        let parts = Parts::of_tiles(&lens, tile, few / size, most / size);
+        parts.map(move |inside| {
             if self.stop.is_set() {
                 return Err(Error::interrupted("interrupted").hint("no output was made"));
             }
-            let samples: u64 = part.iter().map(|span| span.len).product();
-            let spans = request.spans.iter().zip(&part);
-            let spans: Vec<Span> = spans.map(|(span, part)| span.part(part)).collect();
+            let samples: u64 = inside.iter().map(|span| span.len).product();
+            let spans = request.spans.iter().zip(&inside);
+            let spans = spans.map(|(span, inside)| span.part(inside)).collect();
             let bytes = usize::try_from(samples * size)
                 .map_err(|_| Error::unsupported("a piece is too large for memory"))?;
-            each(&spans, &part, bytes)?;
-        }
-        Ok(())
+            Ok(Part {
+                spans,
+                inside,
+                bytes,
+            })
+        })
     }
 }

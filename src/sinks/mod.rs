@@ -121,7 +121,7 @@ impl Default for Look {
 }
 
 /// One output, streamed.
-pub trait Sink {
+pub trait Sink: Send {
     /// Takes the next samples, x fastest, little-endian, whole samples only.
     fn write(&mut self, samples: &[u8]) -> Result<()>;
 

@@ -1,6 +1,8 @@
 //! DATASUM and CHECKSUM, as FITS Standard 4.0, section 4.4.2.7 and appendix J,
 //! has them: ones' complement sums of big-endian 32-bit words.
 
+use crate::kernels::swap::sum_words;
+
 /// What CHECKSUM holds while the sum of its HDU is taken.
 pub(super) const NO_CHECKSUM: &str = "0000000000000000";
 
@@ -24,8 +26,7 @@ impl Sum {
         let (words, rest) = bytes.as_chunks::<4>();
         // Carries gather in the upper half, which has room for 2^32 words.
         for part in words.chunks(1 << 24) {
-            let sum = |sum: u64, word: &[u8; 4]| sum + u64::from(u32::from_be_bytes(*word));
-            self.total = fold(part.iter().fold(self.total, sum));
+            self.total = fold(self.total + sum_words(part));
         }
         for &byte in rest {
             self.add_byte(byte);
