@@ -131,7 +131,6 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     };
     let cut = Streamed {
         snapshot: &snapshot,
-        memory: options.memory,
         stop,
     };
     let bare = (options.sheet == Some(Planes::BeforeAndAfter)).then(|| snapshot.without_patches());
@@ -632,14 +631,12 @@ pub(super) struct Part {
 #[derive(Clone, Copy)]
 pub(super) struct Streamed<'a> {
     pub(super) snapshot: &'a Snapshot,
-    memory: u64,
     stop: &'a Stop,
 }
 
 impl Streamed<'_> {
-    /// Sends a cut to the sink, in pieces that fit the memory, x fastest;
-    /// returns the CRC-32C of what was sent before and now. While one piece is
-    /// written the next is read.
+    /// Sends a cut to the sink, part by part, x fastest; returns the CRC-32C of what
+    /// was sent before and now. While one part is written the next is read.
     fn stream(
         &self,
         request: &Request,
@@ -670,10 +667,9 @@ impl Streamed<'_> {
         let size = self.snapshot.catalog().dtype.size() as u64;
         let lens: Vec<u64> = request.spans.iter().map(|span| span.len).collect();
         let tile = &self.snapshot.catalog().tile;
-        let most = (self.memory / 4).clamp(1 << 16, PART_BYTES);
         let whole = lens.iter().product::<u64>().saturating_mul(size);
-        let few = (whole / N_PARTS).clamp(LEAST_PART_BYTES.min(most), most);
-        let parts = Parts::of_tiles(&lens, tile, few / size, most / size);
+        let few = (whole / N_PARTS).clamp(LEAST_PART_BYTES, PART_BYTES);
+        let parts = Parts::of_tiles(&lens, tile, few / size, PART_BYTES / size);
         parts.map(move |inside| {
             if self.stop.is_set() {
                 return Err(Error::interrupted("interrupted").hint("no output was made"));
