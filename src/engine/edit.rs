@@ -2,8 +2,8 @@
 //!
 //! An edit changes nothing that a commit can reach: it hands out new slots,
 //! writes samples to them ([`super::write`]), changes piece tables in memory,
-//! and stores everything at once. Dropped before, it leaves nothing behind but
-//! slots that are never used.
+//! and stores everything at once. Dropped before, it leaves nothing behind that the
+//! next one does not take back.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,14 @@ use super::records::{Positions, merge};
 use super::snapshot::Snapshot;
 use super::tables::Changes;
 use super::tiles::{Geometry, Tile};
+use super::verify::each_entry;
 use super::write::Job;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
+use crate::format::entry::{self, Entry};
 use crate::format::ledger::{Packer, Record};
 use crate::format::patches::{self, TilePatches};
-use crate::format::{Extent, FORMAT, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up, entry};
+use crate::format::{Extent, FORMAT, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up};
 use crate::kernels::copy::fill;
 use crate::region::{AXIS_NAMES, MAX_RANK, volume};
 
@@ -73,6 +75,7 @@ impl Writer {
     /// history.
     pub fn edit(&mut self, command: Command) -> Result<Edit<'_>> {
         let base = self.snapshot()?;
+        self.reclaim(&base)?;
         let mut catalog = base.catalog.clone();
         catalog.previous = Some(base.extent);
         catalog.command = command;
@@ -92,6 +95,44 @@ impl Writer {
             pending: Packer::default(),
             spare: Vec::new(),
         })
+    }
+
+    /// Takes back what a command that died has left of the newest commit: bytes past
+    /// its end, and slots that were reserved for nothing. Both stay as far as an entry
+    /// of the index may lead there.
+    fn reclaim(&mut self, base: &Snapshot) -> Result<()> {
+        let marks = &mut self.superblock.marks;
+        let mut axes = base.catalog.axes.iter().zip(&*marks);
+        let len = self.storage.len()?;
+        if len == base.committed && axes.all(|(axis, mark)| axis.slots == *mark) {
+            return Ok(());
+        }
+        let (mut end, mut tiles, mut is_known) = (base.committed, [0; MAX_RANK], true);
+        for index in &base.catalog.index {
+            each_entry(self.storage.as_ref(), index, &mut |_, tile, entry| {
+                match entry {
+                    Ok(Entry::Void) => {}
+                    Ok(Entry::Tile { at, .. }) => {
+                        end = end.max(at.saturating_add(base.geometry.pitch()));
+                        tiles = std::array::from_fn(|axis| tiles[axis].max(tile[axis] + 1));
+                    }
+                    Ok(Entry::Damaged) | Err(_) => is_known = false,
+                }
+                Ok(())
+            })?;
+        }
+        if !is_known {
+            return Ok(());
+        }
+        for (axis, (stored, mark)) in base.catalog.axes.iter().zip(marks).enumerate() {
+            // Beyond the last tile nobody has stored anything.
+            let used = tiles[axis].saturating_mul(base.geometry.tile[axis]);
+            *mark = used.max(stored.slots).min(*mark);
+        }
+        match align_up(end, PAGE) {
+            end if end < len => self.storage.truncate(end),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -389,9 +430,8 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Gives the disk back what was written since the last commit. A command
-    /// that died can not do this; what it wrote stays until the cube is
-    /// compacted.
+    /// Gives the disk back what was written since the last commit. After a command
+    /// that died, the next one does.
     pub fn abandon(self) {
         // A commit that failed halfway may have left index entries that name
         // the new tiles: those must stay.

@@ -616,6 +616,40 @@ fn one_failing_write_or_sync_leaves_the_old_state_and_the_next_command_works() {
 }
 
 #[test]
+fn what_a_command_that_died_has_left_is_taken_back_by_the_next() {
+    let (before, add) = small();
+    let bytes = before.contents();
+    add(&before).unwrap();
+    let (len, marks) = (before.len().unwrap(), |storage: &Arc<MemoryStorage>| {
+        Writer::open(storage.clone()).unwrap().superblock.marks
+    });
+    let expected = marks(&before);
+    let (mut same, mut left) = (0, 0);
+    for operations in 0.. {
+        let storage = Arc::new(MemoryStorage::new(bytes.clone()));
+        storage.set_fuse(Some(operations));
+        let done = add(&storage).is_ok();
+        storage.set_fuse(None);
+        if done {
+            break;
+        }
+        // Some of these were committed, or their tiles are in the index.
+        let whole = Snapshot::open(storage.clone()).unwrap().pieces(2).len() == 13;
+        if !whole {
+            add(&storage).unwrap();
+        }
+        match (storage.len().unwrap() == len, marks(&storage) == expected) {
+            (true, true) => same += 1,
+            _ => left += 1,
+        }
+    }
+    assert!(
+        same > 2 * left && left > 0,
+        "{same} the same, {left} larger"
+    );
+}
+
+#[test]
 fn a_superblock_that_is_gone_or_older_than_the_other_allows_is_told() {
     let (storage, _) = small();
     let whole = storage.contents();
