@@ -27,6 +27,7 @@ pub const fn repeat(bits: u64, size: usize) -> u64 {
 
 /// `to = from ^ mask`, where `mask` is [`repeat`]ed. Both have the same length,
 /// a whole number of samples.
+#[inline]
 pub fn xor_copy(from: &[u8], to: &mut [u8], mask: u64) {
     if mask == 0 {
         to.copy_from_slice(from);
@@ -180,23 +181,19 @@ impl Rows {
     /// as the copy, so those lengths have loops of their own.
     fn copy(&self, from: (&[u8], usize, isize), to: (&mut [u8], usize, isize)) {
         match self.bytes {
-            64 => self.of::<8>(from, to),
-            128 => self.of::<16>(from, to),
-            256 => self.of::<32>(from, to),
-            512 => self.of::<64>(from, to),
+            64 => self.of::<64>(from, to),
+            128 => self.of::<128>(from, to),
+            256 => self.of::<256>(from, to),
+            512 => self.of::<512>(from, to),
             bytes => self.each(from, to, |from, to| {
                 xor_copy(&from[..bytes], &mut to[..bytes], self.mask);
             }),
         }
     }
 
-    fn of<const WORDS: usize>(&self, from: (&[u8], usize, isize), to: (&mut [u8], usize, isize)) {
+    fn of<const BYTES: usize>(&self, from: (&[u8], usize, isize), to: (&mut [u8], usize, isize)) {
         self.each(from, to, |from, to| {
-            let from = &from.as_chunks::<8>().0[..WORDS];
-            let to = &mut to.as_chunks_mut::<8>().0[..WORDS];
-            for (from, to) in from.iter().zip(to) {
-                *to = (u64::from_le_bytes(*from) ^ self.mask).to_le_bytes();
-            }
+            xor_copy(&from[..BYTES], &mut to[..BYTES], self.mask);
         });
     }
 

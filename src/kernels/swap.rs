@@ -83,36 +83,21 @@ fn to_big_endian_each(from: &[u8], to: &mut [u8], size: usize, flip: bool) {
     match size {
         2 => {
             let top = u16::from(flip) << 15;
-            for (from, to) in from
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .zip(to.as_chunks_mut::<2>().0)
-            {
-                *to = (u16::from_le_bytes(*from) ^ top).to_be_bytes();
-            }
+            each_sample(from, to, |sample| {
+                (u16::from_le_bytes(sample) ^ top).to_be_bytes()
+            });
         }
         4 => {
             let top = u32::from(flip) << 31;
-            for (from, to) in from
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .zip(to.as_chunks_mut::<4>().0)
-            {
-                *to = (u32::from_le_bytes(*from) ^ top).to_be_bytes();
-            }
+            each_sample(from, to, |sample| {
+                (u32::from_le_bytes(sample) ^ top).to_be_bytes()
+            });
         }
         8 => {
             let top = u64::from(flip) << 63;
-            for (from, to) in from
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .zip(to.as_chunks_mut::<8>().0)
-            {
-                *to = (u64::from_le_bytes(*from) ^ top).to_be_bytes();
-            }
+            each_sample(from, to, |sample| {
+                (u64::from_le_bytes(sample) ^ top).to_be_bytes()
+            });
         }
         _ => {
             to.copy_from_slice(from);
@@ -120,6 +105,18 @@ fn to_big_endian_each(from: &[u8], to: &mut [u8], size: usize, flip: bool) {
                 flip_sign(to, size);
             }
         }
+    }
+}
+
+#[inline(always)]
+fn each_sample<const SIZE: usize>(
+    from: &[u8],
+    to: &mut [u8],
+    turn: impl Fn([u8; SIZE]) -> [u8; SIZE],
+) {
+    let (from, to) = (from.as_chunks().0, to.as_chunks_mut().0);
+    for (from, to) in from.iter().zip(to) {
+        *to = turn(*from);
     }
 }
 

@@ -171,15 +171,11 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
             snapshot: bare,
             ..cut
         };
-        check = bare
-            .stream(first, check, sink.as_mut(), progress)
-            .at(path)?;
+        let bare = bare.stream(&requests[..1], check, sink.as_mut(), progress);
+        check = bare.at(path)?;
     }
-    for request in &requests {
-        check = cut
-            .stream(request, check, sink.as_mut(), progress)
-            .at(path)?;
-    }
+    let cut = cut.stream(&requests, check, sink.as_mut(), progress);
+    check = cut.at(path)?;
     progress.end();
     if let Some((expected, source)) = whole_frame {
         as_written(check, expected, &source).at(path)?;
@@ -635,25 +631,31 @@ pub(super) struct Streamed<'a> {
 }
 
 impl Streamed<'_> {
-    /// Sends a cut to the sink, part by part, x fastest; returns the CRC-32C of what
+    /// Sends cuts to the sink, part by part, x fastest; returns the CRC-32C of what
     /// was sent before and now. While one part is written the next is read.
     fn stream(
         &self,
-        request: &Request,
+        requests: &[Request],
         mut check: u32,
         sink: &mut dyn Sink,
         progress: &dyn Progress,
     ) -> Result<u32> {
         let size = self.snapshot.catalog().dtype.size() as u64;
-        let samples: u64 = request.spans.iter().map(|span| span.len).product();
-        // A thread would take longer to start than what is read in one piece.
-        let threads = if samples <= PART_BYTES / size { 1 } else { 2 };
+        let shape = shape(requests);
+        let bytes = volume(&shape)?.saturating_mul(size);
+        // A thread takes longer to start than little is read; many profiles are much to
+        // read, for each of their samples is somewhere else.
+        let threads = match requests.len() == 1 && bytes <= PART_BYTES {
+            true => 1,
+            false => 2,
+        };
+        let parts = requests.iter().flat_map(|request| self.parts(request));
         let read = |part: Result<Part>, buffer: &mut Vec<u8>| {
             let part = part?;
             buffer.resize(part.bytes, 0);
             self.snapshot.read(&part.spans, buffer)
         };
-        in_turn(threads, self.parts(request), &read, &mut |samples| {
+        in_turn(threads, parts, &read, &mut |samples| {
             check = crc32c::crc32c_append(check, samples);
             sink.write(samples)?;
             progress.bytes(samples.len() as u64);
