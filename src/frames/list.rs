@@ -52,8 +52,9 @@ impl Input {
 const MAX_DEPTH: usize = 256;
 
 /// Puts the frames that lie in a directory in its place, those in directories of
-/// its own too: files whose first bytes are those of a frame (with `takes_all` any
-/// files), in natural order (frame2 before frame10). Hidden ones are left out, and
+/// its own too: files whose first bytes are those of a frame, or whose names say so: an
+/// empty one is a bad frame, and not to be passed over in silence (with `takes_all` any
+/// files). In natural order (frame2 before frame10). Hidden ones are left out, and
 /// links to directories are not followed.
 ///
 /// # Errors
@@ -71,7 +72,7 @@ pub fn walk(inputs: Vec<Input>, takes_all: bool) -> Result<Vec<Input>> {
         while let Some((path, depth, is_dir)) = stack.pop() {
             if is_dir {
                 stack.extend(listed(&path, depth)?);
-            } else if takes_all || is_frame(&path) {
+            } else if takes_all || is_called_frame(&path) || is_frame(&path) {
                 walked.push(Input::named(path));
             } else {
                 n_others += 1;
@@ -152,6 +153,21 @@ fn number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     *text = rest;
     let n_zeros = digits.iter().take_while(|&&byte| byte == b'0').count();
     &digits[n_zeros..]
+}
+
+/// Does the name of a file say that it is a frame?
+fn is_called_frame(path: &Path) -> bool {
+    const FITS: [&str; 3] = ["fits", "fit", "fts"];
+    const OTHERS: [&str; 4] = ["fz", "tif", "tiff", "npy"];
+    let extension = |path: &Path| {
+        let extension = path.extension().unwrap_or_default();
+        extension.to_string_lossy().to_ascii_lowercase()
+    };
+    let last = extension(path);
+    match last.as_str() {
+        "gz" => FITS.contains(&extension(&path.with_extension("")).as_str()),
+        last => FITS.contains(&last) || OTHERS.contains(&last),
+    }
 }
 
 /// Does a file begin as a frame? One that cannot be opened counts: it is to be an

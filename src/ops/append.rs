@@ -122,6 +122,22 @@ pub fn append(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
+    loop {
+        match append_once(path, inputs, options, progress, stop) {
+            // Another program made the cube meanwhile: then it is there to be added to.
+            Err(error) if is_there(&error) && !leads_nowhere(path) => {}
+            done => return done,
+        }
+    }
+}
+
+fn append_once(
+    path: &Path,
+    inputs: &[Input],
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Report> {
     if inputs.is_empty() {
         return Err(Error::input("no frames were named").hint(
             "name them as arguments, in a file with @LIST, or on stdin with --files-from -",
@@ -251,7 +267,16 @@ fn explain_not_a_cube(error: Error) -> Error {
 }
 
 fn is_missing(error: &Error) -> bool {
-    error.io_source().map(std::io::Error::kind) == Some(std::io::ErrorKind::NotFound)
+    error.io_source().map(std::io::Error::kind) == Some(ErrorKind::NotFound)
+}
+
+/// Is it a link to what does not exist?
+fn leads_nowhere(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
+}
+
+fn is_there(error: &Error) -> bool {
+    error.io_source().map(std::io::Error::kind) == Some(ErrorKind::AlreadyExists)
 }
 
 /// The origin is for the axes that are not grown.
@@ -286,11 +311,9 @@ fn create(path: &Path, plan: &Plan, no_sync: bool) -> Result<(Writer, PathBuf)> 
         let writer = make_empty(storage, catalog.clone())?;
         file.put(path, false)
             .doing("cannot create")
-            .map_err(|error| match error.io_source().map(std::io::Error::kind) {
-                Some(ErrorKind::AlreadyExists) => {
-                    error.hint("another program made it just now; try again")
-                }
-                _ => error,
+            .map_err(|error| match is_there(&error) {
+                true => error.hint("a link of this name leads nowhere"),
+                false => error,
             })?;
         // The name is to survive a loss of power as the bytes do.
         if !no_sync && let Err(error) = sync_folder(folder) {

@@ -246,6 +246,21 @@ pub(super) fn region(
     Ok((axis, spans))
 }
 
+/// So few samples stand along an axis that a rule can reject none, which nobody expects.
+pub(super) fn warn_of_few(rule: &Rule, samples: u64, progress: &dyn Progress) {
+    let (reach, sigma) = (rule.reach(samples), rule.lower.min(rule.upper));
+    if reach <= sigma {
+        let center = match rule.center {
+            Center::Median => "median",
+            Center::Mean => "mean",
+        };
+        progress.warn(&format!(
+            "one outlier among {samples} samples is at most {reach:.2} standard deviations from their \
+             {center}, so {sigma} reject none: --spread mad or a lower --sigma does"
+        ));
+    }
+}
+
 fn run(
     path: &Path,
     snapshot: &Snapshot,
@@ -263,6 +278,9 @@ fn run(
             show_shape(&lens)
         ))
         .hint("--axis names another axis"));
+    }
+    if options.part.is_none() {
+        warn_of_few(&options.rule, spans[axis].len, progress);
     }
     let filler = fill::Filler::new(&options.fill, snapshot.catalog())?;
     let plan = Plan {

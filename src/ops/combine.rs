@@ -134,6 +134,9 @@ pub fn combine(
         None => Some(Outputs::check(options)?),
         Some(_) => None,
     };
+    if let (Reject::Sigma(rule), None) = (&options.reject, options.part) {
+        clean::warn_of_few(rule, spans[axis].len, progress);
+    }
     stop.begin_work();
     let lines = Lines::new(&snapshot, axis, &spans, Void::Plain).at(path)?;
     let void = match lines.is_whole() {

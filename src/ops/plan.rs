@@ -671,7 +671,7 @@ impl Samples for Opened {
         match convert(from, &self.scratch, self.to, out, rules).nan {
             0 => Ok(()),
             _ => Err(Error::input(format!(
-                "holds NaN, and an {} cube without BLANK has no value for it",
+                "holds NaN, and a cube of {} without BLANK has no value for it",
                 self.to
             ))
             .hint("make the cube of a float type")

@@ -705,6 +705,39 @@ fn a_dry_run_counts_and_writes_nothing() {
 }
 
 #[test]
+fn a_rule_that_can_reject_no_lone_outlier_says_so() {
+    let dir = Scratch::new();
+    for number in 0..8i16 {
+        let outlier = if number == 3 { 30_000 } else { 0 };
+        dir.frame(
+            &format!("{number}.fits"),
+            &Image::new(&[4, 4], |k| k as i16 % 3 + number % 2 + outlier),
+        );
+    }
+    let warning = "one outlier among 7 samples is at most 2.86 standard deviations";
+    dir.ok("append a.cube 0.fits 1.fits 2.fits 3.fits 4.fits 5.fits 6.fits");
+    dir.ok("clean a.cube --dry-run")
+        .says(&[warning, "so 3 reject none", "0 samples of 112"]);
+    dir.ok("combine a.cube --method mean --reject sigma -o m.fits")
+        .says(&[warning]);
+    for line in [
+        "clean a.cube --dry-run --spread mad",
+        "clean a.cube --dry-run --sigma 2.8",
+        "combine a.cube --method mean -o m.fits --overwrite",
+    ] {
+        assert!(!dir.ok(line).err.contains("warning"), "{line}");
+    }
+    // As far as one can be from a median of eight.
+    dir.ok("append a.cube 7.fits");
+    let run = dir
+        .ok("clean a.cube --dry-run")
+        .says(&["16 samples of 128"]);
+    assert!(!run.err.contains("warning"));
+    dir.ok("clean a.cube --dry-run --center mean --sigma 2.7")
+        .says(&["one outlier among 8 samples is at most 2.65 standard deviations from their mean"]);
+}
+
+#[test]
 fn what_has_no_outlier_is_left_without_a_commit() {
     let dir = Scratch::new();
     for number in 0..6i16 {

@@ -416,6 +416,27 @@ fn a_lock_left_by_a_dead_writer_blocks_nobody() {
 }
 
 #[test]
+fn programs_that_all_want_to_make_a_cube_all_get_their_frames_in() {
+    let dir = Scratch::new();
+    for number in 0..12i16 {
+        dir.frame(&format!("{number}.fits"), &Image::new(&[8, 8], |_| number));
+    }
+    for round in 0..4 {
+        let lines = (0..12).map(|number| format!("append {round}.cube --wait {number}.fits"));
+        let children: Vec<Child> = lines.map(|line| spawn(&dir, &line)).collect();
+        for child in children {
+            finish(child).ends(0);
+        }
+        let mut found = dir.samples::<i16>(&format!("{round}.cube --axis z --at 1,1"));
+        found.sort_unstable();
+        assert!(found.into_iter().eq(0..12));
+    }
+    std::os::unix::fs::symlink("nowhere", dir.path("link.cube")).unwrap();
+    dir.cube("append link.cube 0.fits")
+        .fails(&["file exists", "leads nowhere"]);
+}
+
+#[test]
 fn a_flipped_bit_is_found_by_check_and_gives_no_wrong_frame() {
     let dir = with_history();
     reset(&dir);

@@ -52,7 +52,7 @@ fn a_directory_is_walked_in_natural_order() {
     let page = Page::new(2, 2, 16, &[201, 0, 0, 0, 0, 0, 0, 0]).with(339, &[2]);
     dir.write("night/page.tif", tiff(false, false, &[page]));
     dir.write("night/notes.txt", "seeing 1.2");
-    dir.write("night/empty.fits", "");
+    dir.write("night/empty", "");
     symlink("..", dir.path("night/sub2/loop")).unwrap();
     symlink("nowhere", dir.path("night/lost.fits")).unwrap();
     symlink("frame2.fits", dir.path("night/z-link.fits")).unwrap();
@@ -74,6 +74,32 @@ fn a_directory_is_walked_in_natural_order() {
     dir.cube("append d.cube night/sub2 bare")
         .fails(&["bare: is a directory without frames: none of its 1 files is one"]);
     assert!(!dir.exists("d.cube"));
+}
+
+#[test]
+fn what_is_named_as_a_frame_and_is_none_is_not_passed_over() {
+    let dir = Scratch::new();
+    fs::create_dir(dir.path("night")).unwrap();
+    dir.frame("night/a.fits", &image(1));
+    dir.write("night/b.FIT", "");
+    dir.write("night/c.fits.gz", "no gzip");
+    dir.write("night/d.tif", vec![0; 5000]);
+    dir.write(
+        "night/e.npy",
+        "version https://git-lfs.github.com/spec/v1\n",
+    );
+    dir.write("night/notes.gz", "no gzip");
+    dir.write("night/notes.fits.txt", "seeing 1.2");
+    dir.cube("append a.cube night").fails(&["b.FIT"]);
+    dir.cube("append a.cube --skip-bad night").ends(3).says(&[
+        "b.FIT",
+        "c.fits.gz",
+        "d.tif",
+        "e.npy",
+        "1 frame added, 4 left out",
+    ]);
+    fs::remove_file(dir.path("night/a.fits")).unwrap();
+    dir.cube("append b.cube night").fails(&["b.FIT"]);
 }
 
 #[test]

@@ -102,6 +102,23 @@ pub struct Rule {
     pub fill: Fill,
 }
 
+impl Rule {
+    /// How many spreads one outlier among `n` samples is from the centre at most, however
+    /// far it is from the others: the spread grows with it.
+    ///
+    /// Of `n - 1` samples at 0 and one at `d` the mean is `d / n`, and the standard
+    /// deviation over `n` is `d * sqrt(n - 1) / n`.
+    #[must_use]
+    pub fn reach(&self, n: u64) -> f64 {
+        let (n, others) = (n as f64, n.saturating_sub(1) as f64);
+        match (self.spread, self.center) {
+            (Spread::Mad, _) => f64::INFINITY,
+            (Spread::Std, Center::Mean) => others.sqrt(),
+            (Spread::Std, Center::Median) => n / others.sqrt(),
+        }
+    }
+}
+
 /// What became of a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
