@@ -279,7 +279,10 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     if !args.common.quiet {
         let cube = match report.shape.as_slice() {
             [] => "no cube was made".to_string(),
-            shape => format!("the cube is {}", show_shape(shape)),
+            shape => match &report.was {
+                Some(was) => format!("the cube is {}, was {}", show_shape(shape), show_shape(was)),
+                None => format!("the cube is {}", show_shape(shape)),
+            },
         };
         let bytes = show_bytes(report.bytes);
         say(&format!("{name}: {} ({bytes}); {cube}", report.show()));

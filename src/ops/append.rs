@@ -6,6 +6,7 @@
 //! and then, always between whole frames, so a command that is stopped keeps
 //! what it committed.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +103,10 @@ pub struct Report {
     pub bad: Vec<Error>,
     /// Lengths of the cube's axes now.
     pub shape: Vec<u64>,
+    /// What they were, where other axes grew, too.
+    pub was: Option<Vec<u64>>,
+    /// Frames added that do not have all positions of the other axes.
+    pub smaller: u64,
     /// The axis that grew.
     pub axis: usize,
     /// The command made the cube.
@@ -350,11 +355,9 @@ fn run(
     let done = work(path, &mut edit, plan, options, progress, stop, report);
     match done {
         Ok(written) => {
-            let lens = edit.lens();
-            let rank = edit.catalog().axes.len();
+            let shape = shape(&edit);
             edit.finish()?;
-            report.shape = lens[..rank].to_vec();
-            (report.frames, report.bytes) = written;
+            written.tell(shape, plan.axis, report);
             Ok(())
         }
         Err(error) => {
@@ -364,7 +367,12 @@ fn run(
     }
 }
 
-/// Writes all frames; returns how many, and their bytes.
+/// Lengths of the axes that a cube shows.
+fn shape(edit: &Edit<'_>) -> Vec<u64> {
+    edit.lens()[..edit.catalog().axes.len()].to_vec()
+}
+
+/// Writes all frames; returns what was written.
 fn work(
     path: &Path,
     edit: &mut Edit<'_>,
@@ -373,7 +381,7 @@ fn work(
     progress: &dyn Progress,
     stop: &Stop,
     report: &mut Report,
-) -> Result<(u64, u64)> {
+) -> Result<Written> {
     let origin = full_origin(&options.taking.origin);
     edit.set_blank(plan.blank);
     let rank = plan
@@ -401,7 +409,10 @@ fn work(
                 plan.behind_present(parse_gap(text, plan.axis, edit.len(plan.axis))?)
             }
         },
-        written: (0, 0),
+        written: Written {
+            before: shape(edit),
+            ..Written::default()
+        },
         bad: Vec::new(),
     };
     let mut committed = Instant::now();
@@ -424,7 +435,7 @@ fn work(
         }
     }
     progress.end();
-    if job.written.0 == 0 {
+    if job.written.frames == 0 {
         return Err(match report.stopped.take() {
             Some(error) if error.kind() == Kind::Interrupted => error.hint("nothing was added"),
             Some(error) => error,
@@ -454,9 +465,36 @@ struct Run<'a> {
     progress: &'a dyn Progress,
     /// Where the next frame goes on the axis.
     position: u64,
-    /// Frames and bytes written so far.
-    written: (u64, u64),
+    written: Written,
     bad: Vec<Error>,
+}
+
+/// What a command has written so far.
+#[derive(Default)]
+struct Written {
+    frames: u64,
+    bytes: u64,
+    /// How many frames there are of each shape.
+    shapes: HashMap<Coordinates, u64>,
+    /// Lengths of the axes before.
+    before: Vec<u64>,
+}
+
+impl Written {
+    /// Tells of it in the report of a cube that has this shape now.
+    fn tell(&self, shape: Vec<u64>, axis: usize, report: &mut Report) {
+        let is_same = |lens: &[u64]| {
+            let others = shape.iter().enumerate().filter(|&(other, _)| other != axis);
+            let mut others = others.map(|(other, &len)| (lens.get(other).copied(), len));
+            others.all(|(had, len)| had.unwrap_or(1) == len)
+        };
+        let smaller = self.shapes.iter().filter(|(shape, _)| !is_same(&shape[..]));
+        report.smaller = smaller.map(|(_, frames)| frames).sum();
+        let is_grown = !self.before.contains(&0) && !is_same(&self.before);
+        report.was = is_grown.then(|| self.before.clone());
+        (report.frames, report.bytes) = (self.frames, self.bytes);
+        report.shape = shape;
+    }
 }
 
 impl Run<'_> {
@@ -537,8 +575,10 @@ impl Run<'_> {
             record.slots = slots(&part.placement);
             record.check = check;
             edit.record(record, bytes)?;
-            self.written.0 += 1;
-            self.written.1 += bytes;
+            self.written.frames += 1;
+            self.written.bytes += bytes;
+            let shapes = &mut self.written.shapes;
+            *shapes.entry(part.placement.shape()).or_default() += 1;
             self.progress.frames(1);
         }
         Ok(stopped)
@@ -566,8 +606,7 @@ impl Run<'_> {
     }
 
     fn report(&self, edit: &Edit<'_>, report: &mut Report) {
-        (report.frames, report.bytes) = self.written;
-        report.shape = edit.lens()[..edit.catalog().axes.len()].to_vec();
+        self.written.tell(shape(edit), self.plan.axis, report);
     }
 }
 
@@ -581,6 +620,9 @@ impl Report {
     /// One line that says what was done.
     pub fn show(&self) -> String {
         let mut text = format!("{} added", count(self.frames, "frame"));
+        if self.smaller > 0 {
+            text += &format!(", {} smaller than the cube", self.smaller);
+        }
         if self.present > 0 {
             text += &format!(", {} there already", self.present);
         }

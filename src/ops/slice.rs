@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::crew::in_turn;
 use super::frames_table::FramesTable;
-use super::{Progress, Stop, open, sheet};
+use super::{Progress, Stop, count, open, sheet};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::reread::FrameReader;
@@ -467,9 +467,8 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
     if texts.len() < needed || fixed.len() < texts.len() {
         let names: Vec<&str> = fixed.iter().map(|&axis| AXIS_NAMES[axis]).collect();
         return Err(Error::input(format!(
-            "--at `{place}` has {} positions, but {} axes are to be fixed: {}",
-            texts.len(),
-            fixed.len(),
+            "--at `{place}` has {}, and takes one on each of {}",
+            count(texts.len() as u64, "position"),
             names.join(",")
         ))
         .hint(format!(

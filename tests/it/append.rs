@@ -364,6 +364,27 @@ fn every_command_is_one_generation_and_says_itself_in_the_history() {
 }
 
 #[test]
+fn frames_of_other_shapes_are_told() {
+    let dir = Scratch::new();
+    for (name, shape) in [("a", [4, 3]), ("b", [4, 3]), ("c", [2, 2]), ("d", [8, 6])] {
+        dir.frame(name, &frame(1, &shape));
+    }
+    let run = dir.ok("append n.cube a b");
+    assert_eq!(
+        run.err,
+        "n.cube: 2 frames added (48 B); the cube is 4 x 3 x 2\n"
+    );
+    let run = dir.ok("append n.cube b c d");
+    let told =
+        "3 frames added, 2 smaller than the cube (128 B); the cube is 8 x 6 x 5, was 4 x 3 x 2";
+    assert_eq!(run.err, format!("n.cube: {told}\n"));
+    dir.ok("append n.cube --origin 9,1 a").says(&[
+        "1 frame added, 1 smaller than the cube",
+        "12 x 6 x 6, was 8 x 6 x 5",
+    ]);
+}
+
+#[test]
 fn the_shape_of_tiles_can_be_given_and_changes_no_sample() {
     let dir = Scratch::new();
     for number in 1..=3 {

@@ -285,11 +285,11 @@ fn positions_outside_say_the_valid_range() {
         ),
         (
             "--axis z --at 1",
-            "has 1 positions, but 2 axes are to be fixed: x,y",
+            "has 1 position, and takes one on each of x,y",
         ),
         (
             "--axis z --at 1,2,3",
-            "has 3 positions, but 2 axes are to be fixed: x,y",
+            "has 3 positions, and takes one on each of x,y",
         ),
         (
             "--axis z --at 99999999999999999999,1",
