@@ -17,7 +17,7 @@
 //! # let folder = tempfile::tempdir().expect("there is room for a folder");
 //! # let night = &folder.path().join("night.cube");
 //! // Append, as `cube append night.cube testdata/frames` does.
-//! let frames = list::walk(list::expand(["testdata/frames"])?, false)?;
+//! let frames = list::walk(list::expand(["testdata/frames"])?, false, false)?;
 //! let (options, stop) = (append::Options::default(), Stop::default());
 //! let report = append::append(night, &frames, &options, &Quiet, &stop)?;
 //! assert_eq!((report.frames, report.shape), (24, vec![64, 48, 24]));

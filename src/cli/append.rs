@@ -215,7 +215,8 @@ fn inputs(args: &Intake) -> Result<Vec<Input>> {
     if let Some(list) = &args.files_from {
         inputs.extend(list::files_from(list, args.null)?);
     }
-    list::walk(inputs, args.raw.is_some())
+    // Early in the night there may be none yet.
+    list::walk(inputs, args.raw.is_some(), args.resume)
 }
 
 pub(super) fn run_append(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {

@@ -58,8 +58,8 @@ const MAX_DEPTH: usize = 256;
 /// links to directories are not followed.
 ///
 /// # Errors
-/// When a directory cannot be read, or no frame is in it.
-pub fn walk(inputs: Vec<Input>, takes_all: bool) -> Result<Vec<Input>> {
+/// When a directory cannot be read, or no frame is in it, unless it `may_be_empty`.
+pub fn walk(inputs: Vec<Input>, takes_all: bool, may_be_empty: bool) -> Result<Vec<Input>> {
     let mut walked = Vec::with_capacity(inputs.len());
     for input in inputs {
         if input.stream.is_some() || !input.path.is_dir() {
@@ -78,7 +78,7 @@ pub fn walk(inputs: Vec<Input>, takes_all: bool) -> Result<Vec<Input>> {
                 n_others += 1;
             }
         }
-        if walked.len() == n_before {
+        if walked.len() == n_before && !may_be_empty {
             return Err(Error::input(match n_others {
                 0 => "is a directory without files".to_string(),
                 _ => format!("is a directory without frames: none of its {n_others} files is one"),

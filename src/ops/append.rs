@@ -143,7 +143,7 @@ fn append_once(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
-    if inputs.is_empty() {
+    if inputs.is_empty() && !options.resume {
         return Err(Error::input("no frames were named").hint(
             "name them as arguments, in a file with @LIST, or on stdin with --files-from -",
         ));

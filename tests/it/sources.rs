@@ -73,7 +73,16 @@ fn a_directory_is_walked_in_natural_order() {
     dir.write("bare/notes.txt", "x");
     dir.cube("append d.cube night/sub2 bare")
         .fails(&["bare: is a directory without frames: none of its 1 files is one"]);
+    // A command that is run again and again begins before there is one.
+    dir.ok("append d.cube --resume bare")
+        .says(&["d.cube: 0 frames added (0 B); no cube was made"]);
     assert!(!dir.exists("d.cube"));
+    dir.ok("append d.cube --resume night/sub10 bare")
+        .says(&["1 frame added"]);
+    dir.ok("append d.cube --resume bare")
+        .says(&["0 frames added (0 B); the cube is 2 x 2 x 1"]);
+    dir.cube("append d.cube --resume nowhere")
+        .fails(&["nowhere"]);
 }
 
 #[test]
