@@ -81,6 +81,7 @@ pub type Outcome = Result<u32>;
 /// A part with its runs cut at tile edges.
 struct Cut<'p, 'a> {
     part: &'p mut Part<'a>,
+    /// On each axis, in the order of tiles.
     segments: [Vec<Segment>; MAX_RANK],
     /// Samples from one pixel to the next on each axis of the frame.
     pitches: Coordinates,
@@ -559,11 +560,15 @@ fn touched(cuts: &[Cut<'_, '_>], tile: &Coordinates, geometry: &Geometry) -> Ran
 impl<'p, 'a> Cut<'p, 'a> {
     fn new(part: &'p mut Part<'a>, catalog: &Catalog, geometry: &Geometry) -> Cut<'p, 'a> {
         let placement = &part.placement;
-        let segments =
+        let mut segments: [Vec<Segment>; MAX_RANK] =
             std::array::from_fn(|axis| cut_runs(&placement.slots[axis], geometry.tile[axis]));
         let lined_up = part.stored.take().and_then(|stored| {
             LinedUp::new(stored, placement.axis, &segments, (catalog, geometry))
         });
+        // Those of one tile are found without a look at all others.
+        for segments in &mut segments {
+            segments.sort_by_key(|segment| segment.tile);
+        }
         let shape = part.placement.shape();
         let mut pitches = [1; MAX_RANK];
         let mut samples = 1;
@@ -587,9 +592,10 @@ impl<'p, 'a> Cut<'p, 'a> {
 
     /// Segments of an axis that lie in this tile coordinate.
     fn within(&self, axis: usize, tile: u64) -> impl Iterator<Item = &Segment> {
-        self.segments[axis]
-            .iter()
-            .filter(move |segment| segment.tile == tile)
+        let segments = &self.segments[axis];
+        let first = segments.partition_point(|segment| segment.tile < tile);
+        let of_tile = move |segment: &&Segment| segment.tile == tile;
+        segments[first..].iter().take_while(of_tile)
     }
 
     /// The run of samples that this row of tiles wants of the frame, when it is one:
