@@ -39,10 +39,12 @@ pub struct Edit<'w> {
     changes: [Changes; MAX_RANK],
     /// The next slot to hand out on each axis.
     next: Coordinates,
-    /// Where the next extent goes: past everything in the file.
+    /// Where the next extent goes: past everything that somebody may refer to.
     end: u64,
-    /// Where the file ended when the last commit was made, or the edit begun.
+    /// Where it was when the last commit was made, or the edit begun.
     kept: u64,
+    /// Is there something in the file behind it, which is nobody's?
+    is_loose: bool,
     /// Tiles allocated since the last commit, not yet in the index.
     pub(super) fresh: HashMap<Coordinates, Tile>,
     /// Are new tiles stored as they are, also those that frames to come are to fill?
@@ -75,12 +77,12 @@ impl Writer {
     /// history.
     pub fn edit(&mut self, command: Command) -> Result<Edit<'_>> {
         let base = self.snapshot()?;
-        self.reclaim(&base)?;
+        let len = self.storage.len()?;
+        let end = self.reclaim(&base, len)?;
         let mut catalog = base.catalog.clone();
         catalog.previous = Some(base.extent);
         catalog.command = command;
         let next = self.superblock.marks;
-        let end = align_up(self.storage.len()?, PAGE);
         Ok(Edit {
             writer: self,
             geometry: base.geometry,
@@ -90,6 +92,7 @@ impl Writer {
             next,
             end,
             kept: end,
+            is_loose: end < len,
             fresh: HashMap::new(),
             is_plain: false,
             pending: Packer::default(),
@@ -97,15 +100,15 @@ impl Writer {
         })
     }
 
-    /// Takes back what a command that died has left of the newest commit: bytes past
-    /// its end, and slots that were reserved for nothing. Both stay as far as an entry
-    /// of the index may lead there.
-    fn reclaim(&mut self, base: &Snapshot) -> Result<()> {
+    /// Takes back what a command that died has left behind the newest commit: slots that
+    /// were reserved for nothing, and bytes past its end. Both stay as far as an entry
+    /// of the index may lead there. Says where the bytes begin that are nobody's, in a
+    /// file of `len`.
+    fn reclaim(&mut self, base: &Snapshot, len: u64) -> Result<u64> {
         let marks = &mut self.superblock.marks;
         let mut axes = base.catalog.axes.iter().zip(&*marks);
-        let len = self.storage.len()?;
         if len == base.committed && axes.all(|(axis, mark)| axis.slots == *mark) {
-            return Ok(());
+            return Ok(len);
         }
         let (mut end, mut tiles, mut is_known) = (base.committed, [0; MAX_RANK], true);
         for index in &base.catalog.index {
@@ -122,17 +125,14 @@ impl Writer {
             })?;
         }
         if !is_known {
-            return Ok(());
+            return Ok(align_up(len, PAGE));
         }
         for (axis, (stored, mark)) in base.catalog.axes.iter().zip(marks).enumerate() {
             // Beyond the last tile nobody has stored anything.
             let used = tiles[axis].saturating_mul(base.geometry.tile[axis]);
             *mark = used.max(stored.slots).min(*mark);
         }
-        match align_up(end, PAGE) {
-            end if end < len => self.storage.truncate(end),
-            _ => Ok(()),
-        }
+        Ok(align_up(end.min(len), PAGE))
     }
 }
 
@@ -401,7 +401,7 @@ impl Edit<'_> {
     }
 
     fn commit_with_marks(&mut self, marks: Coordinates) -> Result<()> {
-        let metadata_at = self.end;
+        let metadata_at = self.end()?;
         let mut metadata = Vec::new();
         self.pack_records(metadata_at, &mut metadata)?;
         let entries = self.index_entries()?;
@@ -435,10 +435,19 @@ impl Edit<'_> {
     pub fn abandon(self) {
         // A commit that failed halfway may have left index entries that name
         // the new tiles: those must stay.
-        if !self.writer.is_committing() {
+        if !self.writer.is_committing() && !self.is_loose {
             // Without success nothing is lost but disk.
             let _ = self.writer.storage.truncate(self.kept);
         }
+    }
+
+    /// Where the next extent goes. What is there and nobody's is cut off before the first
+    /// one, and not sooner: a store of `cube zarr` holds until the cube changes.
+    fn end(&mut self) -> Result<u64> {
+        if std::mem::take(&mut self.is_loose) {
+            self.writer.storage.truncate(self.end)?;
+        }
+        Ok(self.end)
     }
 
     /// Packs what records are pending into a block of the metadata at `base`.
@@ -461,7 +470,7 @@ impl Edit<'_> {
     /// Stores the pending records now, so that memory stays bounded.
     fn store_records(&mut self) -> Result<()> {
         let mut block = Vec::new();
-        let at = self.end;
+        let at = self.end()?;
         self.pack_records(at, &mut block)?;
         self.writer.write(at, &block)?;
         self.end = align_up(at + block.len() as u64, PAGE);
@@ -470,7 +479,7 @@ impl Edit<'_> {
 
     /// Finds room past the end of the file.
     pub(super) fn allocate(&mut self, bytes: u64) -> Result<u64> {
-        let at = self.end;
+        let at = self.end()?;
         let end = bytes
             .checked_next_multiple_of(PAGE)
             .and_then(|bytes| at.checked_add(bytes))

@@ -299,6 +299,13 @@ fn a_store_of_a_cube_that_changed_is_an_error_until_it_is_made_again() {
         .says(&["the index was there"]);
     assert_eq!(dir.read("a.cube"), whole, "it is written once");
     assert_eq!(dir.read("a.cube").len() % 4096, 0);
+    // What changes nothing takes no store away.
+    dir.ok("clean a.cube --sigma 99")
+        .says(&["the cube is as it was"]);
+    dir.cube("append a.cube a.zarr/zarr.json").ends(1);
+    assert_eq!(dir.read("a.cube").len(), whole.len());
+    dir.ok("zarr a.cube -o b.zarr --overwrite")
+        .says(&["the index was there"]);
     let python = readers();
     for edit in [
         "append a.cube 0.fits",
