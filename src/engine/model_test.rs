@@ -434,8 +434,10 @@ fn script(seed: u64, what: Faults) -> (usize, usize) {
             .unwrap_or_else(|error| panic!("seed {seed} step {step}: {error}"));
         let found = read_all(&snapshot);
         if power_cut && found != state && durable.as_ref() == Some(&found) {
-            // Nobody was told that the commit was made, and it was not.
-            past.pop();
+            // Nobody was told that the commit was made, and it was not. It may have been
+            // seen in several steps.
+            let generation = snapshot.catalog.generation;
+            past.retain(|(old, _)| old.catalog.generation <= generation);
             state = found.clone();
         }
         let is_old = found == state;
