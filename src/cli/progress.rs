@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stderr};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use clap::ValueEnum;
 
 use super::say;
 use crate::error::Result;
-use crate::ops::{Progress, show_bytes};
+use crate::ops::{Progress, lock, show_bytes};
 
 /// The line on a terminal is drawn so often.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
@@ -78,11 +78,6 @@ struct Work {
     total_bytes: u64,
     /// When so much was done; the oldest first.
     looks: VecDeque<(Instant, u64)>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Numbers are whole whoever panicked between them.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes the line off the terminal; none is drawn until what comes back is dropped.

@@ -6,12 +6,12 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
 use super::crew::spawn;
-use super::{Progress, Stop};
+use super::{Progress, Stop, lock};
 use crate::engine::records::Positions;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
@@ -222,10 +222,7 @@ fn deep(
                     false => tell.send(Event::Bytes(bytes)).map_err(|_| stopped()),
                 };
                 loop {
-                    let next = records
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .recv();
+                    let next = lock(&records).recv();
                     let Ok(record) = next else {
                         all_present.fetch_add(reader.present(), Ordering::Relaxed);
                         return;

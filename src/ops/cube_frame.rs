@@ -8,8 +8,9 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
+use super::lock;
 use super::plan::{default_axis, full_shape, moment};
 use crate::engine::Coordinates;
 use crate::engine::records::RecordReader;
@@ -192,11 +193,6 @@ impl Source {
         *held = Arc::downgrade(&open);
         Ok(open)
     }
-}
-
-/// What a panic left half done is read anew.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Came {

@@ -166,8 +166,8 @@ impl FitsSink {
 impl Sink for FitsSink {
     fn write(&mut self, samples: &[u8]) -> Result<()> {
         self.remaining.take(samples).at(self.output.name())?;
+        let is_offset = stored(self.dtype).1 != 0;
         for part in samples.chunks(SCRATCH_BYTES) {
-            let is_offset = stored(self.dtype).1 != 0;
             self.scratch.resize(part.len(), 0);
             to_big_endian(part, &mut self.scratch, self.dtype.size(), is_offset);
             if let Some(image) = &mut self.image {
