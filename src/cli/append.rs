@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Common, DONE, Lock, Memory, PARTLY, fail, parsed, print_error, say};
+use super::{Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_error, say};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
 use crate::frames::array::Layout;
-use crate::frames::filter::Filter;
 use crate::frames::list::{self, Input};
 use crate::frames::{HduChoice, Reading, parse_channel};
 use crate::ops::append::{Options, Place, append};
@@ -97,18 +96,8 @@ struct Intake {
     #[arg(hide_short_help = true)]
     raw: Option<Layout>,
 
-    /// Only frames that meet this condition, such as "EXPTIME >= 30"; repeated: meet all
-    ///
-    /// Compares header keywords (EXPTIME, DATE-OBS, ESO.DET.ID) and what is measured
-    /// from the samples (lower-case mean median std min max, and nan, the count of
-    /// NaN or BLANK ones) with numbers, quoted strings, T or F, by == != < <= > >=,
-    /// or by ~ with a shell pattern: OBJECT ~ 'M3*'. A keyword alone asks whether it
-    /// is there and not F. Joined by and, or, not and parentheses. A comparison with
-    /// a keyword that the frame lacks is false. Only the header of the HDU that is
-    /// taken counts.
-    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
-    #[arg(value_parser = |text: &str| parsed(Filter::parse(text)))]
-    filters: Vec<Filter>,
+    #[command(flatten)]
+    chosen: Where,
 
     /// Where a frame's first pixel goes on the other axes, x first, such as 101,51
     #[arg(long, value_name = "X,Y", value_parser = parse_origin)]
@@ -242,7 +231,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
                 channel: args.channel,
                 raw: args.raw,
             },
-            filters: args.filters,
+            filters: args.chosen.filters,
             axis: args.axis,
             dtype: args.dtype,
             cast: args.cast,

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::{Common, DONE, Lock, parsed, say};
+use super::{Common, DONE, Lock, Where, parsed, say};
 use crate::error::{Result, show_path};
-use crate::frames::filter::Filter;
 use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
 use crate::ops::count;
 use crate::region::{AXIS_NAMES, parse_axis, show_shape};
@@ -72,10 +71,8 @@ pub(super) struct DeleteArgs {
     #[arg(long, value_name = "NAME")]
     source: Vec<PathBuf>,
 
-    /// The frames whose header meets this condition; repeated, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
-    #[arg(value_parser = |text: &str| parsed(Filter::parse(text)))]
-    filters: Vec<Filter>,
+    #[command(flatten)]
+    chosen: Where,
 
     #[command(flatten)]
     arranging: Arranging,
@@ -86,7 +83,7 @@ pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
         Some(text) => Which::At(text),
         None => Which::Frames {
             sources: &args.source,
-            filters: &args.filters,
+            filters: &args.chosen.filters,
         },
     };
     let bar = args.arranging.common.bar();

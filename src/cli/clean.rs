@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Common, DONE, Jobs, Lock, Memory, parsed, print, say};
+use super::{Common, DONE, Jobs, Lock, Memory, Where, parsed, print, say};
 use crate::error::{Error, Result, show_path};
 use crate::ops::clean::{
     Applying, Center, Fill, FrameCount, Options, Report, Rule, Spread, apply, clean, clip,
@@ -21,6 +21,7 @@ use crate::sinks::{Format, Target};
     cube clean night.cube --sigma 4 --maxiters all --spread mad --fill interpolate\n  \
     cube clean night.cube --dry-run --report\n  \
     cube clean night.cube --lower 6 --upper 3 --grow 1 --mask rejected.fits\n  \
+    cube clean night.cube --where \"FILTER == 'R'\"\n  \
     cube clean night.cube --section '[100:200,*,*]' --fill nan\n  \
     cube clean night.cube --part 2/8 -o part-2.patches; cube clean night.cube --apply part-*")]
 pub(super) struct CleanArgs {
@@ -46,6 +47,9 @@ pub(super) struct CleanArgs {
     )]
     #[arg(value_parser = parse_fill)]
     fill: Fill,
+
+    #[command(flatten)]
+    chosen: Where,
 
     /// Only this part, such as '[1:100,*,5:9]'
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true)]
@@ -89,7 +93,7 @@ pub(super) struct CleanArgs {
 
     /// Clean by these parts, which know all that was asked for
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
-        "part", "axis", "sigma", "lower", "upper", "maxiters", "center", "spread", "fill", "section",
+        "part", "axis", "sigma", "lower", "upper", "maxiters", "center", "spread", "fill", "filters", "section",
         "min_kept", "grow", "fill_nan", "dry_run", "mask", "jobs",
     ])]
     #[arg(hide_short_help = true)]
@@ -268,6 +272,7 @@ fn options(args: &CleanArgs, line: String) -> Result<Options> {
         axis: args.axis,
         rule: args.clipping.rule(),
         fill: args.fill.clone(),
+        filters: args.chosen.filters.clone(),
         section: args.section.clone(),
         min_kept: args.min_kept,
         grow: args.grow,

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::clean::Clipping;
 use super::pictures::Pictures;
-use super::{Common, DONE, Jobs, Memory, parsed, say};
+use super::{Common, DONE, Jobs, Memory, Where, parsed, say};
 use crate::error::Result;
 use crate::ops::combine::{Options, Reject, Scale, Statistic, apply, combine};
 use crate::ops::part::Part;
@@ -20,6 +20,7 @@ use crate::sinks::{Format, Target};
     cube combine night.cube --method mean --reject sigma -o mean.fits --coverage n.fits\n  \
     cube combine flats.cube --method mean --scale median --reject minmax -o flat.fits\n  \
     cube combine night.cube --method mean --weight EXPTIME -o mean.fits --error sem.fits\n  \
+    cube combine night.cube --method median --where \"FILTER == 'R'\" -o r.fits\n  \
     cube combine night.cube --method median --part 2/8 -o part-2.frame\n  \
     cube combine night.cube --apply part-*.frame -o master.fits")]
 pub(super) struct CombineArgs {
@@ -78,6 +79,9 @@ pub(super) struct CombineArgs {
     #[arg(long, value_enum)]
     zero: Option<ZeroName>,
 
+    #[command(flatten)]
+    chosen: Where,
+
     /// Only this part, such as '[1:100,*,5:9]'
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true)]
     #[arg(hide_short_help = true)]
@@ -92,7 +96,8 @@ pub(super) struct CombineArgs {
     /// Make the frame of these parts, which know all that was asked for
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
         "part", "method", "axis", "reject", "low", "high", "sigma", "lower", "upper", "maxiters",
-        "center", "spread", "weight", "scale", "zero", "section", "jobs",
+        "center", "spread", "weight", "scale", "zero", "filters", "section",
+        "jobs",
     ])]
     #[arg(hide_short_help = true)]
     apply: Vec<PathBuf>,
@@ -208,6 +213,7 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         weight: args.weight.clone(),
         scale: args.scale.clone(),
         zero: args.zero.is_some(),
+        filters: args.chosen.filters.clone(),
         section: args.section.clone(),
         output: target(&args.output),
         format: args.format,

@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::progress::Bar;
-use super::{DONE, print};
+use super::{DONE, Where, print};
 use crate::error::{Error, Result, show_path};
+use crate::ops::frames::Keys;
 use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, frames, info};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
 
 #[derive(Debug, Args)]
+#[command(mut_arg("filters", |filters| filters.requires("frames")))]
 #[command(after_long_help = "Examples:\n  \
     cube info night.cube\n  \
     cube info night.cube --json\n  \
     cube info night.cube --frames --keys DATE-OBS,EXPTIME\n  \
+    cube info night.cube --frames --keys median,std --where \"EXPTIME >= 30\"\n  \
     cube info night.cube --frames --csv > frames.csv")]
 pub(super) struct InfoArgs {
     /// The cube
@@ -25,7 +28,13 @@ pub(super) struct InfoArgs {
     #[arg(long)]
     frames: bool,
 
-    /// Header keywords to show with each frame, such as DATE-OBS,EXPTIME
+    #[command(flatten)]
+    chosen: Where,
+
+    /// What to show of each frame, such as DATE-OBS,EXPTIME,median
+    ///
+    /// Header keywords, or what is measured from the samples: lower-case mean, median,
+    /// std, min, max and nan.
     #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "frames")]
     keys: Vec<String>,
 
@@ -214,7 +223,9 @@ fn each_row(
     const PIECE: usize = 64 << 10;
     let mut text = String::new();
     let bar = Bar::silent();
-    frames(&args.cube, &args.keys, args.cards, &bar, &mut |row| {
+    let keys = Keys::new(&args.keys);
+    let filters = &args.chosen.filters;
+    frames(&args.cube, filters, &keys, args.cards, &bar, &mut |row| {
         each(row, &mut text)?;
         if text.len() > PIECE {
             print(&text)?;
@@ -312,7 +323,9 @@ fn list_table(args: &InfoArgs) -> Result<()> {
     };
     let mut rows = vec![last(heads(args))];
     let bar = Bar::silent();
-    frames(&args.cube, &args.keys, false, &bar, &mut |row| {
+    let keys = Keys::new(&args.keys);
+    let filters = &args.chosen.filters;
+    frames(&args.cube, filters, &keys, false, &bar, &mut |row| {
         let cells = last(cells(&row)).into_iter();
         rows.push(cells.map(|cell| show_path(Path::new(&cell))).collect());
         Ok(())

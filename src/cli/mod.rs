@@ -30,6 +30,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use progress::{Bar, Show};
 
 use crate::error::{Error, IoContext, Kind, Result};
+use crate::frames::filter::Filter;
 use crate::ops::Stop;
 use crate::storage::file::Busy;
 
@@ -262,6 +263,23 @@ impl Lock {
             false => Busy::Fail,
         }
     }
+}
+
+// Which frames a command is about.
+#[derive(Debug, Args)]
+struct Where {
+    /// Only frames of which this holds: "EXPTIME >= 30"
+    ///
+    /// Repeated, all conditions must hold. Compares header keywords (EXPTIME, DATE-OBS, ESO.DET.ID) and what is measured
+    /// from the samples (lower-case mean median std min max, and nan, the count of
+    /// NaN or BLANK ones) with numbers, quoted strings, T or F, by == != < <= > >=,
+    /// or by ~ with a shell pattern: OBJECT ~ 'M3*'. A keyword alone asks whether it
+    /// is there and not F. Joined by and, or, not and parentheses. A comparison with
+    /// a keyword that the frame lacks is false. Only the header of the HDU that is
+    /// taken counts.
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
+    #[arg(value_parser = |text: &str| parsed(Filter::parse(text)))]
+    filters: Vec<Filter>,
 }
 
 // Options of verbs that move samples.

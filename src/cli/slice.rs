@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pictures::Pictures;
-use super::{Common, DONE, Memory, parsed};
+use super::{Common, DONE, Memory, Where, parsed};
 use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
+use crate::ops::frames::Keys;
 use crate::ops::slice::{Cut, Options, Planes, slice};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
@@ -16,6 +17,7 @@ use crate::sinks::{Format, Target};
 #[command(after_long_help = "Examples:\n  \
     cube slice night.cube --axis z --at 120,45\n  \
     cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
+    cube slice night.cube --axis z --at 120,45 --where \"FILTER == 'R'\" --keys DATE-OBS\n  \
     cube slice night.cube --axis z --at 120,45 --plot\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.png --stretch percentile=99\n  \
@@ -31,7 +33,9 @@ pub(super) struct SliceArgs {
     #[arg(long, value_name = "AXES", value_parser = parse_axes)]
     axis: Option<Axes>,
 
-    /// Positions on the other axes, such as 120,45; may be repeated
+    /// Positions on the other axes, such as 120,45
+    ///
+    /// Repeated, it cuts several profiles at once.
     #[arg(
         long,
         value_name = "POSITIONS",
@@ -54,6 +58,16 @@ pub(super) struct SliceArgs {
     )]
     section: Option<String>,
 
+    #[command(flatten)]
+    chosen: Where,
+
+    /// Columns beside a profile, such as DATE-OBS,median
+    ///
+    /// Of the frame at each position, in text, csv, tsv and json: header keywords, or what is measured from all its samples:
+    /// lower-case mean, median, std, min, max and nan.
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    keys: Vec<String>,
+
     /// Where to; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -67,7 +81,7 @@ pub(super) struct SliceArgs {
     #[arg(long, conflicts_with_all = ["format", "output"])]
     plot: bool,
 
-    /// All planes on one picture, each with its position, to spot the bad one
+    /// All planes on one picture, each with its position
     #[arg(long, conflicts_with_all = ["plot", "compare"])]
     montage: bool,
 
@@ -156,7 +170,9 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         None => Target::Stdout,
     };
     let options = Options {
+        filters: args.chosen.filters,
         cut,
+        keys: Keys::new(&args.keys),
         named: args.output.is_some(),
         target,
         format: args.plot.then_some(Format::Plot).or(args.format),

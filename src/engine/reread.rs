@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Coordinates;
 use super::index::{IndexReader, show_tile};
-use super::pieces::{Pieces, Run};
+use super::pieces::Run;
 use super::records::{groups_of, records_of};
 use super::snapshot::Snapshot;
 use super::tiles::{Tile, cut_runs};
@@ -114,12 +114,8 @@ impl FrameReader {
     /// The check of a frame's samples; `more` is told of bytes and says whether
     /// to go on.
     pub fn check(&mut self, record: &Record, more: &mut dyn FnMut(u64) -> bool) -> Result<u32> {
-        let mut shape: Coordinates = [1; MAX_RANK];
-        for axis in 0..MAX_RANK {
-            // Seen so, the cube's positions are the frame's pixels.
-            self.view.pieces[axis] = Pieces::new(&record.slots[axis]);
-            shape[axis] = self.view.pieces[axis].len();
-        }
+        self.view.look_at(record);
+        let shape: Coordinates = std::array::from_fn(|axis| self.view.pieces[axis].len());
         let mut check = 0;
         let size = self.view.geometry.size;
         for spans in Parts::new(&shape, self.at_once / size as u64) {

@@ -8,7 +8,8 @@ use super::pieces::Pieces;
 use super::tables;
 use super::tiles::{Geometry, Segment, Tile, cut_span};
 use crate::error::{Error, Kind, Result};
-use crate::format::catalog::Catalog;
+use crate::format::catalog::{Catalog, Piece};
+use crate::format::ledger::Record;
 use crate::format::patches::PatchReader;
 use crate::format::superblock::{SUPERBLOCK_AT, SUPERBLOCK_BYTES, Superblock};
 use crate::format::{Extent, MAX_CATALOG_BYTES, PAGE};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub(super) committed: u64,
     patches: OnceLock<Vec<Bytes>>,
     notice: Option<String>,
+    /// Of a view of some positions of an axis: that axis, and which they are.
+    kept: Option<(usize, Vec<u64>)>,
 }
 
 /// The newest valid superblock.
@@ -206,6 +209,7 @@ impl Snapshot {
             committed,
             patches: OnceLock::new(),
             notice: None,
+            kept: None,
         })
     }
 
@@ -220,7 +224,54 @@ impl Snapshot {
             committed: self.committed,
             patches: OnceLock::new(),
             notice: None,
+            kept: self.kept.clone(),
         }
+    }
+
+    /// The same commit with these positions of an axis alone, in their order: what is
+    /// read of it counts positions from the first that is left.
+    #[must_use]
+    pub fn keeping(&self, axis: usize, positions: Vec<u64>) -> Snapshot {
+        let mut view = self.through(self.storage.clone());
+        let slots = positions
+            .iter()
+            .filter_map(|&at| self.pieces[axis].slot(at));
+        let pieces: Vec<Piece> = slots.map(|slot| Piece(slot, 1)).collect();
+        view.pieces[axis] = Pieces::new(&pieces);
+        view.kept = Some((axis, positions));
+        view
+    }
+
+    /// Are some positions of an axis left out?
+    pub fn is_view(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Where a position of a view is in the cube.
+    pub fn in_cube(&self, axis: usize, position: u64) -> u64 {
+        match &self.kept {
+            Some((of, kept)) if *of == axis => {
+                let at = usize::try_from(position).ok().and_then(|at| kept.get(at));
+                at.copied().unwrap_or(position)
+            }
+            _ => position,
+        }
+    }
+
+    /// The same commit whose positions are the pixels of a frame.
+    #[must_use]
+    pub fn of_frame(&self, record: &Record) -> Snapshot {
+        let mut view = self.through(self.storage.clone());
+        view.look_at(record);
+        view
+    }
+
+    /// Makes the pixels of a frame the positions.
+    pub(super) fn look_at(&mut self, record: &Record) {
+        for (pieces, slots) in self.pieces.iter_mut().zip(&record.slots) {
+            *pieces = Pieces::new(slots);
+        }
+        self.kept = None;
     }
 
     /// The same commit without what `clean` put over its samples.
@@ -333,6 +384,7 @@ impl Snapshot {
             stride *= len as usize;
         }
         let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog);
+        let mut copy = Vec::new();
         let mut ahead: Vec<(Option<Tile>, [Segment; MAX_RANK])> = Vec::with_capacity(TILES_AHEAD);
         let mut counter = [0usize; MAX_RANK];
         loop {
@@ -343,7 +395,7 @@ impl Snapshot {
             ahead.push((found, boxed));
             let more = advance(&mut counter, &segments);
             if ahead.len() == TILES_AHEAD || !more {
-                self.read_boxes(&ahead, &strides, out)?;
+                self.read_boxes(&ahead, &strides, &mut copy, out)?;
                 ahead.clear();
             }
             if !more {
@@ -388,33 +440,32 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Copies one box out of each of some tiles.
+    /// Copies one box out of each of some tiles. `copy` is room for bytes of the file.
     fn read_boxes(
         &self,
         boxes: &[(Option<Tile>, [Segment; MAX_RANK])],
         strides: &[isize; MAX_RANK],
+        copy: &mut Vec<u8>,
         out: &mut [u8],
     ) -> Result<()> {
         // One tile alone is not asked for before it is read.
         let mut is_asked = boxes.len() == 1;
         // What comes out of one tile is read at once.
         for of_tile in boxes.chunk_by(|a, b| a.0 == b.0) {
-            let mut stored: Option<(u64, Bytes)> = None;
+            let read;
+            let mut stored: Option<(u64, &[u8])> = None;
             if let Some(Tile { at, .. }) = of_tile[0].0 {
                 let ranges = of_tile.iter().map(|(_, boxed)| self.touched(at, boxed));
                 let ends = ranges.map(|(from, bytes)| (from, from + bytes));
                 let (from, to) = ends.fold((u64::MAX, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)));
-                let in_memory = match is_asked {
-                    true => None,
-                    false => self.storage.read_in_memory(from, to - from),
-                };
-                let found = match in_memory {
-                    Some(found) => found,
-                    None => {
+                let found = match !is_asked && self.storage.read_in_memory(from, to - from, copy) {
+                    true => &copy[..],
+                    false => {
                         if !std::mem::replace(&mut is_asked, true) {
                             self.ask_for(boxes);
                         }
-                        self.storage.read(from, to - from)?
+                        read = self.storage.read(from, to - from)?;
+                        &read[..]
                     }
                 };
                 stored = Some((from - at, found));
@@ -431,12 +482,12 @@ impl Snapshot {
                     start,
                     strides: *strides,
                 };
-                let (Some(tile), Some((skipped, stored))) = (*tile, &stored) else {
+                let (Some(tile), Some((skipped, stored))) = (*tile, stored) else {
                     self.fill_box(&lens, &target, out);
                     continue;
                 };
                 let mut source = self.geometry.layout(&boxed.map(|segment| segment.inner));
-                source.start -= *skipped as usize;
+                source.start -= skipped as usize;
                 for (stride, segment) in source.strides.iter_mut().zip(boxed) {
                     *stride *= segment.step as isize;
                 }

@@ -44,6 +44,7 @@ const MAX_DEPTH: usize = 64;
 /// A condition on a frame's cards and samples.
 #[derive(Clone, Debug)]
 pub struct Filter {
+    text: String,
     root: Node,
     needs: Measures,
     compared: Vec<Keyword>,
@@ -103,12 +104,18 @@ impl Filter {
         let root = parser.any()?;
         match parser.rest.next() {
             None => Ok(Filter {
+                text: text.to_string(),
                 root,
                 needs: parser.needs,
                 compared: parser.compared,
             }),
             Some(piece) => Err(unexpected(piece)),
         }
+    }
+
+    /// The condition as typed.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Which measured values the condition uses.

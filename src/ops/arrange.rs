@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use super::append::now;
+use super::frames::{each_chosen, joined_axis};
 use super::{Progress, count, open_to_write};
 use crate::engine::edit::Edit;
 use crate::engine::pieces::Pieces;
@@ -14,7 +15,6 @@ use crate::format::catalog::{Command, Piece};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::Filter;
-use crate::frames::measure::Measured;
 use crate::region::{AXIS_NAMES, Span, parse_positions, parse_span};
 use crate::storage::file::Busy;
 
@@ -34,11 +34,11 @@ pub enum Which<'a> {
     /// These, as typed: `5,9:12,-1`.
     At(&'a str),
     /// Those of the frames that came from one of these files, if any are named,
-    /// and whose headers meet all conditions.
+    /// and that meet all conditions.
     Frames {
         /// Names of files, as they were given when the frames came in.
         sources: &'a [PathBuf],
-        /// Conditions on keywords.
+        /// Conditions on keywords and samples.
         filters: &'a [Filter],
     },
 }
@@ -104,13 +104,6 @@ fn change(
     work().at(path)
 }
 
-/// The axis that the first frame joined: the one people mean.
-fn joined_axis(snapshot: &Snapshot) -> Result<usize> {
-    let mut reader = snapshot.record_reader();
-    let frame = snapshot.catalog().header_frame.unwrap_or(0);
-    Ok(reader.get(frame)?.map_or(2, |record| record.axis))
-}
-
 /// How many frames lost their last sample.
 fn count_lost(snapshot: &Snapshot, edit: &mut Edit<'_>) -> Result<u64> {
     let after = edit.positions();
@@ -146,7 +139,7 @@ pub fn delete(
                     .flat_map(|span| (0..span.len).map(|k| span.at(k)))
                     .collect(),
                 Which::Frames { sources, filters } => {
-                    positions_of_frames(snapshot, axis, sources, filters)?
+                    positions_of_frames(snapshot, axis, sources, filters, progress)?
                 }
             };
             if doomed.is_empty() {
@@ -163,40 +156,36 @@ pub fn delete(
     )
 }
 
+/// The positions of frames that came from one of these files, if any are named, and
+/// meet all conditions.
 fn positions_of_frames(
     snapshot: &Snapshot,
     axis: usize,
     sources: &[PathBuf],
     filters: &[Filter],
+    progress: &dyn Progress,
 ) -> Result<Vec<u64>> {
-    if filters.iter().any(|filter| !filter.needs().is_empty()) {
-        return Err(
-            Error::unsupported("measured values cannot choose what to delete")
-                .hint("--where takes header keywords here; write them in capitals"),
-        );
-    }
-    let accepts = |record: &Record, cards: &Cards| {
-        let came_from = |name: &PathBuf| name == Path::new(&record.source);
-        (sources.is_empty() || sources.iter().any(came_from))
-            && filters
-                .iter()
-                .all(|filter| filter.accepts(cards, &Measured::default()))
+    let came_from = |record: &Record| {
+        let source = Path::new(&record.source);
+        sources.iter().position(|name| name == source)
     };
-    let by_slot = snapshot.pieces(axis).by_slot();
+    let wanted = |record: &Record| {
+        record.axis == axis && (sources.is_empty() || came_from(record).is_some())
+    };
+    let positions = snapshot.positions();
     let mut found = Vec::new();
     let mut named = vec![false; sources.len()];
-    snapshot.for_each_record(&mut |record| {
-        let cards = Cards::from_bytes(cards_from_text(&record.cards));
-        if record.axis == axis && accepts(&record, &cards) {
-            let slots = record.slots[axis].iter();
-            let slots = slots.flat_map(|&Piece(slot, len)| slot..slot + len);
-            let before = found.len();
-            found.extend(slots.filter_map(|slot| by_slot.position(slot)));
-            if before < found.len() {
-                let source = Path::new(&record.source);
-                let own = sources.iter().position(|name| name == source);
-                own.into_iter().for_each(|own| named[own] = true);
-            }
+    each_chosen(snapshot, filters, &wanted, progress, &mut |record| {
+        let runs = positions.runs(&record, axis);
+        let before = found.len();
+        found.extend(
+            runs.into_iter()
+                .flat_map(|(position, len)| position..position + len),
+        );
+        if before < found.len() {
+            came_from(&record)
+                .into_iter()
+                .for_each(|own| named[own] = true);
         }
         Ok(())
     })?;

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::append::now;
 use super::crew::share;
+use super::frames::{each_along, only};
 use super::lanes::{Sample, Shares};
 use super::part::Part;
 use super::slice::{self, Begin, Request};
@@ -26,8 +27,9 @@ use crate::engine::edit::Edit;
 use crate::engine::lines::{Lines, Void};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
-use crate::format::catalog::{Command, Piece};
+use crate::format::catalog::Command;
 use crate::format::patches::{Patch, TilePatches};
+use crate::frames::filter::Filter;
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Span, parse_section, show_shape, volume};
 use crate::sinks::output::folder_of;
@@ -52,7 +54,10 @@ pub struct Options {
     pub rule: Rule,
     /// What takes the place of a rejected sample.
     pub fill: Fill,
-    /// Which part of the cube, such as `[1:100,*,5:9]`; `None`: all.
+    /// Conditions that frames meet; the others are left as they are, and not looked at.
+    pub filters: Vec<Filter>,
+    /// Which part of the cube, or of the frames that meet all conditions, such as
+    /// `[1:100,*,5:9]`; `None`: all.
     pub section: Option<String>,
     /// A line that keeps fewer samples is left as it is.
     pub min_kept: u32,
@@ -93,6 +98,7 @@ impl Default for Options {
                 fill: clip::Fill::None,
             },
             fill: Fill::Median,
+            filters: Vec::new(),
             section: None,
             min_kept: 1,
             grow: 0,
@@ -112,7 +118,7 @@ impl Default for Options {
 /// What was rejected at one position of the axis.
 #[derive(Clone, Debug, Serialize)]
 pub struct FrameCount {
-    /// The position, from 1.
+    /// The position in the cube, from 1.
     pub position: u64,
     /// Samples rejected there.
     pub rejected: u64,
@@ -269,6 +275,8 @@ fn run(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
+    let view = only(snapshot, &options.filters, progress)?;
+    let snapshot = view.as_ref().unwrap_or(snapshot);
     let (axis, spans) = region(snapshot, options.axis, options.section.as_deref())?;
     if spans[axis].len < 2 {
         let lens: Vec<u64> = spans.iter().map(|span| span.len).collect();
@@ -394,26 +402,16 @@ fn by_frame(
     let mut frames: Vec<FrameCount> = (0..span.len)
         .zip(&tally.by_sample)
         .map(|(k, &rejected)| FrameCount {
-            position: span.at(k) + 1,
+            position: snapshot.in_cube(axis, span.at(k)) + 1,
             rejected,
             source: None,
         })
         .collect();
-    let by_slot = snapshot.pieces(axis).by_slot();
-    snapshot.for_each_record(&mut |record| {
-        if record.axis != axis {
-            return Ok(());
-        }
-        for &Piece(slot, len) in &record.slots[axis] {
-            for slot in slot..slot.saturating_add(len) {
-                let Some(position) = by_slot.position(slot) else {
-                    continue;
-                };
-                let number = span.number_of(position);
-                if let Some(frame) = number.and_then(|k| frames.get_mut(k as usize)) {
-                    frame.source.get_or_insert_with(|| record.source.clone());
-                }
-            }
+    each_along(snapshot, axis, span, &mut |record, numbers| {
+        for &k in numbers {
+            frames[k]
+                .source
+                .get_or_insert_with(|| record.source.clone());
         }
         Ok(())
     })?;

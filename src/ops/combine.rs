@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::crew::share;
+use super::frames::only;
 use super::lanes::{Sample, Shares};
 use super::part::{self, Part};
 use super::slice::{self, Begin, Request};
@@ -21,6 +22,7 @@ use crate::engine::lines::{Lines, Void};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Kind, Result, show_path};
 use crate::frames::cards::{Cards, Value};
+use crate::frames::filter::Filter;
 use crate::kernels::clip::Rule;
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Parts, Span, volume};
@@ -76,7 +78,9 @@ pub struct Options {
     pub scale: Option<Scale>,
     /// Frames are shifted to the median of the first.
     pub zero: bool,
-    /// Which part of the cube; `None`: all.
+    /// Conditions that frames meet; the others are left out.
+    pub filters: Vec<Filter>,
+    /// Which part of the cube, or of the frames that meet all conditions; `None`: all.
     pub section: Option<String>,
     /// Where the frame goes.
     pub output: Target,
@@ -123,9 +127,11 @@ pub fn combine(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
-    let (_, snapshot) = open(path, progress)?;
+    let (_, cube) = open(path, progress)?;
+    let view = only(&cube, &options.filters, progress).at(path)?;
+    let snapshot = view.as_ref().unwrap_or(&cube);
     let (axis, spans) =
-        clean::region(&snapshot, options.axis, options.section.as_deref()).at(path)?;
+        clean::region(snapshot, options.axis, options.section.as_deref()).at(path)?;
     if options.weight.is_some() && !matches!(options.method, Statistic::Mean | Statistic::Sum) {
         return Err(Error::input("weights are for mean and sum")
             .hint("--method mean --weight KEY gives a weighted mean"));
@@ -138,14 +144,14 @@ pub fn combine(
         clean::warn_of_few(rule, spans[axis].len, progress);
     }
     stop.begin_work();
-    let lines = Lines::new(&snapshot, axis, &spans, Void::Plain).at(path)?;
+    let lines = Lines::new(snapshot, axis, &spans, Void::Plain).at(path)?;
     let void = match lines.is_whole() {
         true => Void::None,
         false => Void::Plain,
     };
     drop(lines);
     let job = Job {
-        snapshot: &snapshot,
+        snapshot,
         axis,
         spans: &spans,
         void,
@@ -155,7 +161,7 @@ pub fn combine(
     };
     let factors = levels::factors(&job).at(path)?;
     let weights = match &options.weight {
-        Some(key) => Some(levels::keyword(&snapshot, axis, &spans[axis], key).at(path)?),
+        Some(key) => Some(levels::keyword(snapshot, axis, &spans[axis], key).at(path)?),
         None => None,
     };
     let plan = Plan {
@@ -194,22 +200,25 @@ pub fn apply(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
-    let (_, snapshot) = open(path, progress)?;
-    let mut parts = part::open_all(parts, "combine", &snapshot).at(path)?;
+    let (_, cube) = open(path, progress)?;
+    let mut parts = part::open_all(parts, "combine", &cube).at(path)?;
     let head = parts.first().map(|part| part.head.clone());
     let head = head.ok_or_else(|| Error::input("no part was named"))?;
     let options = Options {
         axis: Some(head.asked.axis),
+        filters: head.asked.filters().at(path)?,
         section: head.asked.section,
         line: head.line,
         ..options.clone()
     };
+    let view = only(&cube, &options.filters, progress).at(path)?;
+    let snapshot = view.as_ref().unwrap_or(&cube);
     let (axis, spans) =
-        clean::region(&snapshot, options.axis, options.section.as_deref()).at(path)?;
+        clean::region(snapshot, options.axis, options.section.as_deref()).at(path)?;
     let out = Outputs::check(&options)?;
     stop.begin_work();
     let job = Job {
-        snapshot: &snapshot,
+        snapshot,
         axis,
         spans: &spans,
         void: Void::Plain,
@@ -420,8 +429,8 @@ impl Job<'_> {
         let what = format!(
             "{} {} to {} of {} combined by cube {}",
             AXIS_NAMES[self.axis],
-            span.start + 1,
-            span.at(span.len - 1) + 1,
+            self.snapshot.in_cube(self.axis, span.start) + 1,
+            self.snapshot.in_cube(self.axis, span.at(span.len - 1)) + 1,
             show_path(path),
             env!("CARGO_PKG_VERSION")
         );
@@ -452,7 +461,7 @@ impl Job<'_> {
             "scale": format!("{:?}", options.scale),
             "zero": options.zero,
         });
-        let asked = part::Asked::new(self.axis, options.section.as_ref(), rest);
+        let asked = part::Asked::new(self.axis, &options.filters, options.section.as_ref(), rest);
         part::Head::new("combine", self.snapshot, part, asked, &options.line)
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::info::value;
+use super::frames::card_value;
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Result};
@@ -81,7 +81,7 @@ pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame
         // In upper case, so that it is never the name of an axis or of the samples.
         let name = key.to_ascii_uppercase();
         if there.any(|value| value.as_real().is_none()) {
-            let list: Vec<Json> = column.into_iter().map(value).collect();
+            let list: Vec<Json> = column.into_iter().map(card_value).collect();
             found.lists.insert(name, list.into());
             continue;
         }

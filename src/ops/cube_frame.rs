@@ -10,8 +10,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::frames::facts;
 use super::lock;
-use super::plan::{default_axis, full_shape, moment};
+use super::plan::{default_axis, full_shape};
 use crate::engine::Coordinates;
 use crate::engine::records::RecordReader;
 use crate::engine::snapshot::Snapshot;
@@ -105,17 +106,9 @@ pub(super) fn frames_of(path: &Path, axis: Option<usize>) -> Result<Vec<Came>> {
             source: source.clone(),
             frame: Some(record.frame),
             first,
-            dtype: record.dtype,
             check: Some(record.check),
-            facts: Facts {
-                shape: record.shape,
-                dtype: catalog.dtype,
-                blank: catalog.blank,
-                file_bytes: record.file_bytes,
-                modified: record.modified.and_then(moment),
-                part: record.part,
-                offset: record.frame,
-            },
+            facts: facts(catalog, &record),
+            dtype: record.dtype,
             name: record.source,
         });
         return Ok(came.collect());

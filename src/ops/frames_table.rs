@@ -128,7 +128,7 @@ impl<'s> FramesTable<'s> {
             let mut found = Overlap {
                 first: 0,
                 len: 0,
-                in_cube: first[record.axis],
+                in_cube: self.snapshot.in_cube(record.axis, first[record.axis]),
             };
             for (axis, span) in spans.iter().enumerate() {
                 let mut best: Option<(u64, u64)> = None;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::frames::{Keys, each_chosen};
 use super::slice::{Request, header};
 use super::{Progress, Quiet, open};
 use crate::dtype::DType;
@@ -15,7 +16,8 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Command, Piece};
 use crate::format::ledger::{Record, cards_from_text};
-use crate::frames::cards::{Cards, Value};
+use crate::frames::cards::Cards;
+use crate::frames::filter::Filter;
 use crate::region::{MAX_RANK, Span};
 use crate::storage::Storage;
 
@@ -252,7 +254,7 @@ pub struct FrameRow {
     pub shape: Vec<u64>,
     /// Type of its samples as it came.
     pub dtype: String,
-    /// Values of the keywords that were asked for; `null` where it has none.
+    /// Values that were asked for; `null` where it has none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<serde_json::Value>,
     /// Its header, when that was asked for.
@@ -260,30 +262,33 @@ pub struct FrameRow {
     pub cards: Option<Vec<String>>,
 }
 
-/// Calls `each` for every frame, in the order of positions.
+/// Calls `each` for every frame that meets all conditions, in the order of positions.
 ///
 /// # Errors
-/// When the ledger is damaged, or `each` fails.
+/// When the ledger is damaged, a frame that is measured cannot be read, or `each` fails.
 pub fn frames(
     path: &Path,
-    keys: &[String],
+    filters: &[Filter],
+    keys: &Keys,
     with_cards: bool,
     progress: &dyn Progress,
     each: &mut dyn FnMut(FrameRow) -> Result<()>,
 ) -> Result<()> {
     let (_, snapshot) = open(path, progress)?;
-    in_order(&snapshot, keys, with_cards, each).at(path)
+    in_order(&snapshot, filters, keys, with_cards, progress, each).at(path)
 }
 
 fn in_order(
     snapshot: &Snapshot,
-    keys: &[String],
+    filters: &[Filter],
+    keys: &Keys,
     with_cards: bool,
+    progress: &dyn Progress,
     each: &mut dyn FnMut(FrameRow) -> Result<()>,
 ) -> Result<()> {
     let positions = snapshot.positions();
     let mut order = Vec::new();
-    snapshot.for_each_record(&mut |record| {
+    each_chosen(snapshot, filters, &|_| true, progress, &mut |record| {
         if let Some((first, _)) = positions.of(&record) {
             order.push((first[record.axis], record.frame));
         }
@@ -295,7 +300,7 @@ fn in_order(
         let record = reader.get(frame)?;
         let record =
             record.ok_or_else(|| Error::damaged(format!("the ledger has no frame {frame}")))?;
-        each(row(snapshot, record, position, keys, with_cards))?;
+        each(row(snapshot, record, position, keys, with_cards)?)?;
     }
     Ok(())
 }
@@ -304,15 +309,12 @@ fn row(
     snapshot: &Snapshot,
     record: &Record,
     position: u64,
-    keys: &[String],
+    keys: &Keys,
     with_cards: bool,
-) -> FrameRow {
-    let cards = match keys.is_empty() && !with_cards {
-        true => Cards::default(),
-        false => Cards::from_bytes(cards_from_text(&record.cards)),
-    };
+) -> Result<FrameRow> {
+    let cards = with_cards.then(|| Cards::from_bytes(cards_from_text(&record.cards)));
     let axis = snapshot.catalog().axes.get(record.axis);
-    FrameRow {
+    Ok(FrameRow {
         position: position + 1,
         len: record.shape.get(record.axis).copied().unwrap_or(1),
         axis: axis.map_or_else(String::new, |axis| axis.name.clone()),
@@ -320,28 +322,13 @@ fn row(
         hdu: record.part,
         shape: record.shape.clone(),
         dtype: record.dtype.clone(),
-        keys: keys.iter().map(|key| value(cards.get(key))).collect(),
-        cards: with_cards.then(|| cards.iter().map(show_card).collect()),
-    }
+        keys: keys.values(snapshot, record)?,
+        cards: cards.map(|cards| cards.iter().map(show_card).collect()),
+    })
 }
 
 /// A card without its trailing blanks; bytes beyond ASCII as Latin-1.
 fn show_card(card: &[u8]) -> String {
     let text: String = card.iter().map(|&byte| char::from(byte)).collect();
     text.trim_end().to_string()
-}
-
-/// A keyword's value as JSON.
-pub(super) fn value(value: Option<Value>) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match value {
-        None => Json::Null,
-        Some(Value::Logical(value)) => Json::Bool(value),
-        Some(Value::Integer(value)) => match i64::try_from(value) {
-            Ok(value) => value.into(),
-            Err(_) => Json::String(value.to_string()),
-        },
-        Some(Value::Real(value)) => value.into(),
-        Some(Value::Text(text) | Value::Other(text)) => Json::String(text),
-    }
 }

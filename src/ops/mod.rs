@@ -6,6 +6,7 @@
 //!   leaves out when it is run again in [`resume`], and cubes as sources in
 //!   `cube_frame`.
 //! * [`arrange`]: positions taken away, moved and sorted.
+//! * [`frames`]: the frames of a cube as they are now, and which of them are meant.
 //! * [`history`]: what was done, and how to undo it.
 //! * [`check`]: is a cube damaged?
 //! * [`clean`]: outliers along an axis, replaced; `crew` shares the work between
@@ -31,6 +32,7 @@ pub mod compact;
 mod coordinates;
 mod crew;
 mod cube_frame;
+pub mod frames;
 mod frames_table;
 pub mod history;
 pub mod in_place;

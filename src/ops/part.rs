@@ -30,6 +30,7 @@ use super::count;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::Extent;
+use crate::frames::filter::Filter;
 use crate::sinks::Target;
 use crate::sinks::output::Output;
 
@@ -82,6 +83,8 @@ pub(super) struct Asked {
     program: String,
     /// The axis that lines run along.
     pub(super) axis: usize,
+    /// What frames had to meet, as typed.
+    filters: Vec<String>,
     /// Which part of the cube, as typed.
     pub(super) section: Option<String>,
     /// Everything else.
@@ -89,13 +92,30 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(axis: usize, section: Option<&String>, options: Value) -> Asked {
+    pub(super) fn new(
+        axis: usize,
+        filters: &[Filter],
+        section: Option<&String>,
+        options: Value,
+    ) -> Asked {
         Asked {
             program: env!("CARGO_PKG_VERSION").to_string(),
             axis,
+            filters: filters
+                .iter()
+                .map(|filter| filter.text().to_string())
+                .collect(),
             section: section.cloned(),
             options,
         }
+    }
+
+    /// What frames had to meet.
+    pub(super) fn filters(&self) -> Result<Vec<Filter>> {
+        self.filters
+            .iter()
+            .map(|text| Filter::parse(text))
+            .collect()
     }
 }
 

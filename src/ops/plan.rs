@@ -195,7 +195,9 @@ pub fn plan(
                 Ok((frame, came)) => (Ok(frame), came),
                 Err(error) => (Err(error), None),
             };
-            let passed = opened.and_then(|frame| gate.pass(frame)).at(&input.path);
+            let passed = opened
+                .and_then(|mut frame| Ok(gate.passes(frame.as_mut())?.then_some(frame)))
+                .at(&input.path);
             let Some(passed) = passed.transpose() else {
                 plan.left_out += 1;
                 continue;

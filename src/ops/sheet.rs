@@ -43,7 +43,11 @@ pub(super) fn plan(planes: Planes, requests: &[Request], format: Format) -> Resu
 }
 
 /// What stands on the sheet beside the planes: their positions, or what was replaced.
-pub(super) fn look(request: &Request, replaced: Option<(u64, Vec<(u64, u64)>)>) -> Sheet {
+pub(super) fn look(
+    snapshot: &Snapshot,
+    request: &Request,
+    replaced: Option<(u64, Vec<(u64, u64)>)>,
+) -> Sheet {
     if let Some((number, marks)) = replaced {
         let now = format!("{} replaced", count(number, "sample"));
         return Sheet {
@@ -53,20 +57,20 @@ pub(super) fn look(request: &Request, replaced: Option<(u64, Vec<(u64, u64)>)>) 
     }
     let others: Vec<_> = request.kept[2..]
         .iter()
-        .map(|&axis| request.spans[axis])
+        .map(|&axis| (axis, request.spans[axis]))
         .collect();
     // Axes of one position say nothing, unless all are.
     let told = others
         .iter()
-        .rposition(|span| span.len > 1)
+        .rposition(|(_, span)| span.len > 1)
         .map_or(1, |last| last + 1);
-    let n_planes: u64 = others.iter().map(|span| span.len).product();
+    let n_planes: u64 = others.iter().map(|(_, span)| span.len).product();
     let label = |number: u64| {
         let mut rest = number;
-        let places = others.iter().take(told).map(|span| {
+        let places = others.iter().take(told).map(|&(axis, span)| {
             let at = rest % span.len;
             rest /= span.len;
-            (span.at(at) + 1).to_string()
+            (snapshot.in_cube(axis, span.at(at)) + 1).to_string()
         });
         places.collect::<Vec<_>>().join(",")
     };

@@ -3,7 +3,10 @@
 use std::io::Read;
 use std::path::Path;
 
+use serde_json::Value as Json;
+
 use super::crew::in_turn;
+use super::frames::{Keys, each_along, only};
 use super::frames_table::FramesTable;
 use super::{Progress, Stop, count, open, sheet};
 use crate::dtype::DType;
@@ -13,11 +16,12 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
+use crate::frames::filter::Filter;
 use crate::frames::wcs::{self, AxisCut};
 use crate::region::{
     AXIS_NAMES, MAX_RANK, Parts, Span, parse_position, parse_section, show_shape, volume,
 };
-use crate::sinks::text::{self, Profiles};
+use crate::sinks::text::{self, Column, Profiles};
 use crate::sinks::{self, Format, Image, Look, Sink, Target, fits, plot};
 
 /// Which samples are wanted.
@@ -44,7 +48,9 @@ const LEAST_PART_BYTES: u64 = 128 << 10;
 /// What `slice` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which samples.
+    /// Conditions that frames meet; the others are left out.
+    pub filters: Vec<Filter>,
+    /// Which samples, of the frames that meet all conditions.
     pub cut: Cut,
     /// Where they go.
     pub target: Target,
@@ -52,6 +58,8 @@ pub struct Options {
     pub named: bool,
     /// As what; `None` leaves it to the name of the target.
     pub format: Option<Format>,
+    /// What stands beside each position of profiles of text.
+    pub keys: Keys,
     /// Should a table of the frames go with the samples? `None` leaves it to the
     /// cut: an image of several frames has one.
     pub frames_table: Option<bool>,
@@ -95,8 +103,10 @@ impl Request {
 /// # Errors
 /// When the request does not fit the cube, or something cannot be read or written.
 pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Stop) -> Result<()> {
-    let (_, snapshot) = open(path, progress)?;
-    let requests = requests(&snapshot, &options.cut).at(path)?;
+    let (_, cube) = open(path, progress)?;
+    let view = only(&cube, &options.filters, progress).at(path)?;
+    let snapshot = view.as_ref().unwrap_or(&cube);
+    let requests = requests(snapshot, &options.cut).at(path)?;
     let first = requests
         .first()
         .ok_or_else(|| Error::input("no positions were given").hint("--at 120,45 gives one"))?;
@@ -125,23 +135,20 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         blank: snapshot.catalog().blank,
         cards: Cards::default(),
         look: Look {
-            title: title(path, &requests),
+            title: title(path, snapshot, &requests),
             ..options.look.clone()
         },
     };
-    let cut = Streamed {
-        snapshot: &snapshot,
-        stop,
-    };
+    let cut = Streamed { snapshot, stop };
     let bare = (options.sheet == Some(Planes::BeforeAndAfter)).then(|| snapshot.without_patches());
     if options.sheet.is_some() {
         let found = bare.as_ref().map(|bare| sheet::replaced(&cut, bare, first));
         let found = found.transpose().at(path)?;
-        output.look.sheet = Some(sheet::look(first, found));
+        output.look.sheet = Some(sheet::look(snapshot, first, found));
     }
     let (mut whole_frame, mut is_frame) = (None, false);
     if !format.is_text() {
-        let (cards, record) = header(&snapshot, first, &[format], progress).at(path)?;
+        let (cards, record) = header(snapshot, first, &[format], progress).at(path)?;
         let record = record.filter(|_| requests.len() == 1);
         is_frame = record.is_some();
         match record {
@@ -150,7 +157,7 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
             }
             // The check is of the samples beneath the patches.
             Some(record) => {
-                let mut reader = FrameReader::new(&snapshot, options.memory / 4);
+                let mut reader = FrameReader::new(snapshot, options.memory / 4);
                 let check = reader.check(&record, &mut |_| !stop.is_set()).at(path)?;
                 if !stop.is_set() {
                     as_written(check, record.check, &record.source).at(path)?;
@@ -161,9 +168,10 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         output.cards = cards;
     }
     if format.is_plot() && profile_axis(first).is_ok() {
-        output.look.marks = marks(&snapshot, &requests).at(path)?;
+        output.look.marks = marks(snapshot, &requests).at(path)?;
     }
-    let mut sink = output.begin_shaped(&requests, shape, progress)?;
+    let named = Named::new(snapshot, first, format, &options.keys).at(path)?;
+    let mut sink = output.begin_shaped(&requests, shape, named, progress)?;
     progress.begin("reading", 0, total);
     let mut check = 0;
     if let Some(bare) = &bare {
@@ -183,7 +191,7 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     // Of a cut that is one frame the header tells all.
     let table = match is_frame && options.frames_table.is_none() {
         true => None,
-        false => frames_table(&snapshot, &requests, format, options, progress).at(path)?,
+        false => frames_table(snapshot, &requests, format, options, progress).at(path)?,
     };
     if let Some(frames) = table {
         let mut rows = frames.rows((options.memory / 8).clamp(1 << 20, 64 << 20));
@@ -220,7 +228,7 @@ impl Begin<'_> {
         requests: &[Request],
         progress: &dyn Progress,
     ) -> Result<Box<dyn Sink>> {
-        self.begin_shaped(requests, shape(requests), progress)
+        self.begin_shaped(requests, shape(requests), Named::default(), progress)
     }
 
     /// The same for an image that has not the shape of the cuts.
@@ -228,12 +236,13 @@ impl Begin<'_> {
         self,
         requests: &[Request],
         shape: Vec<u64>,
+        named: Named,
         progress: &dyn Progress,
     ) -> Result<Box<dyn Sink>> {
         let first = &requests[0];
         let (target, format, dtype) = (self.target, self.format, self.dtype);
         if format.is_text() {
-            return text::create(target, format, dtype, profiles(requests, format)?);
+            return text::create(target, format, dtype, profiles(requests, format, named)?);
         }
         let names = first.kept.iter().map(|&axis| AXIS_NAMES[axis].to_string());
         let profile = (requests.len() > 1).then(|| "profile".to_string());
@@ -245,7 +254,7 @@ impl Begin<'_> {
         if format == Format::Plot
             || format.is_plot() && look.sheet.is_none() && profile_axis(first).is_ok()
         {
-            let profiles = profiles(requests, format)?;
+            let profiles = profiles(requests, format, named)?;
             return plot::create(target, format, dtype, self.blank, profiles, &look);
         }
         if format == Format::Raw {
@@ -272,7 +281,7 @@ pub(super) fn name_of(path: &Path) -> String {
 }
 
 /// What a picture says of itself: the cube, and the positions that are fixed.
-fn title(path: &Path, requests: &[Request]) -> String {
+fn title(path: &Path, snapshot: &Snapshot, requests: &[Request]) -> String {
     let mut title = name_of(path);
     let first = &requests[0];
     let is_fixed = |&axis: &usize| {
@@ -291,7 +300,9 @@ fn title(path: &Path, requests: &[Request]) -> String {
     if !names.is_empty() {
         title.push_str(&format!("  {}", names.join(",")));
         if requests.len() == 1 {
-            let places = fixed.iter().map(|&axis| first.spans[axis].start + 1);
+            let places = fixed
+                .iter()
+                .map(|&axis| snapshot.in_cube(axis, first.spans[axis].start) + 1);
             let places: Vec<String> = places.map(|place| place.to_string()).collect();
             title.push_str(&format!(" = {}", places.join(",")));
         }
@@ -504,7 +515,53 @@ fn profile_axis(request: &Request) -> std::result::Result<usize, Vec<usize>> {
     }
 }
 
-fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
+/// What the positions of profiles are called, where that is more than their number.
+#[derive(Default)]
+struct Named {
+    /// Where they are in the cube of which this is a view, from 0.
+    in_cube: Option<Vec<u64>>,
+    beside: Vec<Column>,
+}
+
+impl Named {
+    fn new(snapshot: &Snapshot, request: &Request, format: Format, keys: &Keys) -> Result<Named> {
+        if !format.is_text() && !keys.names().is_empty() {
+            return Err(Error::input(format!(
+                "--keys stand beside profiles of text, and the output is {}",
+                format.name()
+            ))
+            .hint("text, csv, tsv and json have a place for them"));
+        }
+        // Whoever makes profiles of it says why it is none.
+        let Ok(axis) = profile_axis(request) else {
+            return Ok(Named::default());
+        };
+        let span = &request.spans[axis];
+        let all = || (0..span.len).map(|number| snapshot.in_cube(axis, span.at(number)));
+        let column = |name: &String| Column {
+            name: name.clone(),
+            values: vec![Json::Null; span.len as usize],
+        };
+        let mut beside: Vec<Column> = keys.names().iter().map(column).collect();
+        if !beside.is_empty() {
+            each_along(snapshot, axis, span, &mut |record, numbers| {
+                let values = keys.values(snapshot, record)?;
+                for (column, value) in beside.iter_mut().zip(values) {
+                    for &number in numbers {
+                        column.values[number].clone_from(&value);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(Named {
+            in_cube: snapshot.is_view().then(|| all().collect()),
+            beside,
+        })
+    }
+}
+
+fn profiles(requests: &[Request], format: Format, named: Named) -> Result<Profiles> {
     let first = &requests[0];
     let axis = profile_axis(first).map_err(|long| {
         let shape: Vec<u64> = long.iter().map(|&axis| first.spans[axis].len).collect();
@@ -527,6 +584,8 @@ fn profiles(requests: &[Request], format: Format) -> Result<Profiles> {
     Ok(Profiles {
         axis: AXIS_NAMES[axis].to_string(),
         positions: span,
+        in_cube: named.in_cube,
+        beside: named.beside,
         at: places.collect(),
     })
 }

@@ -108,9 +108,8 @@ pub fn create(
         ))
         .hint("--format csv, npy or fits holds any number"));
     }
-    let span = profiles.positions;
-    let last = span.at(span.len.max(1) - 1);
-    let ends = [span.start + 1, last + 1].map(|position| position as f64);
+    let last = profiles.positions.len.max(1) - 1;
+    let ends = [0, last].map(|number| profiles.position(number) as f64);
     let plot = Plot {
         title: look.title.clone(),
         x_label: profiles.axis.clone(),
@@ -147,7 +146,7 @@ impl PlotSink {
             });
             self.passed = 0;
         }
-        let position = self.profiles.positions.at(number) as f64 + 1.0;
+        let position = self.profiles.position(number) as f64;
         let value = value_of(self.dtype, self.blank, sample).unwrap_or(f64::NAN);
         let bucket = match len > MAX_POINTS {
             true => u128::from(number) * u128::from(MAX_POINTS) / u128::from(len),

@@ -3,7 +3,8 @@
 //! Numbers are in the shortest form that reads back to the same value; missing
 //! floats are `nan`. The first column is the position, counted from 1, and is
 //! named after the axis; the column of a profile is named after its place, `120,45`,
-//! or `value` where there is only one.
+//! or `value` where there is only one. Between them stands what the frame at the position
+//! says of itself, where that is asked for; `nan` where it says nothing.
 //!
 //! | format | layout |
 //! |---|---|
@@ -36,8 +37,21 @@ pub struct Profiles {
     pub axis: String,
     /// Positions on that axis, from 0.
     pub positions: Span,
+    /// Where these are in the cube, from 0, if not there.
+    pub in_cube: Option<Vec<u64>>,
+    /// What stands beside each position.
+    pub beside: Vec<Column>,
     /// Where each profile stands on the other axes, as users count.
     pub at: Vec<Vec<u64>>,
+}
+
+/// What the frame at each position says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// What it is called.
+    pub name: String,
+    /// A value for each position; null where there is none.
+    pub values: Vec<serde_json::Value>,
 }
 
 impl Profiles {
@@ -56,8 +70,17 @@ impl Profiles {
         Ok(Profiles {
             axis: "position".to_string(),
             positions: Span::run(0, len),
+            in_cube: None,
+            beside: Vec::new(),
             at: vec![Vec::new()],
         })
+    }
+
+    /// A position as users count.
+    pub(super) fn position(&self, number: u64) -> u64 {
+        let known = self.in_cube.as_ref();
+        let known = known.and_then(|known| known.get(usize::try_from(number).ok()?));
+        known.copied().unwrap_or_else(|| self.positions.at(number)) + 1
     }
 
     pub(super) fn bytes(&self, dtype: DType) -> Result<u64> {
@@ -74,6 +97,18 @@ impl Profiles {
             [_] => vec!["value".to_string()],
             many => many.iter().map(|place| join(place)).collect(),
         }
+    }
+}
+
+/// Puts text in a cell: quoted where it has a comma between commas; between tabs what
+/// would break the line is a blank.
+fn push_cell(out: &mut String, separator: char, text: &str) {
+    match separator {
+        ',' if text.contains([',', '"', '\n', '\r']) => {
+            let _ = write!(out, "\"{}\"", text.replace('"', "\"\""));
+        }
+        ',' => out.push_str(text),
+        _ => out.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c })),
     }
 }
 
@@ -154,10 +189,11 @@ impl TextSink {
                     self.text.push_str("# ");
                 }
                 self.text.push_str(&self.profiles.axis);
-                for name in self.profiles.names() {
+                let beside = self.profiles.beside.iter();
+                let names = beside.map(|column| column.name.clone());
+                for name in names.chain(self.profiles.names()) {
                     self.text.push(separator);
-                    let quote = if name.contains(separator) { "\"" } else { "" };
-                    self.text.extend([quote, &name, quote]);
+                    push_cell(&mut self.text, separator, &name);
                 }
                 self.text.push('\n');
             }
@@ -167,11 +203,19 @@ impl TextSink {
                 let _ = write!(self.text, "{{\"axis\":{axis},\"positions\":[");
                 for number in 0..self.profiles.positions.len {
                     let comma = if number == 0 { "" } else { "," };
-                    let position = self.profiles.positions.at(number) + 1;
+                    let position = self.profiles.position(number);
                     let _ = write!(self.text, "{comma}{position}");
                     self.hand_on(TEXT_BYTES)?;
                 }
-                self.text.push_str("],\"profiles\":[");
+                self.text.push(']');
+                if !self.profiles.beside.is_empty() {
+                    let beside = self.profiles.beside.iter();
+                    let keys =
+                        beside.map(|column| (column.name.clone(), column.values.clone().into()));
+                    let keys = serde_json::Value::Object(keys.collect());
+                    let _ = write!(self.text, ",\"keys\":{keys}");
+                }
+                self.text.push_str(",\"profiles\":[");
             }
         }
         Ok(())
@@ -188,8 +232,18 @@ impl TextSink {
     }
 
     fn row(&mut self, separator: char, number: usize, samples: &[u8]) -> Result<()> {
-        let position = self.profiles.positions.at(number as u64) + 1;
+        let position = self.profiles.position(number as u64);
         let _ = write!(self.text, "{position}");
+        for column in &self.profiles.beside {
+            self.text.push(separator);
+            match &column.values[number] {
+                serde_json::Value::Null => self.text.push_str("nan"),
+                serde_json::Value::String(value) => push_cell(&mut self.text, separator, value),
+                value => {
+                    let _ = write!(self.text, "{value}");
+                }
+            }
+        }
         for sample in samples.chunks_exact(self.dtype.size()) {
             self.text.push(separator);
             let bits = self.dtype.bits_at(sample);
@@ -292,6 +346,8 @@ mod tests {
                 step: -1,
                 len: 2,
             },
+            in_cube: None,
+            beside: Vec::new(),
             at: at.iter().map(|at| at.to_vec()).collect(),
         };
         let target = Target::from_path(&path, false);
@@ -362,6 +418,8 @@ mod tests {
                 let profiles = Profiles {
                     axis: "z".into(),
                     positions: Span::run(0, len),
+                    in_cube: None,
+                    beside: Vec::new(),
                     at: vec![vec![1]; n_profiles],
                 };
                 let target = Target::from_path("/dev/null".as_ref(), false);

@@ -214,15 +214,19 @@ impl Storage for FileStorage {
         self.borrow(at, bytes)
     }
 
-    fn read_in_memory(&self, at: u64, bytes: u64) -> Option<Bytes> {
-        if COPY_BELOW <= bytes {
-            return None;
-        }
-        let mut copy = vec![0; usize::try_from(bytes).ok()?];
-        let parts = &mut [IoSliceMut::new(&mut copy)];
+    fn read_in_memory(&self, at: u64, bytes: u64, out: &mut Vec<u8>) -> bool {
+        let Some(bytes) = usize::try_from(bytes).ok().filter(|_| bytes < COPY_BELOW) else {
+            return false;
+        };
+        out.resize(bytes, 0);
         // What goes wrong is told by whoever waits for the bytes.
-        let read = preadv2(&self.file, parts, at, ReadWriteFlags::NOWAIT).ok()?;
-        (read == copy.len()).then_some(Bytes::Owned(copy))
+        let read = preadv2(
+            &self.file,
+            &mut [IoSliceMut::new(out)],
+            at,
+            ReadWriteFlags::NOWAIT,
+        );
+        read == Ok(bytes)
     }
 
     fn borrow(&self, at: u64, bytes: u64) -> Result<Bytes> {

@@ -56,10 +56,10 @@ pub trait Storage: Send + Sync {
     /// When the storage ends before, or cannot be read.
     fn read(&self, at: u64, bytes: u64) -> Result<Bytes>;
 
-    /// The bytes `at..at + bytes` where the system has them in memory; `None` where they
-    /// would have to be waited for, or that is not known.
-    fn read_in_memory(&self, _at: u64, _bytes: u64) -> Option<Bytes> {
-        None
+    /// Makes `out` the bytes `at..at + bytes` where the system has them in memory; false
+    /// where they would have to be waited for, or that is not known.
+    fn read_in_memory(&self, _at: u64, _bytes: u64, _out: &mut Vec<u8>) -> bool {
+        false
     }
 
     /// The bytes `at..at + bytes`, borrowed where there is a map however few

@@ -17,6 +17,7 @@
 mod append;
 mod bad_input;
 mod check;
+mod chosen;
 mod clean;
 mod combine;
 mod compact;

@@ -29,12 +29,12 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Hands the frame back if it meets every filter. Samples are read only when
-    /// the cards leave the matter open.
+    /// Does the frame meet every filter? Samples are read only when the cards leave
+    /// the matter open.
     ///
     /// # Errors
     /// When samples are needed and cannot be read.
-    pub fn pass(&mut self, mut frame: Box<dyn Frame>) -> Result<Option<Box<dyn Frame>>> {
+    pub fn passes(&mut self, frame: &mut dyn Frame) -> Result<bool> {
         let cards = frame.cards();
         self.came += 1;
         self.unseen.retain(|keyword| keyword.find(cards).is_none());
@@ -42,20 +42,19 @@ impl<'a> Gate<'a> {
         for filter in self.filters {
             match filter.decides(cards) {
                 Some(true) => {}
-                Some(false) => return Ok(None),
+                Some(false) => return Ok(false),
                 None => open.push(filter),
             }
         }
         if open.is_empty() {
-            return Ok(Some(frame));
+            return Ok(true);
         }
         let needs = open
             .iter()
             .fold(Measures::default(), |needs, filter| needs.and(filter.needs));
-        let measured = measure(frame.as_mut(), needs)?;
+        let measured = measure(frame, needs)?;
         let cards = frame.cards();
-        let passes = open.iter().all(|filter| filter.accepts(cards, &measured));
-        Ok(passes.then_some(frame))
+        Ok(open.iter().all(|filter| filter.accepts(cards, &measured)))
     }
 
     /// What to tell about keywords that are compared and that no frame had.

@@ -15,6 +15,7 @@ use crate::engine::edit::Edit;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::patches::Patch;
+use crate::ops::frames::only;
 use crate::ops::part::{Asked, Head, Part, Writer, open_all};
 use crate::ops::{Progress, Stop};
 use crate::region::{MAX_RANK, Span};
@@ -72,7 +73,7 @@ pub(super) fn begin(
         "grow": plan.grow,
         "fill_nan": plan.fill_nan,
     });
-    let asked = Asked::new(axis, options.section.as_ref(), rest);
+    let asked = Asked::new(axis, &options.filters, options.section.as_ref(), rest);
     Writer::create(
         target,
         &Head::new("clean", snapshot, part, asked, &options.line),
@@ -145,6 +146,8 @@ pub(super) fn apply(
     let Some(asked) = parts.first().map(|part| part.head.asked.clone()) else {
         return Err(Error::input("no part was named"));
     };
+    let view = only(snapshot, &asked.filters()?, progress)?;
+    let snapshot = view.as_ref().unwrap_or(snapshot);
     let (axis, spans) = region(snapshot, Some(asked.axis), asked.section.as_deref())?;
     let catalog = snapshot.catalog();
     let most = catalog.tile.iter().product::<u64>() * PATCH_BYTES as u64 + TILE_BYTES as u64;

@@ -4,12 +4,12 @@ use super::{Job, Scale};
 use crate::engine::lines::{Lines, Void};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::format::catalog::Piece;
 use crate::format::ledger::cards_from_text;
 use crate::frames::cards::Cards;
 use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, is_wide};
 use crate::ops::crew::{Worker, share};
+use crate::ops::frames::each_along;
 use crate::ops::{Stop, show_bytes};
 use crate::region::{AXIS_NAMES, Span};
 
@@ -35,7 +35,7 @@ pub(super) fn factors(job: &Job<'_>) -> Result<Option<Vec<(f64, f64)>>> {
     let times: Vec<f64> = scales.iter().map(|scale| scales[0] / scale).collect();
     let wrong = |times: &f64| !times.is_finite() || *times == 0.0;
     if let Some(k) = times.iter().position(wrong) {
-        let position = |k: usize| span.at(k as u64) + 1;
+        let position = |k: usize| job.snapshot.in_cube(job.axis, span.at(k as u64)) + 1;
         return Err(Error::input(format!(
             "position {} of {} cannot be scaled from {} to {}, that of position {}",
             position(k),
@@ -44,7 +44,7 @@ pub(super) fn factors(job: &Job<'_>) -> Result<Option<Vec<(f64, f64)>>> {
             scales[0],
             position(0)
         ))
-        .hint("scales are numbers other than 0; --section leaves positions out"));
+        .hint("scales are numbers other than 0; --section or --where leaves positions out"));
     }
     let plus = |k: usize, times: f64| match &medians {
         // The median of a frame that was scaled is its own, scaled.
@@ -65,10 +65,12 @@ pub(super) fn factors(job: &Job<'_>) -> Result<Option<Vec<(f64, f64)>>> {
 fn no_samples(job: &Job<'_>, k: usize) -> Error {
     Error::input(format!(
         "position {} of {} has no sample, and so no median",
-        job.spans[job.axis].at(k as u64) + 1,
+        job.snapshot
+            .in_cube(job.axis, job.spans[job.axis].at(k as u64))
+            + 1,
         AXIS_NAMES[job.axis]
     ))
-    .hint("--section leaves positions out")
+    .hint("--section or --where leaves positions out")
 }
 
 /// The numbers that a keyword has in the frames of these positions.
@@ -81,23 +83,11 @@ pub(super) fn keyword(
     span: &Span,
     key: &str,
 ) -> Result<Vec<f64>> {
-    let by_slot = snapshot.pieces(axis).by_slot();
     let mut values: Vec<Option<f64>> = vec![None; span.len as usize];
-    snapshot.for_each_record(&mut |record| {
-        if record.axis != axis {
-            return Ok(());
-        }
+    each_along(snapshot, axis, span, &mut |record, numbers| {
         let cards = Cards::from_bytes(cards_from_text(&record.cards));
-        let Some(value) = cards.get_real(key) else {
-            return Ok(());
-        };
-        for &Piece(slot, len) in &record.slots[axis] {
-            let slots = slot..slot.saturating_add(len);
-            for position in slots.filter_map(|slot| by_slot.position(slot)) {
-                if let Some(k) = span.number_of(position) {
-                    values[k as usize] = Some(value);
-                }
-            }
+        if let Some(value) = cards.get_real(key) {
+            numbers.iter().for_each(|&k| values[k] = Some(value));
         }
         Ok(())
     })?;
@@ -105,7 +95,7 @@ pub(super) fn keyword(
     if let Some(k) = missing {
         return Err(Error::input(format!(
             "position {} of {} has no number {key}",
-            span.at(k as u64) + 1,
+            snapshot.in_cube(axis, span.at(k as u64)) + 1,
             AXIS_NAMES[axis]
         ))
         .hint("cube info --frames --keys KEY shows which frames have it"));
