@@ -67,7 +67,7 @@ pub(super) struct CombineArgs {
     #[command(flatten)]
     clipping: Clipping,
 
-    /// Weigh frames by this header keyword; for mean and sum
+    /// Weigh frames by a keyword, for mean and sum
     #[arg(long, value_name = "KEY")]
     weight: Option<String>,
 

@@ -3,7 +3,8 @@
 //!
 //! The frame is streamed in runs, once for everything, and up to three times more
 //! for the median of samples of more than 16 bits; no frame is ever held whole,
-//! and memory stays below 4 MiB. Samples become float64 first: those of 64-bit
+//! and memory stays below 4 MiB. Of samples of up to 16 bits it is counted how often
+//! each value is there, which tells all. Others become float64 first: those of 64-bit
 //! integers are rounded once there, all others are exact.
 //!
 //! NaN and the frame's BLANK are missing: they are counted and left out of
@@ -28,6 +29,9 @@ const RUN: u64 = 128 << 10;
 
 /// Samples whose sums are taken before they are joined to the others'.
 const BLOCK: usize = 4096;
+
+/// Sums that are taken side by side.
+const LANES: usize = 8;
 
 /// A value that is measured.
 #[allow(missing_docs)]
@@ -142,7 +146,24 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
         measured.nan = Some(0);
         return Ok(measured);
     }
+    let of = |measure, value: Option<f64>| value.filter(|_| needs.has(measure));
     let mut stream = Stream::new(frame)?;
+    if stream.dtype.size() <= 2 {
+        let counts = stream.counts()?;
+        measured.mean = of(Measure::Mean, counts.mean());
+        measured.std = of(Measure::Std, counts.std());
+        measured.median = of(Measure::Median, counts.median());
+        measured.min = of(Measure::Min, counts.at_rank(0));
+        measured.max = of(
+            Measure::Max,
+            counts
+                .total
+                .checked_sub(1)
+                .and_then(|last| counts.at_rank(last)),
+        );
+        measured.nan = needs.has(Measure::Nan).then_some(counts.missing);
+        return Ok(measured);
+    }
     let keys = Keys::of(stream.dtype);
     let wants_median = needs.has(Measure::Median);
     let mut moments = Moments::default();
@@ -154,7 +175,6 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
         }
     })?;
     let number = |value: f64| (!value.is_nan()).then_some(value);
-    let of = |measure, value: Option<f64>| value.filter(|_| needs.has(measure));
     measured.mean = of(Measure::Mean, moments.mean().and_then(number));
     measured.std = of(Measure::Std, moments.std().and_then(number));
     if moments.count() > 0 {
@@ -175,7 +195,6 @@ struct Stream<'a> {
     rules: Rules,
     n_samples: u64,
     stored: Vec<u8>,
-    values: Vec<f64>,
 }
 
 impl<'a> Stream<'a> {
@@ -192,31 +211,110 @@ impl<'a> Stream<'a> {
             n_samples: volume(&facts.shape)?,
             frame,
             stored: Vec::new(),
-            values: Vec::new(),
         })
     }
 
-    /// Reads the whole frame once.
+    /// How often each value is there, of a type of up to 16 bits.
+    fn counts(&mut self) -> Result<Counts> {
+        let mut by_bits = vec![0u64; 1 << (8 * self.dtype.size())];
+        self.each_stored(&mut |dtype, stored| match dtype.size() {
+            1 => stored
+                .iter()
+                .for_each(|&bits| by_bits[usize::from(bits)] += 1),
+            _ => {
+                let samples = stored.as_chunks::<2>().0.iter();
+                samples.for_each(|bits| by_bits[usize::from(u16::from_le_bytes(*bits))] += 1);
+            }
+        })?;
+        let missing = self
+            .rules
+            .blank_from
+            .and_then(|bits| by_bits.get_mut(usize::try_from(bits).ok()?));
+        let missing = missing.map_or(0, std::mem::take);
+        let valued = (0u64..).zip(by_bits).filter(|&(_, count)| count > 0);
+        let valued =
+            valued.filter_map(|(bits, count)| Some((self.dtype.int_of_bits(bits)?, count)));
+        let mut valued: Vec<(i128, u64)> = valued.collect();
+        valued.sort_unstable();
+        Ok(Counts {
+            total: valued.iter().map(|&(_, count)| count).sum(),
+            valued,
+            missing,
+        })
+    }
+
+    /// Reads the whole frame once, as float64.
     fn each(&mut self, take: &mut dyn FnMut(&[f64])) -> Result<()> {
+        let rules = self.rules;
         let mut converted = [0; BLOCK * 8];
+        let mut values = Vec::new();
+        self.each_stored(&mut |dtype, stored| {
+            values.clear();
+            for stored in stored.chunks(BLOCK * dtype.size()) {
+                let out = &mut converted[..stored.len() / dtype.size() * 8];
+                convert(dtype, stored, DType::F64, out, &rules);
+                let words = out.as_chunks::<8>().0.iter();
+                values.extend(words.map(|word| f64::from_le_bytes(*word)));
+            }
+            take(&values);
+        })
+    }
+
+    /// Reads the whole frame once, run by run.
+    fn each_stored(&mut self, take: &mut dyn FnMut(DType, &[u8])) -> Result<()> {
         let mut first = 0;
         while first < self.n_samples {
             let count = RUN.min(self.n_samples - first);
             #[allow(clippy::cast_possible_truncation, reason = "a run is short")]
             self.stored.resize(count as usize * self.dtype.size(), 0);
             self.frame.read(first, &mut self.stored)?;
-            self.values.clear();
-            for stored in self.stored.chunks(BLOCK * self.dtype.size()) {
-                let out = &mut converted[..stored.len() / self.dtype.size() * 8];
-                convert(self.dtype, stored, DType::F64, out, &self.rules);
-                let words = out.as_chunks::<8>().0.iter();
-                self.values
-                    .extend(words.map(|word| f64::from_le_bytes(*word)));
-            }
-            take(&self.values);
+            take(self.dtype, &self.stored);
             first += count;
         }
         Ok(())
+    }
+}
+
+/// Integers of a few values: each with how often it is there, ascending.
+struct Counts {
+    valued: Vec<(i128, u64)>,
+    total: u64,
+    missing: u64,
+}
+
+impl Counts {
+    fn mean(&self) -> Option<f64> {
+        // Below 2^16 times 2^64: nothing is rounded before the division.
+        let sum: i128 = self
+            .valued
+            .iter()
+            .map(|&(value, count)| value * i128::from(count))
+            .sum();
+        (self.total > 0).then(|| sum as f64 / self.total as f64)
+    }
+
+    fn std(&self) -> Option<f64> {
+        let mean = self.mean()?;
+        let squares = self
+            .valued
+            .iter()
+            .map(|&(value, count)| (value as f64 - mean).powi(2) * count as f64);
+        Some((squares.sum::<f64>() / self.total as f64).sqrt())
+    }
+
+    fn median(&self) -> Option<f64> {
+        let last = self.total.checked_sub(1)?;
+        Some((self.at_rank(last / 2)? + self.at_rank(self.total / 2)?) / 2.0)
+    }
+
+    /// The value that `rank` are before when all are in order.
+    fn at_rank(&self, rank: u64) -> Option<f64> {
+        let mut before = 0;
+        let found = self.valued.iter().find(|(_, count)| {
+            before += count;
+            rank < before
+        });
+        found.map(|&(value, _)| value as f64)
     }
 }
 
@@ -255,15 +353,22 @@ impl Moments {
     }
 
     fn add_block(&mut self, block: &[f64]) {
-        let (mut finite, mut sum) = (0u64, 0.0);
-        for &value in block {
-            // Neither comparison holds for NaN, so it never gets in.
-            self.min = if value < self.min { value } else { self.min };
-            self.max = if value > self.max { value } else { self.max };
-            let counts = value.is_finite();
-            finite += u64::from(counts);
-            sum += if counts { value } else { 0.0 };
+        // Lane by lane, for a sum in one order waits for each sample in turn.
+        let (mut finite, mut sum) = ([0u64; LANES], [0.0; LANES]);
+        let (mut min, mut max) = ([self.min; LANES], [self.max; LANES]);
+        for lanes in block.chunks(LANES) {
+            for (k, &value) in lanes.iter().enumerate() {
+                // Neither comparison holds for NaN, so it never gets in.
+                min[k] = if value < min[k] { value } else { min[k] };
+                max[k] = if value > max[k] { value } else { max[k] };
+                let counts = value.is_finite();
+                finite[k] += u64::from(counts);
+                sum[k] += if counts { value } else { 0.0 };
+            }
         }
+        self.min = min.into_iter().fold(self.min, f64::min);
+        self.max = max.into_iter().fold(self.max, f64::max);
+        let (finite, sum) = (finite.iter().sum::<u64>(), sum.iter().sum::<f64>());
         if finite < block.len() as u64 {
             for &value in block {
                 self.missing += u64::from(value.is_nan());
@@ -275,11 +380,14 @@ impl Moments {
             return;
         }
         let mean = sum / finite as f64;
-        let mut squares = 0.0;
-        for &value in block {
-            let distance = if value.is_finite() { value - mean } else { 0.0 };
-            squares += distance * distance;
+        let mut squares = [0.0; LANES];
+        for lanes in block.chunks(LANES) {
+            for (sum, &value) in squares.iter_mut().zip(lanes) {
+                let distance = if value.is_finite() { value - mean } else { 0.0 };
+                *sum += distance * distance;
+            }
         }
+        let squares: f64 = squares.iter().sum();
         let both = self.finite + finite;
         let (distance, part) = (mean - self.mean, finite as f64 / both as f64);
         self.squares += squares + distance * distance * part * self.finite as f64;
