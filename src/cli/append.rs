@@ -123,6 +123,14 @@ struct Intake {
     #[arg(hide_short_help = true)]
     tile: Option<List>,
 
+    /// Hold FITS frames against their DATASUM and CHECKSUM first
+    ///
+    /// A frame whose data are not what its header says is bad; of one without sums, and
+    /// of one whose header alone was changed, a warning tells. Each is read once more.
+    #[arg(long)]
+    #[arg(hide_short_help = true)]
+    verify: bool,
+
     /// Leave out inputs that cannot be used, name each, and end with status 3
     #[arg(long)]
     skip_bad: bool,
@@ -230,6 +238,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
                 hdu: args.hdu.unwrap_or_default(),
                 channel: args.channel,
                 raw: args.raw,
+                verify: args.verify,
             },
             filters: args.chosen.filters,
             axis: args.axis,

@@ -23,7 +23,8 @@ use super::hdu::{Content, Hdu, Place, Walk, check_data};
 use super::magic::Magic;
 use super::source::Source;
 use super::tiles;
-use super::{About, Facts, Frame, HduChoice};
+use super::verify::verify;
+use super::{About, Facts, Frame, HduChoice, Reading};
 
 /// Stored samples are scaled by way of a buffer of this many bytes.
 const BUFFER_BYTES: usize = 1 << 16;
@@ -37,11 +38,15 @@ const HDUS_LISTED: usize = 12;
 /// When the file cannot be read, is not FITS, does not hold the HDU, or the HDU
 /// is not an image whose data is all there.
 pub fn open(path: &Path, choice: &HduChoice) -> Result<Box<dyn Frame>> {
+    let reading = &Reading {
+        hdu: choice.clone(),
+        ..Reading::default()
+    };
     let source = Source::open(path)?;
     let head = source.head()?;
     let images = match Magic::of(&head) {
-        Magic::Fits => Images::new(source, choice),
-        Magic::Gzip => Images::gzipped(source, choice)?,
+        Magic::Fits => Images::new(source, reading),
+        Magic::Gzip => Images::gzipped(source, reading)?,
         other => return Err(other.refuse(&head, "FITS")).at(path),
     };
     let first = { images }.next();
@@ -52,6 +57,7 @@ pub fn open(path: &Path, choice: &HduChoice) -> Result<Box<dyn Frame>> {
 pub struct Images {
     source: Source,
     choice: HduChoice,
+    verify: bool,
     walk: Walk,
     /// HDUs of the file that was walked last, for a message; how many there were,
     /// and whether one was what was asked for.
@@ -65,11 +71,12 @@ pub struct Images {
 
 impl Images {
     /// Of a file that is open already.
-    pub fn new(source: Source, choice: &HduChoice) -> Images {
+    pub fn new(source: Source, reading: &Reading) -> Images {
         Images {
             walk: Walk::new(source.is_stream()),
             source,
-            choice: choice.clone(),
+            choice: reading.hdu.clone(),
+            verify: reading.verify,
             seen: Vec::new(),
             n_hdus: 0,
             has_found: false,
@@ -82,11 +89,11 @@ impl Images {
     ///
     /// # Errors
     /// When it does not hold FITS.
-    pub fn gzipped(source: Source, choice: &HduChoice) -> Result<Images> {
+    pub fn gzipped(source: Source, reading: &Reading) -> Result<Images> {
         let source = source.inflated()?;
         let head = source.head()?;
         match Magic::of(&head) {
-            Magic::Fits => Ok(Images::new(source, choice)),
+            Magic::Fits => Ok(Images::new(source, reading)),
             other => Err(other.refuse(&head, "FITS inside gzip")).at(source.path()),
         }
     }
@@ -142,7 +149,12 @@ impl Images {
             self.has_found = true;
             // What follows in a file of its own is of no interest.
             self.is_over = self.choice != HduChoice::All && !self.source.is_stream();
-            return open_image(self.source.again()?, image(hdu)?).map(Some);
+            let mut hdu = image(hdu)?;
+            if self.verify {
+                check_data(&self.source, &hdu)?;
+                verify(&self.source.again()?, &mut hdu)?;
+            }
+            return open_image(self.source.again()?, hdu).map(Some);
         }
     }
 
@@ -279,7 +291,7 @@ impl Frame for FitsFrame {
 
 /// What in a header is against the standard, and was understood all the same.
 fn notes(hdu: &Hdu) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = hdu.notes.clone();
     let mut note = |what: &str| notes.push(format!("its header {what}: it was read all the same"));
     let is_primary = hdu.place.number == 0 || hdu.cards.get("XTENSION").is_none();
     if is_primary && hdu.cards.get("SIMPLE") != Some(Value::Logical(true)) {

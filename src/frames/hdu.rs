@@ -71,6 +71,8 @@ pub struct Hdu {
     pub data_start: u64,
     /// Bytes of data, padding left out.
     pub data_bytes: u64,
+    /// What is to be known of it beside what its header says.
+    pub notes: Vec<String>,
 }
 
 impl Hdu {
@@ -327,6 +329,7 @@ fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
         place: Place::default(),
         data_start,
         data_bytes,
+        notes: Vec::new(),
         cards,
     })
 }

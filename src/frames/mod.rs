@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `source` | a regular file, read at positions |
 //! | `gzip` | what is inside a gzipped one |
+//! | `verify` | an HDU against its DATASUM and CHECKSUM |
 //! | `magic` | what a file is, by its first bytes |
 //! | `cards` | header cards, looked up by keyword |
 //! | `hdu` | the HDUs of a FITS file |
@@ -41,6 +42,7 @@ mod section;
 pub mod source;
 pub(crate) mod tiff;
 mod tiles;
+mod verify;
 pub mod wcs;
 
 use std::fmt;
@@ -137,6 +139,8 @@ pub struct Reading {
     pub channel: Option<u64>,
     /// Where samples lie; then no file is asked what it is.
     pub raw: Option<Layout>,
+    /// Are images of FITS held against their checksums when they are opened?
+    pub verify: bool,
 }
 
 /// Which HDU of a FITS file, or page of a TIFF file, is the frame.
@@ -335,20 +339,24 @@ fn parts_of(source: Source, reading: &Reading) -> Result<Kind> {
         .at(&path);
     }
     Ok(match magic {
-        Magic::Fits => Kind::Images(Box::new(fits::Images::new(source, &reading.hdu))),
-        Magic::Gzip => Kind::Images(Box::new(fits::Images::gzipped(source, &reading.hdu)?)),
+        Magic::Fits => Kind::Images(Box::new(fits::Images::new(source, reading))),
+        Magic::Gzip => Kind::Images(Box::new(fits::Images::gzipped(source, reading)?)),
         Magic::Tiff => Kind::Pages(Box::new(tiff::Pages::open(source, reading)?)),
         Magic::Npy => Kind::One(Some(array::npy(source)?)),
         other => return Err(other.refuse(&head, "a frame that can be read")).at(&path),
     })
 }
 
-/// Opens a frame again that [`open_all`] gave.
+/// Opens a frame again that [`open_all`] gave; it is not verified again.
 ///
 /// # Errors
 /// When it is not there any more.
 pub fn reopen(input: &Input, reading: &Reading, facts: &Facts) -> Result<Box<dyn Frame>> {
-    let parts = open_all(input, reading)?;
+    let reading = Reading {
+        verify: false,
+        ..reading.clone()
+    };
+    let parts = open_all(input, &reading)?;
     let frame = parts.kind.again(facts.part, facts.offset);
     Parts::cut(parts.section.as_deref(), frame.at(&input.path)?)
 }

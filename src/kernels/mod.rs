@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `copy` | boxes from one array to another, stored samples to values and back |
 //! | `swap` | byte order, and the sign bit that FITS offsets away |
+//! | `checksum` | the sums of FITS, and the text of CHECKSUM |
 //! | `scale` | `physical = BZERO + BSCALE * stored` |
 //! | `cast` | samples of one type to samples of another |
 //! | `gather` | samples of tiles to 16 lines side by side |
@@ -13,6 +14,7 @@
 //! machine holds them and keeps buffers. No other loop allocates.
 
 pub mod cast;
+pub mod checksum;
 pub mod clip;
 pub mod copy;
 pub mod gather;

@@ -6,7 +6,6 @@
 //! by BZERO, which flips the top bit and loses nothing. CHECKSUM and DATASUM are
 //! put in at the end where the target is a file; a table may follow the image.
 
-mod checksum;
 mod clean;
 mod hdu;
 mod packed;

@@ -499,3 +499,81 @@ fn compressed_frames_are_read_at_once_and_keep_their_order() {
     dir.cube("append b.cube --skip-bad --memory 16M f").ends(3);
     assert!(dir.cut("a.cube").data == dir.cut("b.cube").data);
 }
+
+/// Puts another byte in the place of the first of `from` behind `text`.
+fn change(dir: &Scratch, name: &str, changed: &str, at: impl Fn(&[u8]) -> usize) {
+    let mut bytes = dir.read(name);
+    let at = at(&bytes);
+    bytes[at] ^= 1;
+    dir.write(changed, bytes);
+}
+
+/// Where a text stands in a file.
+fn find(bytes: &[u8], text: &str) -> usize {
+    let found = bytes
+        .windows(text.len())
+        .position(|part| part == text.as_bytes());
+    found.unwrap()
+}
+
+#[test]
+fn frames_are_held_against_their_checksums_when_that_is_asked() {
+    let dir = Scratch::new();
+    let image = Image::new(&[40, 30], |k| (k * k % 1009) as i16).with("EXPTIME", "1.5");
+    dir.frame("plain.fits", &image);
+    dir.ok("append source.cube plain.fits");
+    for name in ["a.fits", "b.fits.fz", "c.fits.gz"] {
+        dir.ok(&format!("slice source.cube --axis x,y --at 1 -o {name}"));
+    }
+    // What is whole comes in without a word; a gzipped output has no sums.
+    let run = dir.ok("append whole.cube --verify a.fits b.fits.fz");
+    assert_eq!(
+        run.err,
+        "whole.cube: 2 frames added (4.80 kB); the cube is 40 x 30 x 2\n"
+    );
+    dir.ok("append none.cube --verify plain.fits c.fits.gz").says(&[
+        "plain.fits: has neither DATASUM nor CHECKSUM: it could not be verified; so it is with 1 other",
+        "2 frames added",
+    ]);
+    // A bit of a sample, of compressed data, and of the filling behind the data.
+    change(&dir, "a.fits", "sample.fits", |_| 2880 + 100);
+    change(&dir, "a.fits", "filling.fits", |bytes| bytes.len() - 5);
+    change(&dir, "b.fits.fz", "packed.fits.fz", |bytes| {
+        bytes.len() - 2880 + 5
+    });
+    for name in ["sample.fits", "filling.fits", "packed.fits.fz"] {
+        dir.cube(&format!("append x.cube --verify a.fits {name}"))
+            .fails(&[name, "is damaged: the sum of its data is", "its DATASUM"]);
+        assert!(!dir.exists("x.cube"));
+    }
+    dir.cube("append some.cube --verify --skip-bad a.fits sample.fits a.fits")
+        .ends(3)
+        .says(&["sample.fits", "2 frames added, 1 left out"]);
+    dir.ok("append blind.cube sample.fits");
+    // The header alone: a comment, and the sums themselves.
+    change(&dir, "a.fits", "header.fits", |bytes| {
+        find(bytes, "EXPTIME") + 29
+    });
+    dir.ok("append header.cube --verify header.fits").says(&[
+        "header.fits: its header was changed after its CHECKSUM was taken",
+        "1 frame added",
+    ]);
+    change(&dir, "a.fits", "renamed.fits", |bytes| {
+        find(bytes, "DATASUM")
+    });
+    dir.cube("append x.cube --verify renamed.fits")
+        .fails(&["renamed.fits", "its CHECKSUM does not hold"]);
+    // All images of a file, and a file that came gzipped.
+    let mut both = dir.read("a.fits");
+    both.extend(dir.read("b.fits.fz")[2880..].iter());
+    let end = both.len();
+    dir.write("both.fits", &both);
+    dir.ok("append both.cube --verify --hdu all both.fits");
+    both[end - 2880] ^= 4;
+    dir.write("both.fits", &both);
+    for hdus in ["all", "stack", "1"] {
+        dir.cube(&format!("append x.cube --verify --hdu {hdus} both.fits"))
+            .fails(&["both.fits", "HDU 1 is damaged"]);
+    }
+    dir.ok("append first.cube --verify both.fits");
+}

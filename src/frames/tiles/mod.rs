@@ -83,7 +83,7 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
         about: About {
             facts,
             cards: image.cards,
-            notes: Vec::new(),
+            notes: image.notes,
         },
     }))
 }

@@ -2,9 +2,9 @@
 //! the data are known: checksums, other cards, and data that had been left out.
 
 use super::BLOCK_BYTES;
-use super::checksum::{NO_CHECKSUM, Sum};
 use crate::error::Result;
 use crate::frames::cards::{CARD_BYTES, Cards};
+use crate::kernels::checksum::{NO_CHECKSUM, Sum};
 use crate::sinks::output::Output;
 
 /// A keyword fills so much of its card.

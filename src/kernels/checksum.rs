@@ -1,21 +1,22 @@
 //! DATASUM and CHECKSUM, as FITS Standard 4.0, section 4.4.2.7 and appendix J,
 //! has them: ones' complement sums of big-endian 32-bit words.
 
-use crate::kernels::swap::sum_words;
+use super::swap::sum_words;
 
 /// What CHECKSUM holds while the sum of its HDU is taken.
-pub(super) const NO_CHECKSUM: &str = "0000000000000000";
+pub const NO_CHECKSUM: &str = "0000000000000000";
 
 /// A sum of bytes that come in pieces of any length.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sum {
+pub struct Sum {
     total: u64,
     /// Bytes of the word that is not yet whole.
     in_word: u32,
 }
 
 impl Sum {
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    /// Adds the bytes that come next.
+    pub fn add(&mut self, bytes: &[u8]) {
         let mut bytes = bytes;
         while self.in_word != 0
             && let Some((&byte, rest)) = bytes.split_first()
@@ -39,7 +40,7 @@ impl Sum {
     }
 
     /// The sum of both, each of whole words.
-    pub(super) fn and(self, other: Sum) -> Sum {
+    pub fn and(self, other: Sum) -> Sum {
         Sum {
             total: fold(self.total + other.total),
             in_word: 0,
@@ -47,13 +48,13 @@ impl Sum {
     }
 
     /// The value of DATASUM.
-    pub(super) fn value(self) -> u32 {
+    pub fn value(self) -> u32 {
         u32::try_from(fold(self.total)).unwrap_or(u32::MAX)
     }
 
     /// The value of CHECKSUM that makes the sum of all words -0: 16 letters and
     /// digits, whose bytes four apart add up to those of the complement.
-    pub(super) fn complement(self) -> String {
+    pub fn complement(self) -> String {
         let mut columns = [[0u8; 4]; 4];
         for (column, byte) in columns.iter_mut().zip((!self.value()).to_be_bytes()) {
             let quarter = byte / 4 + b'0';
