@@ -49,6 +49,8 @@ pub struct Edit<'w> {
     pub(super) fresh: HashMap<Coordinates, Tile>,
     /// Are new tiles stored as they are, also those that frames to come are to fill?
     pub(super) is_plain: bool,
+    /// Is disk taken for what is to come in new tiles?
+    pub(super) reserves: bool,
     pending: Packer,
     /// Buffers of one batch of frames, for the next.
     pub(super) spare: Vec<Job>,
@@ -95,6 +97,7 @@ impl Writer {
             is_loose: end < len,
             fresh: HashMap::new(),
             is_plain: false,
+            reserves: true,
             pending: Packer::default(),
             spare: Vec::new(),
         })
@@ -193,6 +196,12 @@ impl Edit<'_> {
             marks[axis] = marks[axis].max(wanted);
         }
         self.writer.reserve(marks)
+    }
+
+    /// Takes no disk from here on for what is to come in new tiles: for a disk that is
+    /// about to be full.
+    pub fn save_disk(&mut self) {
+        self.reserves = false;
     }
 
     /// Puts a box of `shape` in before `position` of `axis`, its first pixel at

@@ -421,7 +421,10 @@ impl Edit<'_> {
             if range.len() == self.geometry.bytes {
                 // The gap up to the next tile is stored too, so that they join.
                 range.end = pitch as usize;
-            } else if !target.is_old && self.geometry.bytes <= MOST_RESERVED * range.len() {
+            } else if self.reserves
+                && !target.is_old
+                && self.geometry.bytes <= MOST_RESERVED * range.len()
+            {
                 match job.reserve.last_mut() {
                     Some((last, len)) if *last + *len == place => *len += pitch,
                     _ => job.reserve.push((place, pitch)),

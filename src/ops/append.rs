@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
-use super::{Progress, Stop, count, make_empty, tell_notice};
+use super::{Progress, Stop, count, free_bytes, make_empty, show_bytes, tell_notice};
 use crate::engine::Coordinates;
 use crate::engine::commit::Writer;
 use crate::engine::edit::{Edit, Placement};
@@ -243,6 +243,25 @@ fn warn_of_small_tiles(path: &Path, before: &Snapshot, plan: &Plan, progress: &d
     }
 }
 
+/// A disk that cannot hold so many bytes more is better known of at once than in the night.
+fn warn_of_room(path: &Path, bytes: u64, progress: &dyn Progress) {
+    let free = room(path);
+    if bytes > free {
+        progress.warn(&format!(
+            "{}: the frames take {}, and its disk has {} left: what is whole when it is full is kept, \
+             and --resume goes on from there",
+            show_path(path),
+            show_bytes(bytes),
+            show_bytes(free)
+        ));
+    }
+}
+
+/// Bytes that the disk of a cube has left; one that does not tell may have any.
+fn room(path: &Path) -> u64 {
+    free_bytes(path).unwrap_or(u64::MAX)
+}
+
 /// A value that means "no data" means it everywhere in a cube.
 fn warn_of_blank(path: &Path, plan: &Plan, progress: &dyn Progress) {
     let Some(blank) = plan.blank else {
@@ -392,10 +411,8 @@ fn work(
     edit.set_rank(rank.unwrap_or(0));
     reserve(edit, plan, &origin)?;
     let size = edit.catalog().dtype.size() as u64;
-    let mut bytes = 0u64;
-    for frame in &plan.frames {
-        bytes = bytes.saturating_add(volume(&frame.shape())?.saturating_mul(size));
-    }
+    let bytes = bytes_of(&plan.frames, size);
+    warn_of_room(path, bytes, progress);
     progress.begin("appending", plan.frames.len() as u64, bytes);
     let mut job = Run {
         plan,
@@ -422,13 +439,19 @@ fn work(
             report.stopped = Some(Error::interrupted("interrupted").at(path));
             break;
         }
-        let (batch, rest) = queue.split_at(job.batch_len(edit, queue));
+        let together = job.batch_len(edit, queue);
+        // Near the end of a disk each frame is kept as soon as it is whole.
+        let is_tight = room(path) / 2 < bytes_of(&queue[..together], size);
+        if is_tight {
+            edit.save_disk();
+        }
+        let (batch, rest) = queue.split_at(if is_tight { 1 } else { together });
         queue = rest;
         if let Some(error) = job.write(edit, batch)? {
             report.stopped = Some(error);
             break;
         }
-        if committed.elapsed() > COMMIT_EVERY && !queue.is_empty() {
+        if (is_tight || committed.elapsed() > COMMIT_EVERY) && !queue.is_empty() {
             edit.commit()?;
             job.report(edit, report);
             committed = Instant::now();
@@ -444,6 +467,17 @@ fn work(
     }
     report.bad.append(&mut job.bad);
     Ok(job.written)
+}
+
+/// Bytes that the samples of frames take.
+fn bytes_of(frames: &[Planned], size: u64) -> u64 {
+    let bytes = frames.iter().map(|frame| {
+        let shape = frame.shape();
+        shape
+            .iter()
+            .fold(size, |bytes, &len| bytes.saturating_mul(len))
+    });
+    bytes.fold(0, u64::saturating_add)
 }
 
 /// Hands out all slots at once, so that the disk is asked once.

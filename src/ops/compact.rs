@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::append::now;
-use super::{Progress, Stop, count, make_empty, show_bytes, tell_notice};
+use super::{Progress, Stop, count, free_bytes, make_empty, show_bytes, tell_notice};
 use crate::engine::commit::Writer;
 use crate::engine::rewrite::{Rewritten, Watch, rewrite};
 use crate::engine::snapshot::Snapshot;
@@ -63,12 +63,6 @@ pub fn compact(
         .at(path)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     check_room(&snapshot, folder).at(path)?;
-    let commands = snapshot.verbs_before(usize::MAX).len() as u64;
-    progress.warn(&format!(
-        "{}: {} of history end here; undo cannot go behind it",
-        show_path(path),
-        count(commands, "command")
-    ));
     stop.begin_work();
     let mut report = Report {
         before: old.disk_bytes().at(path)?,
@@ -126,6 +120,12 @@ pub fn compact(
             .map_err(|error| error.hint("the cube is compacted, but a loss of power may undo that"))
     };
     make().at(path)?;
+    let commands = snapshot.verbs_before(usize::MAX).len() as u64;
+    progress.warn(&format!(
+        "{}: {} of history end here; undo cannot go behind it",
+        show_path(path),
+        count(commands, "command")
+    ));
     Ok(report)
 }
 
@@ -143,10 +143,7 @@ fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
     // Void costs nothing, nor does what was deleted.
     let tiles = tiles.min(snapshot.usage()?.tiles);
     let needed = tiles.saturating_mul(tile_bytes.next_multiple_of(crate::format::PAGE));
-    let disk = rustix::fs::statvfs(folder)
-        .map_err(std::io::Error::from)
-        .doing("cannot ask the disk for its room")?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let free = free_bytes(folder).doing("cannot ask the disk for its room")?;
     match needed > free {
         true => Err(Error::input(format!(
             "compacting needs {needed} bytes on the disk ({}), but {free} are free ({})",

@@ -150,6 +150,12 @@ fn explain_missing(error: Error) -> Error {
     }
 }
 
+/// Bytes that may still be used of the disk that a file or a folder is on.
+fn free_bytes(path: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Bytes as people read them: `6.7 GB`.
 pub fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Image, Scratch, peak_of};
+use crate::support::{Image, Scratch, peak_of, skip};
 
 #[test]
 fn a_cube_has_eight_axes_and_no_more() {
@@ -190,4 +191,64 @@ fn memory_is_bounded_by_the_option_and_not_by_the_frame() {
     let source = fs::read(dir.path("large.fits")).unwrap();
     let tail = data as usize;
     assert!(same[same.len() - tail..] == source[source.len() - tail..]);
+}
+
+#[test]
+fn a_disk_that_gets_full_keeps_what_is_whole() {
+    let dir = Scratch::new();
+    let mut frames = String::new();
+    for number in 0..48u64 {
+        let name = format!("{number}.fits");
+        dir.frame(
+            &name,
+            &Image::new(&[256, 256], |k| (k * 31 + number) as u16),
+        );
+        frames += &format!(" ../{name}");
+    }
+    fs::create_dir(dir.path("disk")).unwrap();
+    let cube = env!("CARGO_BIN_EXE_cube");
+    // A disk of its own for 36 of the 48 frames; 4 MB more are given to it later.
+    let script = format!(
+        "mount -t tmpfs -o size=4608k none disk || exit 77\n\
+         cd disk\n\
+         {cube} append a.cube{frames}; echo status $?\n\
+         {cube} check a.cube --deep\n\
+         mount -o remount,size=9m .\n\
+         {cube} append a.cube --resume{frames}\n\
+         {cube} check a.cube --deep\n\
+         {cube} slice a.cube --axis z --at 3,1 -o - --format csv\n"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script]);
+    let Ok(output) = command.current_dir(dir.path("")).output() else {
+        return skip("there is no unshare, which makes a small disk");
+    };
+    if output.status.code() == Some(77) || output.stdout.is_empty() {
+        return skip("no small disk can be mounted");
+    }
+    let err = String::from_utf8(output.stderr).unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        err.contains("the frames take 6.29 MB, and its disk has 4.7"),
+        "{err}"
+    );
+    assert!(err.contains("no space left on device"), "{err}");
+    let kept = err
+        .split("kept ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let kept: u64 = kept.unwrap_or_else(|| panic!("{err}")).parse().unwrap();
+    // Nearly all that there is room for.
+    assert!((32..36).contains(&kept), "{err}");
+    assert!(err.contains(&format!("{kept} there already")), "{err}");
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("status 1"));
+    let whole = |frames: u64| format!("{frames} frames, ");
+    assert!(lines.next().unwrap().starts_with(&whole(kept)), "{out}");
+    assert!(lines.next().unwrap().starts_with(&whole(48)), "{out}");
+    let values = lines
+        .skip(1)
+        .map(|line| line.split(',').nth(1).unwrap().to_string());
+    let expected = (0..48).map(|number| (2 * 31 + number).to_string());
+    assert!(values.eq(expected), "{out}");
 }
