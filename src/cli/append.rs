@@ -258,8 +258,13 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         line,
     };
     let report = append(&args.cube, &inputs, &options, &bar, stop)?;
-    for error in &report.bad {
-        print_error(error);
+    // Pages of one file are bad for one reason.
+    let alike = |a: &Error, b: &Error| a.to_string() == b.to_string();
+    for errors in report.bad.chunk_by(alike) {
+        print_error(&errors[0]);
+        if errors.len() > 1 {
+            say(&format!("cube: the same {} times", errors.len()));
+        }
     }
     let name = show_path(&args.cube);
     if let Some(error) = &report.stopped {

@@ -184,10 +184,10 @@ impl<'s> Chunks<'s> {
         let mut held = Vec::new();
         let mut check = 0;
         self.each(&mut |chunk, tile| {
-            if let Some(Tile { mask, .. }) = tile.filter(|tile| tile.mask != 0) {
+            if tile.is_some_and(|tile| tile.mask != 0) {
                 return Err(Error::unsupported(format!(
-                    "tile {} is stored XORed with {mask:x}, as those are that frames did not \
-                     fill at once, and no other program undoes that",
+                    "no other program can read tile {}: as the frames of one command did not fill \
+                     it, its samples are stored XORed with void",
                     show_tile(chunk)
                 ))
                 .hint(COMPACT));
@@ -310,10 +310,7 @@ mod tests {
     #[test]
     fn what_is_no_array_of_tiles_is_refused() {
         for (name, says) in [
-            (
-                "float32-ragged",
-                "tile [0, 0, 0] is stored XORed with 7fc00000",
-            ),
+            ("float32-ragged", "no other program can read tile [0, 0, 0]"),
             (
                 "deleted",
                 "positions of x do not follow its tiles, from position 1 on",

@@ -434,12 +434,19 @@ impl TiffFrame {
     ) -> Result<TiffFrame> {
         let mut shape = vec![page.width, page.height];
         let mut skipped = 0;
+        let mut notes = Vec::new();
         match channel {
             Some(channel) if channel >= page.per_pixel => {
                 return Err(no_channel(channel, page.per_pixel));
             }
             Some(channel) => skipped = channel * page.width * page.height,
-            None if page.per_pixel > 1 => shape.push(page.per_pixel),
+            None if page.per_pixel > 1 => {
+                shape.push(page.per_pixel);
+                notes.push(format!(
+                    "its pixels have {} samples, which are planes of their own; --channel R takes one",
+                    page.per_pixel
+                ));
+            }
             None => {}
         }
         let per_page = volume(&shape)?;
@@ -450,7 +457,8 @@ impl TiffFrame {
                 shape.len()
             )));
         }
-        let (cards, notes) = tags::cards(source, &page, axes);
+        let (cards, more) = tags::cards(source, &page, axes);
+        notes.extend(more);
         let Some(spot) = spots.first() else {
             return Err(gone());
         };
