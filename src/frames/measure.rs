@@ -4,8 +4,8 @@
 //! The frame is streamed in runs, once for everything, and up to three times more
 //! for the median of samples of more than 16 bits; no frame is ever held whole,
 //! and memory stays below 4 MiB. Of samples of up to 16 bits it is counted how often
-//! each value is there, which tells all. Others become float64 first: those of 64-bit
-//! integers are rounded once there, all others are exact.
+//! each value is there, which tells all. Others become float64 first, but for the
+//! median: those of 64-bit integers are rounded once there, all others are exact.
 //!
 //! NaN and the frame's BLANK are missing: they are counted and left out of
 //! everything else. Infinities are numbers. A value that does not exist (no
@@ -164,14 +164,14 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
         measured.nan = needs.has(Measure::Nan).then_some(counts.missing);
         return Ok(measured);
     }
-    let keys = Keys::of(stream.dtype);
+    let keys = Keys::of(stream.dtype, stream.rules.blank_from);
     let wants_median = needs.has(Measure::Median);
     let mut moments = Moments::default();
     let mut select = Select::new(keys.width());
-    stream.each(&mut |values| {
+    stream.each(&mut |stored, values| {
         moments.add(values);
         if wants_median {
-            keys.each(values, &mut |key| select.count(key));
+            keys.each(stored, &mut |key| select.count(key));
         }
     })?;
     let number = |value: f64| (!value.is_nan()).then_some(value);
@@ -243,8 +243,8 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Reads the whole frame once, as float64.
-    fn each(&mut self, take: &mut dyn FnMut(&[f64])) -> Result<()> {
+    /// Reads the whole frame once, as it is stored and as float64.
+    fn each(&mut self, take: &mut dyn FnMut(&[u8], &[f64])) -> Result<()> {
         let rules = self.rules;
         let mut converted = [0; BLOCK * 8];
         let mut values = Vec::new();
@@ -256,7 +256,7 @@ impl<'a> Stream<'a> {
                 let words = out.as_chunks::<8>().0.iter();
                 values.extend(words.map(|word| f64::from_le_bytes(*word)));
             }
-            take(&values);
+            take(stored, &values);
         })
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::crew::share;
-use super::frames::only;
+use super::frames::{only, open_chosen};
 use super::lanes::{Sample, Shares};
 use super::part::{self, Part};
 use super::slice::{self, Begin, Request};
@@ -127,9 +127,7 @@ pub fn combine(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
-    let (_, cube) = open(path, progress)?;
-    let view = only(&cube, &options.filters, progress).at(path)?;
-    let snapshot = view.as_ref().unwrap_or(&cube);
+    let snapshot = &open_chosen(path, &options.filters, progress)?;
     let (axis, spans) =
         clean::region(snapshot, options.axis, options.section.as_deref()).at(path)?;
     if options.weight.is_some() && !matches!(options.method, Statistic::Mean | Statistic::Sum) {

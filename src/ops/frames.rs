@@ -1,8 +1,12 @@
 //! The frames of a cube as they are now: where they stand on an axis, what they say and
 //! measure, and which of them are meant.
 
+use std::path::Path;
+
+use super::plan::{full_shape, moment};
+use super::{Progress, open};
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::format::catalog::Catalog;
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
@@ -10,9 +14,6 @@ use crate::frames::filter::{Filter, Gate};
 use crate::frames::measure::{Measure, Measured, Measures, measure};
 use crate::frames::{About, Facts, Frame};
 use crate::region::{MAX_RANK, Span};
-
-use super::Progress;
-use super::plan::{full_shape, moment};
 
 /// What is known of a frame of a cube.
 pub(super) fn facts(catalog: &Catalog, record: &Record) -> Facts {
@@ -112,6 +113,16 @@ pub(super) fn each_chosen(
     let complaints = gate.complaints();
     complaints.iter().for_each(|text| progress.warn(text));
     Ok(())
+}
+
+/// Opens the newest commit of a cube as [`only`] shows it.
+pub(super) fn open_chosen(
+    path: &Path,
+    filters: &[Filter],
+    progress: &dyn Progress,
+) -> Result<Snapshot> {
+    let (_, cube) = open(path, progress)?;
+    Ok(only(&cube, filters, progress).at(path)?.unwrap_or(cube))
 }
 
 /// The cube with the frames alone that meet all conditions, on the axis that they

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::crew::in_turn;
-use super::frames::{Keys, each_along, only};
+use super::frames::{Keys, each_along, open_chosen};
 use super::frames_table::FramesTable;
-use super::{Progress, Stop, count, open, sheet};
+use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
 use crate::engine::reread::FrameReader;
@@ -103,9 +103,7 @@ impl Request {
 /// # Errors
 /// When the request does not fit the cube, or something cannot be read or written.
 pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Stop) -> Result<()> {
-    let (_, cube) = open(path, progress)?;
-    let view = only(&cube, &options.filters, progress).at(path)?;
-    let snapshot = view.as_ref().unwrap_or(&cube);
+    let snapshot = &open_chosen(path, &options.filters, progress)?;
     let requests = requests(snapshot, &options.cut).at(path)?;
     let first = requests
         .first()

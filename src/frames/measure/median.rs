@@ -15,83 +15,86 @@ const DIGIT: u32 = 16;
 /// So many candidates are collected and sorted instead of counted.
 const COLLECTED: u64 = 128 << 10;
 
-/// Samples as unsigned integers of the same order, as narrow as the type allows.
+/// Samples of 32 or 64 bits as unsigned integers of the same order.
 #[derive(Clone, Copy)]
-pub(super) enum Keys {
-    /// Integers of up to 32 bits, less the least of the type.
-    Int {
-        least: i64,
-        width: u32,
-    },
-    Float32,
-    Float64,
+pub(super) struct Keys {
+    dtype: DType,
+    blank: Option<u64>,
 }
 
 impl Keys {
-    pub(super) fn of(dtype: DType) -> Keys {
-        match dtype {
-            DType::F32 => Keys::Float32,
-            DType::U8 | DType::U16 | DType::U32 => Keys::int(0, dtype),
-            DType::I8 => Keys::int(i8::MIN.into(), dtype),
-            DType::I16 => Keys::int(i16::MIN.into(), dtype),
-            DType::I32 => Keys::int(i32::MIN.into(), dtype),
-            DType::F64 | DType::I64 | DType::U64 => Keys::Float64,
-        }
-    }
-
-    fn int(least: i64, dtype: DType) -> Keys {
-        let width = dtype.mask().count_ones();
-        Keys::Int { least, width }
+    /// Of samples of this type, those of the bits `blank` missing.
+    pub(super) fn of(dtype: DType, blank: Option<u64>) -> Keys {
+        Keys { dtype, blank }
     }
 
     /// Bits of a key.
     pub(super) fn width(self) -> u32 {
-        match self {
-            Keys::Int { width, .. } => width,
-            Keys::Float32 => 32,
-            Keys::Float64 => 64,
-        }
+        self.dtype.mask().count_ones()
     }
 
-    /// Hands out the keys of the samples that are not missing.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the values were of the narrower type before they were float64"
-    )]
-    pub(super) fn each(self, values: &[f64], take: &mut impl FnMut(u64)) {
-        let values = values.iter().copied().filter(|value| !value.is_nan());
-        match self {
-            Keys::Int { least, .. } => {
-                values.for_each(|value| take((value as i64 - least) as u64));
-            }
-            Keys::Float32 => values.for_each(|value| {
-                let bits = (value as f32).to_bits();
-                let flip = if bits >> 31 == 1 { u32::MAX } else { 1 << 31 };
-                take(u64::from(bits ^ flip));
-            }),
-            Keys::Float64 => values.for_each(|value| {
-                let bits = value.to_bits();
-                let flip = if bits >> 63 == 1 { u64::MAX } else { 1 << 63 };
-                take(bits ^ flip);
-            }),
+    /// The bit that is the sign, where there is one.
+    fn sign(self) -> u64 {
+        1 << (self.width() - 1)
+    }
+
+    /// Hands out the keys of the stored samples that are not missing.
+    pub(super) fn each(self, stored: &[u8], take: &mut impl FnMut(u64)) {
+        // Each type has a loop of its own, which asks nothing twice.
+        let words = stored.as_chunks::<4>().0.iter();
+        let words = words.map(|word| u64::from(u32::from_le_bytes(*word)));
+        let longs = stored.as_chunks::<8>().0.iter();
+        let longs = longs.map(|long| u64::from_le_bytes(*long));
+        let blank = self.blank;
+        let is_there = |bits: &u64| Some(*bits) != blank;
+        match self.dtype {
+            DType::F32 => words
+                .filter(|bits| bits & 0x7fff_ffff <= 0x7f80_0000)
+                .for_each(|bits| take(turned(bits, 1 << 31))),
+            DType::F64 => longs
+                .filter(|bits| bits & !(1 << 63) <= 0x7ff << 52)
+                .for_each(|bits| take(turned(bits, 1 << 63))),
+            DType::I32 => words.filter(is_there).for_each(|bits| take(bits ^ 1 << 31)),
+            DType::I64 => longs.filter(is_there).for_each(|bits| take(bits ^ 1 << 63)),
+            DType::U64 => longs.filter(is_there).for_each(take),
+            _ => words.filter(is_there).for_each(take),
         }
     }
 
     /// The sample of a key.
-    #[allow(clippy::cast_possible_truncation, reason = "keys are as wide as said")]
     fn value(self, key: u64) -> f64 {
-        match self {
-            Keys::Int { least, .. } => (key as i64 + least) as f64,
-            Keys::Float32 => {
-                let bits = key as u32;
-                let flip = if bits >> 31 == 0 { u32::MAX } else { 1 << 31 };
-                f64::from(f32::from_bits(bits ^ flip))
-            }
-            Keys::Float64 => {
-                let flip = if key >> 63 == 0 { u64::MAX } else { 1 << 63 };
-                f64::from_bits(key ^ flip)
-            }
+        let sign = self.sign();
+        match self.dtype {
+            #[allow(clippy::cast_possible_truncation, reason = "keys are as wide as said")]
+            DType::F32 => f64::from(f32::from_bits(turned_back(key, sign) as u32)),
+            DType::F64 => f64::from_bits(turned_back(key, sign)),
+            DType::I32 | DType::I64 => self.number(key ^ sign),
+            _ => self.number(key),
         }
+    }
+
+    fn number(self, bits: u64) -> f64 {
+        self.dtype
+            .int_of_bits(bits)
+            .map_or(f64::NAN, |value| value as f64)
+    }
+}
+
+/// The bits of a float as an unsigned integer that orders as the float does; `sign` is
+/// its topmost bit.
+#[inline]
+fn turned(bits: u64, sign: u64) -> u64 {
+    match bits & sign {
+        0 => bits | sign,
+        _ => !bits & (sign | (sign - 1)),
+    }
+}
+
+/// What [`turned`] was given.
+fn turned_back(key: u64, sign: u64) -> u64 {
+    match key & sign {
+        0 => !key & (sign | (sign - 1)),
+        _ => key & !sign,
     }
 }
 
@@ -103,8 +106,8 @@ pub(super) struct Select {
     prefix: u64,
     /// Bits of the key that are not known.
     open: u32,
-    /// The least key above all that begin with `prefix`.
-    above: Option<u64>,
+    /// The least key above all that begin with `prefix`; the greatest there is, if none.
+    above: u64,
 }
 
 impl Select {
@@ -113,7 +116,7 @@ impl Select {
             counts: vec![0; 1 << DIGIT],
             prefix: 0,
             open: width,
-            above: None,
+            above: u64::MAX,
         }
     }
 
@@ -126,9 +129,9 @@ impl Select {
     #[inline]
     fn is_open(&mut self, key: u64) -> bool {
         let leading = key.checked_shr(self.open).unwrap_or(0);
-        if leading > self.prefix {
-            self.above = Some(self.above.map_or(key, |above| above.min(key)));
-        }
+        // Half of the keys are above, and nobody can guess which.
+        let above = if leading > self.prefix { key } else { u64::MAX };
+        self.above = self.above.min(above);
         leading == self.prefix
     }
 
@@ -158,7 +161,10 @@ impl Select {
         self.prefix = (self.prefix << taken) | digit as u64;
         self.open -= taken;
         // Before the last digit the next pass looks for what is above.
-        self.above = next.or(self.above).filter(|_| self.open == 0);
+        self.above = match self.open {
+            0 => next.unwrap_or(self.above),
+            _ => u64::MAX,
+        };
         self.counts.fill(0);
         (rank, held)
     }
@@ -175,14 +181,14 @@ pub(super) fn median(
     let (mut rank, mut held) = select.narrow((count - 1) / 2);
     let mut sorted = Vec::new();
     while select.open > 0 && held > COLLECTED {
-        stream.each(&mut |values| keys.each(values, &mut |key| select.count(key)))?;
+        stream.each_stored(&mut |_, stored| keys.each(stored, &mut |key| select.count(key)))?;
         (rank, held) = select.narrow(rank);
     }
     // Keys without open bits are all alike.
     let alike = select.open == 0;
     if !alike {
-        stream.each(&mut |values| {
-            keys.each(values, &mut |key| {
+        stream.each_stored(&mut |_, stored| {
+            keys.each(stored, &mut |key| {
                 if select.is_open(key) && (sorted.len() as u64) < held {
                     sorted.push(key);
                 }
@@ -201,8 +207,7 @@ pub(super) fn median(
     if !count.is_multiple_of(2) {
         return Ok(lower);
     }
-    let upper = at(rank + 1).or(select.above);
-    let upper = upper.map_or(f64::NAN, |key| keys.value(key));
+    let upper = keys.value(at(rank + 1).unwrap_or(select.above));
     let sum = lower + upper;
     Ok(match sum.is_finite() {
         true => sum / 2.0,
