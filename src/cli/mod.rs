@@ -298,9 +298,8 @@ impl Memory {
         self.memory.unwrap_or_else(|| {
             let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
             let limit = group_memory(&groups, Path::new("/sys/fs/cgroup"));
-            let all = machine_memory().into_iter().chain(limit).min();
-            let quarter = all.map_or(MOST, |bytes| bytes / 4);
-            quarter.clamp(LEAST_MEMORY, MOST)
+            let all = limit.map_or(machine_memory(), |limit| limit.min(machine_memory()));
+            (all / 4).clamp(LEAST_MEMORY, MOST)
         })
     }
 }
@@ -321,11 +320,9 @@ impl Jobs {
     }
 }
 
-fn machine_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    kib.checked_mul(1024)
+fn machine_memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    system.totalram.saturating_mul(system.mem_unit.into())
 }
 
 /// The least limit on memory of the control groups that a process is in, such as a
