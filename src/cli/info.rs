@@ -114,9 +114,12 @@ fn show(args: &InfoArgs, info: &Info) -> String {
             ),
         ),
         ("dead", dead(info)),
-        ("tile", show_shape(&info.tile)),
-        ("pad", text(&info.pad)),
     ]);
+    if let Some(room) = info.room() {
+        let text = format!("{} taken for frames to come", show_bytes(room));
+        rows.push(("room", text));
+    }
+    rows.extend([("tile", show_shape(&info.tile)), ("pad", text(&info.pad))]);
     if let Some(blank) = info.blank {
         rows.push(("blank", blank.to_string()));
     }

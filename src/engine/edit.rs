@@ -375,7 +375,8 @@ impl Edit<'_> {
     /// Stores the samples of new tiles as they are, so that other programs can read them
     /// where they stand. Who fills a tile in part then writes all of it.
     pub fn store_plain(&mut self) {
-        self.is_plain = true;
+        // Where void is zero a hole is void, too, and all tiles are stored as they are.
+        self.is_plain = self.catalog.mask != 0;
     }
 
     /// Offset of a tile, which is made when it is void, so that its samples can be

@@ -17,8 +17,11 @@ pub struct Usage {
     /// About how many there would be if slots were positions: exact unless the
     /// cube is ragged.
     pub compacted_tiles: u64,
-    /// Bytes of these tiles and of everything else that the commit refers to.
+    /// About how many bytes these would take, up to their last layers, and everything
+    /// else that the commit refers to.
     pub compacted_bytes: u64,
+    /// About how many more they take where disk is taken for frames to come.
+    pub room_bytes: u64,
 }
 
 impl Snapshot {
@@ -53,10 +56,18 @@ impl Snapshot {
             .product();
         let compacted_tiles = (tiles as f64 * shrinks).round() as u64;
         let tile_bytes = compacted_tiles.saturating_mul(self.geometry.pitch());
+        // Tiles fill along their slowest axis.
+        let slowest = self.geometry.tile.iter().rposition(|&len| len > 1);
+        let layers = |axis: usize| packed(axis) * self.geometry.tile[axis] as f64;
+        let filled = slowest.map_or(1.0, |axis| {
+            self.pieces[axis].len() as f64 / layers(axis).max(1.0)
+        });
+        let filled_bytes = (tile_bytes as f64 * filled).round() as u64;
         Ok(Usage {
             tiles,
             compacted_tiles,
-            compacted_bytes: tile_bytes.saturating_add(self.metadata_bytes()),
+            compacted_bytes: filled_bytes.saturating_add(self.metadata_bytes()),
+            room_bytes: tile_bytes.saturating_sub(filled_bytes),
         })
     }
 

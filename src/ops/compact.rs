@@ -87,6 +87,7 @@ pub fn compact(
             time: now(),
             ..Command::default()
         })?;
+        edit.save_disk();
         let shape = snapshot.shape();
         let size = snapshot.catalog().dtype.size() as u64;
         let bytes = shape
@@ -131,18 +132,8 @@ pub fn compact(
 
 /// Refuses when the disk cannot hold what is in the cube.
 fn check_room(snapshot: &Snapshot, folder: &Path) -> Result<()> {
-    let catalog = snapshot.catalog();
-    let shape = snapshot.shape();
-    let tile_bytes = catalog.tile.iter().product::<u64>() * catalog.dtype.size() as u64;
-    let tiles = shape
-        .iter()
-        .zip(&catalog.tile)
-        .fold(1u64, |tiles, (len, tile)| {
-            tiles.saturating_mul(len.div_ceil(*tile))
-        });
-    // Void costs nothing, nor does what was deleted.
-    let tiles = tiles.min(snapshot.usage()?.tiles);
-    let needed = tiles.saturating_mul(tile_bytes.next_multiple_of(crate::format::PAGE));
+    let usage = snapshot.usage()?;
+    let needed = usage.compacted_bytes.saturating_add(usage.room_bytes);
     let free = free_bytes(folder).doing("cannot ask the disk for its room")?;
     match needed > free {
         true => Err(Error::input(format!(

@@ -59,10 +59,12 @@ pub struct Info {
     pub file_bytes: u64,
     /// Disk that the file takes.
     pub disk_bytes: u64,
-    /// Of these, about how many compacting would give back: deleted samples,
-    /// what was undone, old catalogs. `None` when the index is too large to be
-    /// looked through at once.
+    /// Of these, about how many nothing refers to any more: deleted samples, what was
+    /// undone, old catalogs. `None` when the index is too large to be looked through at
+    /// once.
     pub dead_bytes: Option<u64>,
+    /// Of these, about how many are taken for frames to come; `None` likewise.
+    pub room_bytes: Option<u64>,
     /// DATE-OBS of the frames at the first and at the last position, where both
     /// have it.
     pub date_obs: Option<[String; 2]>,
@@ -78,6 +80,11 @@ impl Info {
     pub fn compacting_pays(&self) -> bool {
         let dead = self.dead_bytes.unwrap_or(0);
         dead > LITTLE && dead.saturating_mul(4) > self.disk_bytes
+    }
+
+    /// Bytes taken for frames to come, where that is worth a word.
+    pub fn room(&self) -> Option<u64> {
+        self.room_bytes.filter(|&bytes| bytes > LITTLE)
     }
 }
 
@@ -190,13 +197,15 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
     let size = catalog.dtype.size() as u64;
     let axes = catalog.axes.iter().zip(&shape);
     let disk_bytes = storage.disk_bytes().at(path)?;
-    let dead_bytes = match snapshot.index_bytes() <= MOST_INDEX_BYTES {
-        true => {
-            let usage = snapshot.usage().at(path)?;
-            Some(disk_bytes.saturating_sub(usage.compacted_bytes))
-        }
+    let usage = match snapshot.index_bytes() <= MOST_INDEX_BYTES {
+        true => Some(snapshot.usage().at(path)?),
         false => None,
     };
+    let spare = usage.map(|usage| {
+        let spare = disk_bytes.saturating_sub(usage.compacted_bytes);
+        let room = spare.min(usage.room_bytes);
+        (spare - room, room)
+    });
     let (cards, date_obs) = told(&snapshot);
     let mut history = vec![catalog.command.verb.clone()];
     history.extend(snapshot.verbs_before(MOST_HISTORY - 1));
@@ -223,7 +232,8 @@ pub fn info(path: &Path, progress: &dyn Progress) -> Result<Info> {
             .fold(size, |bytes, &len| bytes.saturating_mul(len)),
         file_bytes: storage.len().at(path)?,
         disk_bytes,
-        dead_bytes,
+        dead_bytes: spare.map(|(dead, _)| dead),
+        room_bytes: spare.map(|(_, room)| room),
         date_obs,
         command: catalog.command.clone(),
         history,
