@@ -132,8 +132,8 @@ fn advice(source: &io::Error) -> Option<&'static str> {
     const EIO: i32 = 5;
     const EMFILE: i32 = 24;
     Some(match (source.kind(), source.raw_os_error()) {
-        (io::ErrorKind::StorageFull, _) => "make room on the disk; then the same command works",
-        (io::ErrorKind::QuotaExceeded, _) => "make room in your quota; then the same command works",
+        (io::ErrorKind::StorageFull, _) => "make room on the disk, and try again",
+        (io::ErrorKind::QuotaExceeded, _) => "make room in your quota, and try again",
         (io::ErrorKind::FileTooLarge, _) => {
             "a limit on the size of files was met: that of the file system, or ulimit -f"
         }

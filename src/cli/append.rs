@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_error, say};
 use crate::dtype::DType;
-use crate::error::{Error, Kind, Result, show_path};
+use crate::error::{Error, Result, show_path};
 use crate::frames::array::Layout;
 use crate::frames::list::{self, Input};
 use crate::frames::{HduChoice, Reading, parse_channel};
@@ -275,9 +275,8 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
             report.found - report.left_out,
             show_shape(&report.shape)
         ));
-        if error.kind() == Kind::Interrupted {
-            say("hint: the same command with --resume goes on where this one stopped");
-        }
+        // Without it, what was kept would be added once more.
+        say("hint: the same command with --resume goes on where this one stopped");
         return Ok(status);
     }
     if !args.common.quiet {

@@ -132,7 +132,7 @@ pub(super) struct SortArgs {
     /// The cube
     cube: PathBuf,
 
-    /// The keyword
+    /// The keyword, or mean, median, std, min, max or nan
     #[arg(long, value_name = "KEY")]
     by: String,
 

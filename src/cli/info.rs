@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::progress::Bar;
-use super::{DONE, Where, print};
+use super::{DONE, Where, parse_key, print};
 use crate::error::{Error, Result, show_path};
 use crate::ops::frames::Keys;
 use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, frames, info};
@@ -35,7 +35,7 @@ pub(super) struct InfoArgs {
     ///
     /// Header keywords, or what is measured from the samples: lower-case mean, median,
     /// std, min, max and nan.
-    #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "frames")]
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "frames", value_parser = parse_key)]
     keys: Vec<String>,
 
     /// The whole header of each frame

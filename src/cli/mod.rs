@@ -349,6 +349,14 @@ fn group_memory(groups: &str, root: &Path) -> Option<u64> {
 /// The least memory with which every verb works.
 const LEAST_MEMORY: u64 = 16 << 20;
 
+/// A name of `--keys`.
+fn parse_key(text: &str) -> std::result::Result<String, String> {
+    match text.trim() {
+        "" => Err("a name is empty; names have commas between them".into()),
+        name => Ok(name.to_string()),
+    }
+}
+
 fn parse_size(text: &str) -> std::result::Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {

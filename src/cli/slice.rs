@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pictures::Pictures;
-use super::{Common, DONE, Memory, Where, parsed};
+use super::{Common, DONE, Memory, Where, parse_key, parsed};
 use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
 use crate::ops::frames::Keys;
@@ -65,7 +65,7 @@ pub(super) struct SliceArgs {
     ///
     /// Of the frame at each position, in text, csv, tsv and json: header keywords, or what is measured from all its samples:
     /// lower-case mean, median, std, min, max and nan.
-    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', value_parser = parse_key)]
     keys: Vec<String>,
 
     /// Where to; - is standard output

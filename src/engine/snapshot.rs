@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::Coordinates;
 use super::index::{IndexReader, show_tile};
 use super::pieces::Pieces;
+use super::records::Positions;
 use super::tables;
 use super::tiles::{Geometry, Segment, Tile, cut_span};
 use crate::error::{Error, Kind, Result};
@@ -258,15 +259,22 @@ impl Snapshot {
         }
     }
 
-    /// The same commit whose positions are the pixels of a frame.
+    /// The same commit whose positions are the pixels of a frame that it still holds;
+    /// `positions` are those of this commit.
     #[must_use]
-    pub fn of_frame(&self, record: &Record) -> Snapshot {
+    pub fn of_frame(&self, record: &Record, positions: &Positions) -> Snapshot {
         let mut view = self.through(self.storage.clone());
-        view.look_at(record);
+        for (axis, pieces) in view.pieces.iter_mut().enumerate() {
+            let held = positions.runs(record, axis).into_iter();
+            let runs = held.flat_map(|(position, len)| self.pieces[axis].runs(position, len));
+            let slots: Vec<Piece> = runs.map(|run| Piece(run.slot, run.len)).collect();
+            *pieces = Pieces::new(&slots);
+        }
+        view.kept = None;
         view
     }
 
-    /// Makes the pixels of a frame the positions.
+    /// Makes all pixels that a frame came with the positions.
     pub(super) fn look_at(&mut self, record: &Record) {
         for (pieces, slots) in self.pieces.iter_mut().zip(&record.slots) {
             *pieces = Pieces::new(slots);

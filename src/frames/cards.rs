@@ -95,11 +95,18 @@ impl Cards {
         self.0.is_empty()
     }
 
-    /// The value of the first card with this keyword, case aside; `ESO DET ID`
-    /// finds `HIERARCH ESO DET ID`. Strings that CONTINUE are joined.
+    /// The value of the first card with this keyword, case aside; `ESO DET ID` and,
+    /// where no keyword has the dots, `ESO.DET.ID` find `HIERARCH ESO DET ID`. Strings
+    /// that CONTINUE are joined.
     pub fn get(&self, keyword: &str) -> Option<Value> {
         let keyword = keyword.trim();
         let keyword = strip_hierarch(keyword).unwrap_or(keyword);
+        let parted = || self.named(&keyword.replace('.', " "));
+        let found = self.named(keyword);
+        found.or_else(|| keyword.contains('.').then(parted)?)
+    }
+
+    fn named(&self, keyword: &str) -> Option<Value> {
         let mut cards = self.iter();
         let card = cards.find(|card| is_named(card, keyword))?;
         let (mut value, mut goes_on) = parse_value(value_field(card)?);

@@ -30,7 +30,7 @@ mod tokens;
 
 use std::cmp::Ordering;
 
-pub use gate::Gate;
+pub use gate::{Gate, unknown};
 
 use super::cards::{Cards, Value, keyword_of};
 use super::measure::{Measure, Measured, Measures};
@@ -80,12 +80,9 @@ enum Given {
     Logical(bool),
 }
 
-/// A keyword as typed, and with blanks for its dots.
+/// A keyword as typed.
 #[derive(Clone, Debug, PartialEq)]
-struct Keyword {
-    name: String,
-    parted: Option<String>,
-}
+struct Keyword(String);
 
 impl Filter {
     /// Reads a condition.
@@ -282,16 +279,10 @@ impl<'a> Parser<'a> {
                 None => match word.to_ascii_uppercase().as_str() {
                     "T" | "TRUE" => Operand::Constant(Given::Logical(true)),
                     "F" | "FALSE" => Operand::Constant(Given::Logical(false)),
-                    _ => Operand::Card(Keyword {
-                        name: word.clone(),
-                        parted: word.contains('.').then(|| word.replace('.', " ")),
-                    }),
+                    _ => Operand::Card(Keyword(word.clone())),
                 },
             },
-            Token::Keyword(name) => Operand::Card(Keyword {
-                name: name.clone(),
-                parted: None,
-            }),
+            Token::Keyword(name) => Operand::Card(Keyword(name.clone())),
             Token::Number(number) => Operand::Constant(Given::Number(*number)),
             Token::Text(text) => Operand::Constant(Given::Typed(text.clone())),
             _ => {
@@ -384,8 +375,7 @@ impl Operand {
 
 impl Keyword {
     fn find(&self, cards: &Cards) -> Option<Value> {
-        let parted = || cards.get(self.parted.as_deref()?);
-        cards.get(&self.name).or_else(parted)
+        cards.get(&self.0)
     }
 
     /// Is there such a card, and not `F`? COMMENT and the like have no value.
@@ -394,7 +384,7 @@ impl Keyword {
             Some(value) => value != Value::Logical(false),
             None => cards
                 .iter()
-                .any(|card| keyword_of(card).eq_ignore_ascii_case(&self.name)),
+                .any(|card| keyword_of(card).eq_ignore_ascii_case(&self.0)),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::region::{MAX_RANK, show_shape, volume};
 
 use super::cards::{Cards, Value, keyword_of};
 use super::hdu::{Content, Hdu, Place, Walk, check_data};
+use super::inherit::inherited;
 use super::magic::Magic;
 use super::source::Source;
 use super::tiles;
@@ -102,8 +103,9 @@ impl Images {
     ///
     /// # Errors
     /// When it is not there any more.
-    pub fn again(self, part: u32, offset: u64) -> Result<Box<dyn Frame>> {
+    pub fn again(self, part: u32, offset: u64, primary: u64) -> Result<Box<dyn Frame>> {
         let place = Place {
+            primary,
             // The number counts where it is 0: only a primary HDU has no XTENSION.
             number: part,
             part,
@@ -189,8 +191,9 @@ impl Iterator for Images {
     }
 }
 
-fn open_image(source: Source, hdu: Hdu) -> Result<Box<dyn Frame>> {
+fn open_image(source: Source, mut hdu: Hdu) -> Result<Box<dyn Frame>> {
     let path = source.path().to_path_buf();
+    hdu.inherited = inherited(&source, &hdu).at(&path)?;
     let opened = match hdu.content {
         Content::Compressed => tiles::open(source, &hdu),
         _ => FitsFrame::new(source, hdu).map(|frame| Box::new(frame) as Box<dyn Frame>),
@@ -228,7 +231,7 @@ impl FitsFrame {
             about: About {
                 facts,
                 notes: notes(&hdu),
-                cards: hdu.cards,
+                cards: hdu.all_cards(),
             },
             source,
             data_start: hdu.data_start,
@@ -330,6 +333,7 @@ pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType
         modified: source.modified(),
         part: hdu.place.part,
         offset: hdu.place.start,
+        primary: hdu.place.primary,
     };
     Ok((facts, meaning, stored))
 }

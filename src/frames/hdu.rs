@@ -73,9 +73,16 @@ pub struct Hdu {
     pub data_bytes: u64,
     /// What is to be known of it beside what its header says.
     pub notes: Vec<String>,
+    /// Cards of the primary header that hold for it, too.
+    pub inherited: Cards,
 }
 
 impl Hdu {
+    /// Its own cards, and those that it inherits.
+    pub fn all_cards(&self) -> Cards {
+        Cards::from_bytes([self.cards.as_bytes(), self.inherited.as_bytes()].concat())
+    }
+
     /// The HDU in a few words: ``2: image `SCI`, 650 x 500``.
     pub fn show(&self) -> String {
         let what = match &self.content {
@@ -104,6 +111,7 @@ pub struct Walk {
     next: u64,
     number: u32,
     part: u32,
+    primary: u64,
     /// Files may follow each other: what a pipe brings.
     is_stream: bool,
 }
@@ -123,6 +131,7 @@ impl Walk {
             next: hdu.start,
             number: hdu.number,
             part: hdu.part,
+            primary: hdu.primary,
             is_stream: true,
         }
     }
@@ -138,6 +147,9 @@ impl Walk {
             }
             self.number = 0;
         }
+        if self.number == 0 {
+            self.primary = self.next;
+        }
         let (cards, data_start) = read_header(source, self.next, self.number)?;
         let mut hdu =
             understand(cards, data_start, self.number).map_err(|error| error.at(source.path()))?;
@@ -145,6 +157,7 @@ impl Walk {
             number: self.number,
             part: self.part,
             start: self.next,
+            primary: self.primary,
         };
         // An end beyond 2^64 is beyond the file: nothing can follow.
         let end = padded(hdu.data_bytes).and_then(|bytes| data_start.checked_add(bytes));
@@ -193,6 +206,8 @@ pub struct Place {
     pub part: u32,
     /// Where its header begins.
     pub start: u64,
+    /// Where the header of its file's primary HDU begins.
+    pub primary: u64,
 }
 
 /// Reads the cards from `start` up to END, and finds where the data begins.
@@ -330,6 +345,7 @@ fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
         data_start,
         data_bytes,
         notes: Vec::new(),
+        inherited: Cards::default(),
         cards,
     })
 }

@@ -95,7 +95,7 @@ impl Joined {
                 .places
                 .get(number)
                 .ok_or_else(|| Error::input("changed since the command began: an image is gone"))?;
-            parts_of(self.source.again()?, &self.reading)?.again(part, offset)
+            parts_of(self.source.again()?, &self.reading)?.again(part, offset, 0)
         })?;
         Ok(image.as_mut())
     }

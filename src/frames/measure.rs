@@ -389,6 +389,10 @@ impl Moments {
         }
         let squares: f64 = squares.iter().sum();
         let both = self.finite + finite;
+        if self.finite == 0 {
+            (self.finite, self.mean, self.squares) = (finite, mean, squares);
+            return;
+        }
         let (distance, part) = (mean - self.mean, finite as f64 / both as f64);
         self.squares += squares + distance * distance * part * self.finite as f64;
         self.mean += distance * part;
@@ -402,6 +406,8 @@ impl Moments {
 
     fn mean(&self) -> Option<f64> {
         match self.infinite {
+            // What is alike is its own mean, to the bit.
+            [0, 0] if self.min == self.max => Some(self.min),
             [0, 0] => (self.finite > 0).then_some(self.mean),
             [_, 0] => Some(f64::NEG_INFINITY),
             [0, _] => Some(f64::INFINITY),
@@ -411,7 +417,11 @@ impl Moments {
 
     fn std(&self) -> Option<f64> {
         let exists = self.infinite == [0, 0] && self.finite > 0;
-        exists.then(|| (self.squares / self.finite as f64).sqrt())
+        let variance = match self.min == self.max {
+            true => 0.0,
+            false => self.squares / self.finite as f64,
+        };
+        exists.then(|| variance.sqrt())
     }
 }
 

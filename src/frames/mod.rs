@@ -13,6 +13,7 @@
 //! | `magic` | what a file is, by its first bytes |
 //! | `cards` | header cards, looked up by keyword |
 //! | `hdu` | the HDUs of a FITS file |
+//! | `inherit` | what an extension takes over from the primary header |
 //! | `fits` | a plain image in one of them |
 //! | `tiles` | a tile-compressed image |
 //! | `tiff` | the pages of a TIFF file |
@@ -33,6 +34,7 @@ pub mod filter;
 pub mod fits;
 mod gzip;
 pub mod hdu;
+mod inherit;
 mod joined;
 pub mod list;
 pub mod magic;
@@ -77,6 +79,9 @@ pub struct Facts {
     pub part: u32,
     /// Where in the file the header of that part begins.
     pub offset: u64,
+    /// Where the first header of its file begins: at 0 but where files of FITS follow each
+    /// other.
+    pub primary: u64,
 }
 
 /// What a frame says of itself.
@@ -249,12 +254,12 @@ impl Parts {
 
 impl Kind {
     /// Opens a frame again that these gave.
-    fn again(self, part: u32, offset: u64) -> Result<Box<dyn Frame>> {
+    fn again(self, part: u32, offset: u64, primary: u64) -> Result<Box<dyn Frame>> {
         match self {
             Kind::One(frame) => {
                 frame.ok_or_else(|| Error::input("changed since the command began"))
             }
-            Kind::Images(images) => images.again(part, offset),
+            Kind::Images(images) => images.again(part, offset, primary),
             Kind::Pages(pages) => pages.again(part, offset),
         }
     }
@@ -357,7 +362,7 @@ pub fn reopen(input: &Input, reading: &Reading, facts: &Facts) -> Result<Box<dyn
         ..reading.clone()
     };
     let parts = open_all(input, &reading)?;
-    let frame = parts.kind.again(facts.part, facts.offset);
+    let frame = parts.kind.again(facts.part, facts.offset, facts.primary);
     Parts::cut(parts.section.as_deref(), frame.at(&input.path)?)
 }
 

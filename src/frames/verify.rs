@@ -19,16 +19,31 @@ const MINUS_ZERO: u32 = u32::MAX;
 /// # Errors
 /// When its data are not what its header says, or cannot be read.
 pub(super) fn verify(source: &Source, hdu: &mut Hdu) -> Result<()> {
-    let text = |name: &str| {
-        let text = hdu.cards.get_text(name);
-        // One without a value says that there is no sum.
-        text.filter(|text| !text.trim().is_empty())
-    };
-    let datasum = text("DATASUM").and_then(|text| text.trim().parse::<u32>().ok());
-    let has_checksum = text("CHECKSUM").is_some();
+    // A card without a value, or an empty text, says that there is no sum.
+    let is_told = |text: &String| !text.trim().is_empty();
+    let has_checksum = hdu
+        .cards
+        .get_text("CHECKSUM")
+        .is_some_and(|text| is_told(&text));
+    let told = hdu
+        .cards
+        .get("DATASUM")
+        .map(|value| value.show())
+        .filter(is_told);
+    let datasum = told
+        .as_ref()
+        .and_then(|text| text.trim().parse::<u32>().ok());
+    match (told, datasum) {
+        (Some(told), None) => hdu
+            .notes
+            .push(format!("its DATASUM is `{told}`, which is no sum")),
+        (None, _) if !has_checksum => {
+            let note = "has neither DATASUM nor CHECKSUM: it could not be verified";
+            hdu.notes.push(note.into());
+        }
+        _ => {}
+    }
     if datasum.is_none() && !has_checksum {
-        hdu.notes
-            .push("has neither DATASUM nor CHECKSUM: it could not be verified".into());
         return Ok(());
     }
     let header = sum(source, hdu.place.start, hdu.data_start)?;

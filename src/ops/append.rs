@@ -411,8 +411,15 @@ fn work(
     edit.set_rank(rank.unwrap_or(0));
     reserve(edit, plan, &origin)?;
     let size = edit.catalog().dtype.size() as u64;
-    let bytes = bytes_of(&plan.frames, size);
-    warn_of_room(path, bytes, progress);
+    let mut bytes = 0u64;
+    for frame in &plan.frames {
+        bytes = bytes.saturating_add(volume(&frame.shape())?.saturating_mul(size));
+    }
+    let disk = plan
+        .frames
+        .iter()
+        .map(|frame| disk_of(edit, frame, plan.axis, false));
+    warn_of_room(path, disk.fold(0, u64::saturating_add), progress);
     progress.begin("appending", plan.frames.len() as u64, bytes);
     let mut job = Run {
         plan,
@@ -441,7 +448,10 @@ fn work(
         }
         let together = job.batch_len(edit, queue);
         // Near the end of a disk each frame is kept as soon as it is whole.
-        let is_tight = room(path) / 2 < bytes_of(&queue[..together], size);
+        let disk = queue[..together]
+            .iter()
+            .map(|frame| disk_of(edit, frame, plan.axis, true));
+        let is_tight = room(path) / 2 < disk.max().unwrap_or(0);
         if is_tight {
             edit.save_disk();
         }
@@ -469,15 +479,19 @@ fn work(
     Ok(job.written)
 }
 
-/// Bytes that the samples of frames take.
-fn bytes_of(frames: &[Planned], size: u64) -> u64 {
-    let bytes = frames.iter().map(|frame| {
-        let shape = frame.shape();
-        shape
-            .iter()
-            .fold(size, |bytes, &len| bytes.saturating_mul(len))
-    });
-    bytes.fold(0, u64::saturating_add)
+/// Bytes of disk that a frame takes: tiles are as wide as they are, but on the axis it
+/// joins. With `all`, what its tiles take there, too.
+fn disk_of(edit: &Edit<'_>, frame: &Planned, axis: usize, all: bool) -> u64 {
+    let catalog = edit.catalog();
+    let shape = frame.shape();
+    let lens = shape.iter().zip(&catalog.tile).enumerate();
+    lens.fold(
+        catalog.dtype.size() as u64,
+        |bytes, (other, (&len, &tile))| {
+            let whole = len.checked_next_multiple_of(tile).unwrap_or(u64::MAX);
+            bytes.saturating_mul(if other == axis && !all { len } else { whole })
+        },
+    )
 }
 
 /// Hands out all slots at once, so that the disk is asked once.

@@ -5,15 +5,15 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use super::append::now;
-use super::frames::{each_chosen, joined_axis};
+use super::frames::{Keys, each_chosen, joined_axis};
 use super::{Progress, count, open_to_write};
 use crate::engine::edit::Edit;
 use crate::engine::pieces::Pieces;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result, show_path};
 use crate::format::catalog::{Command, Piece};
-use crate::format::ledger::{Record, cards_from_text};
-use crate::frames::cards::{Cards, Value};
+use crate::format::ledger::Record;
+use crate::frames::cards::Value;
 use crate::frames::filter::Filter;
 use crate::region::{AXIS_NAMES, Span, parse_positions, parse_span};
 use crate::storage::file::Busy;
@@ -272,7 +272,8 @@ impl SortKey {
     }
 }
 
-/// Puts the frames of an axis in the order of a header keyword. Frames that are
+/// Puts the frames of an axis in the order of a header keyword, or of what is measured
+/// from their samples. Frames that are
 /// equal stay as they are; those without the keyword come last.
 ///
 /// # Errors
@@ -293,11 +294,12 @@ pub fn sort(
             // Runs of slots in today's order, each with the key of its frame.
             let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
             let positions = snapshot.positions();
+            let keys = Keys::new(&[by.to_string()]);
+            let mut told = keys.of(snapshot);
             let (mut frames, mut missing) = (0, 0);
             snapshot.for_each_record(&mut |record| {
                 if record.axis == axis && positions.of(&record).is_some() {
-                    let key =
-                        SortKey::of(Cards::from_bytes(cards_from_text(&record.cards)).get(by));
+                    let key = SortKey::of(told.values(&record)?.pop().flatten());
                     frames += 1;
                     missing += u64::from(matches!(key, SortKey::Missing));
                     let runs = record.slots[axis].iter();

@@ -246,7 +246,9 @@ pub(super) fn region(
         )));
     }
     let spans = match section {
-        Some(text) => parse_section(text, &shape)?,
+        Some(text) => {
+            parse_section(text, &shape).map_err(|error| slice::of_view(snapshot, error))?
+        }
         None => shape.iter().map(|&len| Span::run(0, len)).collect(),
     };
     Ok((axis, spans))
@@ -357,36 +359,30 @@ fn run(
     if let Some(mask) = mask {
         mask.write(marks.sorted()?, progress, stop)?;
     }
-    report(
-        snapshot,
-        axis,
-        &spans[axis],
-        samples,
-        &tally,
-        options.by_frame,
-    )
+    report(snapshot, axis, &spans, samples, &tally, options.by_frame)
 }
 
 /// What was done to so many samples.
 fn report(
     snapshot: &Snapshot,
     axis: usize,
-    span: &Span,
+    spans: &[Span],
     samples: u64,
     tally: &Tally,
     wants_frames: bool,
 ) -> Result<Report> {
+    let len = spans[axis].len;
     Ok(Report {
         axis: AXIS_NAMES[axis].to_string(),
         samples,
         rejected: tally.rejected,
         filled: tally.filled,
-        lines: samples / span.len,
+        lines: samples / len,
         lines_changed: tally.lines,
         lines_left: tally.left,
-        samples_per_position: samples / span.len,
+        samples_per_position: samples / len,
         frames: match wants_frames {
-            true => by_frame(snapshot, axis, span, tally)?,
+            true => by_frame(snapshot, axis, spans, tally)?,
             false => Vec::new(),
         },
     })
@@ -396,9 +392,10 @@ fn report(
 fn by_frame(
     snapshot: &Snapshot,
     axis: usize,
-    span: &Span,
+    spans: &[Span],
     tally: &Tally,
 ) -> Result<Vec<FrameCount>> {
+    let span = &spans[axis];
     let mut frames: Vec<FrameCount> = (0..span.len)
         .zip(&tally.by_sample)
         .map(|(k, &rejected)| FrameCount {
@@ -407,8 +404,8 @@ fn by_frame(
             source: None,
         })
         .collect();
-    each_along(snapshot, axis, span, &mut |record, numbers| {
-        for &k in numbers {
+    each_along(snapshot, axis, spans, &mut |record, numbers| {
+        for &k in numbers.iter().filter(|_| record.axis == axis) {
             frames[k]
                 .source
                 .get_or_insert_with(|| record.source.clone());

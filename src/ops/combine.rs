@@ -159,7 +159,7 @@ pub fn combine(
     };
     let factors = levels::factors(&job).at(path)?;
     let weights = match &options.weight {
-        Some(key) => Some(levels::keyword(snapshot, axis, &spans[axis], key).at(path)?),
+        Some(key) => Some(levels::keyword(snapshot, axis, &spans, key).at(path)?),
         None => None,
     };
     let plan = Plan {
@@ -423,12 +423,13 @@ impl Job<'_> {
         let positions = i128::from(self.spans[self.axis].len);
         cards.set("NCOMBINE", &Value::Integer(positions));
         cards.push_line("HISTORY", &show_path(Path::new(&self.options.line)));
-        let span = &self.spans[self.axis];
+        let (span, axis) = (&self.spans[self.axis], AXIS_NAMES[self.axis]);
+        let which = match self.snapshot.is_view() {
+            true => format!("{positions} positions of {axis}"),
+            false => format!("{axis} {} to {}", span.start + 1, span.at(span.len - 1) + 1),
+        };
         let what = format!(
-            "{} {} to {} of {} combined by cube {}",
-            AXIS_NAMES[self.axis],
-            self.snapshot.in_cube(self.axis, span.start) + 1,
-            self.snapshot.in_cube(self.axis, span.at(span.len - 1)) + 1,
+            "{which} of {} combined by cube {}",
             show_path(path),
             env!("CARGO_PKG_VERSION")
         );

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use super::plan::{full_shape, moment};
 use super::{Progress, open};
+use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::Catalog;
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
-use crate::frames::filter::{Filter, Gate};
+use crate::frames::filter::{Filter, Gate, unknown};
 use crate::frames::measure::{Measure, Measured, Measures, measure};
 use crate::frames::{About, Facts, Frame};
 use crate::region::{MAX_RANK, Span};
@@ -25,12 +26,14 @@ pub(super) fn facts(catalog: &Catalog, record: &Record) -> Facts {
         modified: record.modified.and_then(moment),
         part: record.part,
         offset: record.frame,
+        primary: 0,
     }
 }
 
-/// A frame where it stands in the cube, with what `clean` put over its samples.
+/// What the cube still holds of a frame, with what `clean` put over its samples.
 struct InPlace<'a> {
     snapshot: &'a Snapshot,
+    positions: &'a Positions,
     record: Record,
     about: About,
     /// The cube as this frame; made when samples are wanted.
@@ -38,14 +41,26 @@ struct InPlace<'a> {
 }
 
 impl<'a> InPlace<'a> {
-    fn new(snapshot: &'a Snapshot, record: Record) -> InPlace<'a> {
+    fn new(snapshot: &'a Snapshot, positions: &'a Positions, record: Record) -> InPlace<'a> {
+        let held = |axis| {
+            positions
+                .runs(&record, axis)
+                .iter()
+                .map(|&(_, len)| len)
+                .sum()
+        };
+        let shape = (0..record.shape.len()).map(held).collect();
         InPlace {
             about: About {
-                facts: facts(snapshot.catalog(), &record),
+                facts: Facts {
+                    shape,
+                    ..facts(snapshot.catalog(), &record)
+                },
                 cards: Cards::from_bytes(cards_from_text(&record.cards)),
                 notes: Vec::new(),
             },
             snapshot,
+            positions,
             record,
             view: None,
         }
@@ -60,8 +75,9 @@ impl Frame for InPlace<'_> {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let shape = full_shape(&self.about.facts.shape);
         let region: [Span; MAX_RANK] = shape.map(|len| Span::run(0, len));
-        let (snapshot, record) = (self.snapshot, &self.record);
-        let view = self.view.get_or_insert_with(|| snapshot.of_frame(record));
+        let view = self
+            .view
+            .get_or_insert_with(|| self.snapshot.of_frame(&self.record, self.positions));
         view.read_run(&region, first, out)
     }
 }
@@ -101,7 +117,7 @@ pub(super) fn each_chosen(
         if filters.is_empty() {
             return each(record);
         }
-        let mut frame = InPlace::new(snapshot, record);
+        let mut frame = InPlace::new(snapshot, &positions, record);
         match gate.passes(&mut frame)? {
             true => each(frame.record),
             false => Ok(()),
@@ -135,7 +151,8 @@ pub(super) fn only(
     filters: &[Filter],
     progress: &dyn Progress,
 ) -> Result<Option<Snapshot>> {
-    if filters.is_empty() {
+    // Of a cube that is empty others say so.
+    if filters.is_empty() || snapshot.shape().contains(&0) {
         return Ok(None);
     }
     let axis = joined_axis(snapshot)?;
@@ -164,26 +181,32 @@ pub(super) fn only(
     Ok(Some(snapshot.keeping(axis, found)))
 }
 
-/// Calls `each` for every frame that joined `axis` and the number of each position in
-/// `span` that is its own.
+/// Calls `each` for every frame on a line along `axis`, one span per axis of the cube,
+/// and the numbers in its span that are the frame's. One that joined this axis has its
+/// positions whatever its place on the others.
 pub(super) fn each_along(
     snapshot: &Snapshot,
     axis: usize,
-    span: &Span,
+    spans: &[Span],
     each: &mut dyn FnMut(&Record, &[usize]) -> Result<()>,
 ) -> Result<()> {
     let positions = snapshot.positions();
     let mut numbers = Vec::new();
     snapshot.for_each_record(&mut |record| {
-        if record.axis != axis {
+        let is_at = |other: usize| {
+            let at = spans[other].start;
+            let runs = positions.runs(&record, other);
+            runs.iter()
+                .any(|&(first, len)| first <= at && at - first < len)
+        };
+        let others = (0..spans.len()).filter(|&other| other != axis);
+        if record.axis != axis && !others.into_iter().all(is_at) {
             return Ok(());
         }
-        let runs = positions.runs(&record, axis);
-        let own = runs
-            .into_iter()
-            .flat_map(|(position, len)| position..position + len);
+        let runs = positions.runs(&record, axis).into_iter();
+        let own = runs.flat_map(|(position, len)| position..position + len);
         numbers.clear();
-        numbers.extend(own.filter_map(|position| span.number_of(position).map(|k| k as usize)));
+        numbers.extend(own.filter_map(|at| spans[axis].number_of(at).map(|k| k as usize)));
         match numbers.is_empty() {
             true => Ok(()),
             false => each(&record, &numbers),
@@ -216,31 +239,71 @@ impl Keys {
         &self.names
     }
 
-    /// The values that a frame has, as JSON; `null` for those that it has not.
-    pub(super) fn values(
-        &self,
-        snapshot: &Snapshot,
-        record: &Record,
-    ) -> Result<Vec<serde_json::Value>> {
-        if self.names.is_empty() {
-            return Ok(Vec::new());
+    /// Asks the frames of a cube.
+    pub(super) fn of<'a>(&'a self, snapshot: &'a Snapshot) -> KeyReader<'a> {
+        KeyReader {
+            keys: self,
+            positions: snapshot.positions(),
+            snapshot,
+            came: false,
+            is_known: vec![false; self.names.len()],
         }
-        let mut frame = InPlace::new(snapshot, record.clone());
-        let measured = measure(&mut frame, self.needs)?;
-        let cards = &frame.about.cards;
-        let value = |name: &String| match Measure::from_name(name) {
-            Some(of) => measured_value(&measured, of),
-            None => card_value(cards.get(name)),
-        };
-        Ok(self.names.iter().map(value).collect())
     }
 }
 
-fn measured_value(measured: &Measured, of: Measure) -> serde_json::Value {
-    match of {
-        Measure::Nan => measured.nan.into(),
-        _ => measured.get(of).into(),
+/// Asks frames for what is wanted of them, and remembers what no frame had.
+pub(super) struct KeyReader<'a> {
+    keys: &'a Keys,
+    snapshot: &'a Snapshot,
+    positions: Positions,
+    came: bool,
+    is_known: Vec<bool>,
+}
+
+impl KeyReader<'_> {
+    /// The values of a frame, `None` for those that it has not.
+    pub(super) fn values(&mut self, record: &Record) -> Result<Vec<Option<Value>>> {
+        let names = &self.keys.names;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.came = true;
+        let mut frame = InPlace::new(self.snapshot, &self.positions, record.clone());
+        let measured = measure(&mut frame, self.keys.needs)?;
+        let cards = &frame.about.cards;
+        let value = |(name, is_known): (&String, &mut bool)| {
+            let (value, is_there) = match Measure::from_name(name) {
+                Some(of) => (measured_value(&measured, of), true),
+                None => {
+                    let value = cards.get(name);
+                    let is_there = value.is_some();
+                    (value.filter(|value| !is_undefined(value)), is_there)
+                }
+            };
+            *is_known |= is_there;
+            value
+        };
+        Ok(names.iter().zip(&mut self.is_known).map(value).collect())
     }
+
+    /// Tells of keywords that no frame had: those are mistyped.
+    pub(super) fn complain(self, progress: &dyn Progress) {
+        let names = self.keys.names.iter().zip(self.is_known);
+        let unseen = names.filter(|(_, is_known)| self.came && !is_known);
+        unseen.for_each(|(name, _)| progress.warn(&format!("--keys: {}", unknown(name))));
+    }
+}
+
+fn measured_value(measured: &Measured, of: Measure) -> Option<Value> {
+    match of {
+        Measure::Nan => measured.nan.map(|count| Value::Integer(count.into())),
+        _ => measured.get(of).map(Value::Real),
+    }
+}
+
+/// Is it of a card that has a keyword and no value?
+fn is_undefined(value: &Value) -> bool {
+    matches!(value, Value::Other(text) if text.is_empty())
 }
 
 /// A keyword's value as JSON.
@@ -253,6 +316,8 @@ pub(super) fn card_value(value: Option<Value>) -> serde_json::Value {
             Ok(value) => value.into(),
             Err(_) => Json::String(value.to_string()),
         },
+        // JSON has no number for an infinity.
+        Some(Value::Real(value)) if value.is_infinite() => Json::String(value.to_string()),
         Some(Value::Real(value)) => value.into(),
         Some(Value::Text(text) | Value::Other(text)) => Json::String(text),
     }

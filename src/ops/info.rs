@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::frames::{Keys, each_chosen};
+use super::frames::{Keys, card_value, each_chosen};
 use super::slice::{Request, header};
 use super::{Progress, Quiet, open};
 use crate::dtype::DType;
@@ -16,7 +16,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Command, Piece};
 use crate::format::ledger::{Record, cards_from_text};
-use crate::frames::cards::Cards;
+use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::Filter;
 use crate::region::{MAX_RANK, Span};
 use crate::storage::Storage;
@@ -306,12 +306,15 @@ fn in_order(
     })?;
     order.sort_unstable();
     let mut reader = snapshot.record_reader();
+    let mut told = keys.of(snapshot);
     for (position, frame) in order {
         let record = reader.get(frame)?;
         let record =
             record.ok_or_else(|| Error::damaged(format!("the ledger has no frame {frame}")))?;
-        each(row(snapshot, record, position, keys, with_cards)?)?;
+        let values = told.values(record)?;
+        each(row(snapshot, record, position, values, with_cards))?;
     }
+    told.complain(progress);
     Ok(())
 }
 
@@ -319,12 +322,12 @@ fn row(
     snapshot: &Snapshot,
     record: &Record,
     position: u64,
-    keys: &Keys,
+    keys: Vec<Option<Value>>,
     with_cards: bool,
-) -> Result<FrameRow> {
+) -> FrameRow {
     let cards = with_cards.then(|| Cards::from_bytes(cards_from_text(&record.cards)));
     let axis = snapshot.catalog().axes.get(record.axis);
-    Ok(FrameRow {
+    FrameRow {
         position: position + 1,
         len: record.shape.get(record.axis).copied().unwrap_or(1),
         axis: axis.map_or_else(String::new, |axis| axis.name.clone()),
@@ -332,9 +335,9 @@ fn row(
         hdu: record.part,
         shape: record.shape.clone(),
         dtype: record.dtype.clone(),
-        keys: keys.values(snapshot, record)?,
+        keys: keys.into_iter().map(card_value).collect(),
         cards: cards.map(|cards| cards.iter().map(show_card).collect()),
-    })
+    }
 }
 
 /// A card without its trailing blanks; bytes beyond ASCII as Latin-1.

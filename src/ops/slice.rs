@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::crew::in_turn;
-use super::frames::{Keys, each_along, open_chosen};
+use super::frames::{Keys, card_value, each_along, open_chosen};
 use super::frames_table::FramesTable;
 use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
@@ -104,7 +104,9 @@ impl Request {
 /// When the request does not fit the cube, or something cannot be read or written.
 pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Stop) -> Result<()> {
     let snapshot = &open_chosen(path, &options.filters, progress)?;
-    let requests = requests(snapshot, &options.cut).at(path)?;
+    let requests = requests(snapshot, &options.cut)
+        .map_err(|error| of_view(snapshot, error))
+        .at(path)?;
     let first = requests
         .first()
         .ok_or_else(|| Error::input("no positions were given").hint("--at 120,45 gives one"))?;
@@ -121,6 +123,7 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         .sheet
         .map(|planes| sheet::plan(planes, &requests, format));
     let planes = planes.transpose().at(path)?;
+    let named = Named::new(snapshot, first, format, &options.keys, progress).at(path)?;
     stop.begin_work();
     sinks::check(&options.target)?;
     let dtype = snapshot.catalog().dtype;
@@ -168,7 +171,6 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     if format.is_plot() && profile_axis(first).is_ok() {
         output.look.marks = marks(snapshot, &requests).at(path)?;
     }
-    let named = Named::new(snapshot, first, format, &options.keys).at(path)?;
     let mut sink = output.begin_shaped(&requests, shape, named, progress)?;
     progress.begin("reading", 0, total);
     let mut check = 0;
@@ -196,6 +198,14 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         sink.table(&frames.table, &mut rows)?;
     }
     sink.finish()
+}
+
+/// An error about positions, where those of a view are not those of the cube.
+pub(super) fn of_view(snapshot: &Snapshot, error: Error) -> Error {
+    match snapshot.is_view() {
+        true => error.hint("--at and --section count the frames that --where leaves"),
+        false => error,
+    }
 }
 
 /// Lengths of an output; several profiles are along an axis of their own.
@@ -522,7 +532,13 @@ struct Named {
 }
 
 impl Named {
-    fn new(snapshot: &Snapshot, request: &Request, format: Format, keys: &Keys) -> Result<Named> {
+    fn new(
+        snapshot: &Snapshot,
+        request: &Request,
+        format: Format,
+        keys: &Keys,
+        progress: &dyn Progress,
+    ) -> Result<Named> {
         if !format.is_text() && !keys.names().is_empty() {
             return Err(Error::input(format!(
                 "--keys stand beside profiles of text, and the output is {}",
@@ -542,8 +558,9 @@ impl Named {
         };
         let mut beside: Vec<Column> = keys.names().iter().map(column).collect();
         if !beside.is_empty() {
-            each_along(snapshot, axis, span, &mut |record, numbers| {
-                let values = keys.values(snapshot, record)?;
+            let mut told = keys.of(snapshot);
+            each_along(snapshot, axis, &request.spans, &mut |record, numbers| {
+                let values = told.values(record)?.into_iter().map(card_value);
                 for (column, value) in beside.iter_mut().zip(values) {
                     for &number in numbers {
                         column.values[number].clone_from(&value);
@@ -551,6 +568,7 @@ impl Named {
                 }
                 Ok(())
             })?;
+            told.complain(progress);
         }
         Ok(Named {
             in_cube: snapshot.is_view().then(|| all().collect()),

@@ -281,3 +281,100 @@ fn a_name_that_breaks_a_line_of_csv_is_quoted() {
         "# z\tOBJECT\tvalue\n1\ta, \"b\"\t0\n2\ta, \"b\"\t0\n"
     );
 }
+
+#[test]
+fn what_was_deleted_of_a_frame_is_not_measured() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::of(&[3, 1], &[f32::NAN, 100.0, 1.0]));
+    dir.frame(
+        "2.fits",
+        &Image::of(&[3, 1, 2], &[7f32, 8.0, 2.0, 9.0, 50.0, 3.0]),
+    );
+    dir.ok("append a.cube --axis z 1.fits 2.fits");
+    dir.ok("delete a.cube --axis x --at 1,2");
+    let told = || {
+        let run = dir.ok("info a.cube --frames --csv --keys nan,max");
+        let rows = run.out().lines().skip(1);
+        rows.map(|row| {
+            row.rsplitn(3, ',')
+                .take(2)
+                .map(str::to_string)
+                .collect::<Vec<_>>()
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(told(), [["1.0", "0"], ["3.0", "0"]]);
+    dir.ok("delete a.cube --at 3");
+    assert_eq!(told(), [["1.0", "0"], ["2.0", "0"]]);
+    let chosen = run(&dir, "slice a.cube --axis z --at 1,1", "max == 2");
+    assert_eq!(String::from_utf8(chosen).unwrap(), "# z\tvalue\n2\t2\n");
+}
+
+#[test]
+fn keys_are_told_along_any_axis_and_unknown_ones_pointed_out() {
+    let dir = Scratch::new();
+    let image = Image::of(
+        &[3, 2],
+        &[1f32, f32::INFINITY, 3.0, f32::NEG_INFINITY, 5.0, 6.0],
+    )
+    .with("EXPTIME", "2.5")
+    .with_card("HIERARCH ESO DET ID = 'd1'")
+    .with_card("EMPTY   =");
+    dir.frame("1.fits", &image);
+    dir.frame(
+        "2.fits",
+        &Image::of(&[3, 2], &[7f32; 6]).with("EXPTIME", "9.5"),
+    );
+    dir.ok("append a.cube 1.fits 2.fits");
+    let run = dir.ok("slice a.cube --axis x --at 1,2 --keys EXPTIME,Median");
+    assert_eq!(
+        run.out(),
+        "# x\tEXPTIME\tMedian\tvalue\n1\t9.5\tnan\t7\n2\t9.5\tnan\t7\n3\t9.5\tnan\t7\n"
+    );
+    run.says(&["--keys: no frame has a card Median; lower-case median is measured"]);
+    let run = dir.ok("slice a.cube --axis z --at 1,1 --keys ESO.DET.ID,max,min,EMPTY --format csv");
+    assert_eq!(
+        run.out(),
+        "z,ESO.DET.ID,max,min,EMPTY,value\n1,d1,inf,-inf,nan,1\n2,nan,7.0,7.0,nan,7\n"
+    );
+    assert_eq!(run.err, "");
+    for keys in ["", "EXPTIME,,max"] {
+        let run = dir.cube_args([
+            "slice", "a.cube", "--axis", "z", "--at", "1,1", "--keys", keys,
+        ]);
+        run.ends(2).says(&["a name is empty"]);
+    }
+    dir.cube_args([
+        "slice",
+        "a.cube",
+        "--axis",
+        "x,y",
+        "--at",
+        "2",
+        "-o",
+        "x.fits",
+        "--where",
+        "EXPTIME > 5",
+    ])
+    .fails(&[
+        "position 2 is outside",
+        "count the frames that --where leaves",
+    ]);
+    dir.ok("sort a.cube --by ESO.DET.ID")
+        .says(&["1 frame has no ESO.DET.ID"]);
+    dir.ok("sort a.cube --by max --reverse");
+    assert_eq!(dir.samples::<f32>("a.cube --axis z --at 1,1"), [1.0, 7.0]);
+    dir.ok("sort a.cube --by max");
+    assert_eq!(dir.samples::<f32>("a.cube --axis z --at 1,1"), [7.0, 1.0]);
+    let frame = read_fits(&self::run(
+        &dir,
+        "combine a.cube --method mean -o - --format fits",
+        "EXPTIME > 5",
+    ));
+    assert!(
+        frame[0]
+            .cards
+            .iter()
+            .any(|card| card.contains("1 positions of z of a.cube"))
+    );
+}

@@ -251,4 +251,57 @@ fn a_disk_that_gets_full_keeps_what_is_whole() {
         .map(|line| line.split(',').nth(1).unwrap().to_string());
     let expected = (0..48).map(|number| (2 * 31 + number).to_string());
     assert!(values.eq(expected), "{out}");
+    assert!(
+        err.contains("hint: the same command with --resume goes on"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_disk_gets_full_of_tiles_and_not_of_samples() {
+    let dir = Scratch::new();
+    dir.frame("wide.fits", &Image::new(&[300, 300], |k| k as f32));
+    let mut frames = String::new();
+    for number in 0..200u64 {
+        let name = format!("{number}.fits");
+        dir.frame(&name, &Image::new(&[10, 10], |k| (k + number) as f32));
+        frames += &format!(" ../{name}");
+    }
+    fs::create_dir(dir.path("disk")).unwrap();
+    let cube = env!("CARGO_BIN_EXE_cube");
+    let script = format!(
+        "mount -t tmpfs -o size=3m none disk || exit 77\n\
+         cd disk\n\
+         {cube} append a.cube --tile 300,300,1 ../wide.fits\n\
+         {cube} append a.cube{frames}; echo status $?\n\
+         {cube} check a.cube --deep\n\
+         mount -o remount,size=90m .\n\
+         {cube} append a.cube --resume{frames}\n\
+         {cube} check a.cube --deep\n"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script]);
+    let Ok(output) = command.current_dir(dir.path("")).output() else {
+        return skip("there is no unshare, which makes a small disk");
+    };
+    if output.status.code() == Some(77) || output.stdout.is_empty() {
+        return skip("no small disk can be mounted");
+    }
+    let err = String::from_utf8(output.stderr).unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(err.contains("the frames take 72.0 MB"), "{err}");
+    let kept = err
+        .split("kept ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let kept: u64 = kept.unwrap_or_else(|| panic!("{err}")).parse().unwrap();
+    // A tile of 360 kB for each, 2.76 MB in all.
+    assert_eq!(kept, 7, "{err}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "status 1");
+    assert!(
+        lines[1].starts_with(&format!("{} frames, ", kept + 1)),
+        "{out}"
+    );
+    assert!(lines[2].starts_with("201 frames, "), "{out}");
 }

@@ -576,4 +576,112 @@ fn frames_are_held_against_their_checksums_when_that_is_asked() {
             .fails(&["both.fits", "HDU 1 is damaged"]);
     }
     dir.ok("append first.cube --verify both.fits");
+    // A sum may be a number without quotes; what is none is told.
+    let sum = |told: &str| {
+        let mut bytes = dir.read("plain.fits");
+        let end = find(&bytes, "END     ");
+        bytes[end..end + 80].copy_from_slice(format!("{told:<80}").as_bytes());
+        bytes[end + 80..end + 83].copy_from_slice(b"END");
+        bytes
+    };
+    let words = dir.read("plain.fits")[2880..]
+        .chunks(4)
+        .fold(0u64, |sum, word| {
+            sum + u64::from(u32::from_be_bytes(word.try_into().unwrap()))
+        });
+    let words = (words >> 32) + (words & 0xffff_ffff);
+    dir.write("number.fits", sum(&format!("DATASUM = {words}")));
+    dir.write("wrong.fits", sum(&format!("DATASUM = {}", words + 1)));
+    dir.write("text.fits", sum("DATASUM = 'abc'"));
+    let run = dir.ok("append number.cube --verify number.fits");
+    assert!(!run.err.contains("warning"), "{}", run.err);
+    dir.cube("append x.cube --verify wrong.fits")
+        .fails(&["HDU 0 is damaged"]);
+    dir.ok("append text.cube --verify text.fits")
+        .says(&["its DATASUM is `abc`, which is no sum"]);
+}
+
+#[test]
+fn an_extension_inherits_what_its_primary_header_says() {
+    let dir = Scratch::new();
+    let image = |number: i16| Image::of(&[2, 2], &[number; 4]);
+    let file = |primary: Image, says: &[&str]| {
+        let mut bytes = primary.primary();
+        for (number, says) in says.iter().enumerate() {
+            let extension = image(number as i16 + 1).with("EXPTIME", &format!("{number}.5"));
+            let extension = match *says {
+                "" => extension,
+                says => extension.with("INHERIT", says),
+            };
+            bytes.extend(extension.extension("CHIP"));
+        }
+        bytes
+    };
+    let shared = |image: Image| {
+        image
+            .with("FILTER", "'R       '")
+            .with("EXPTIME", "99.0")
+            .with("BZERO", "7")
+            .with_card("COMMENT of the primary")
+            .with_card("HIERARCH ESO TEL AIRM = 1.25")
+            .with_card("LONG    = 'a text that goes on &'")
+            .with_card("CONTINUE  'in the next card'")
+    };
+    dir.write("mef.fits", file(shared(Image::empty()), &["", "T", "F"]));
+    dir.write("data.fits", file(shared(image(9)), &["", "T"]));
+    let keys = "FILTER,EXPTIME,ESO.TEL.AIRM,LONG";
+    let rows = |cube: &str| -> Vec<serde_json::Value> {
+        let run = dir.ok(&format!("info {cube} --frames --json --keys {keys}"));
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&run.out).unwrap();
+        rows.iter().map(|row| row["keys"].clone()).collect()
+    };
+    let told = |exposure: f64, inherits: bool| match inherits {
+        true => serde_json::json!({
+            "FILTER": "R", "EXPTIME": exposure, "ESO.TEL.AIRM": 1.25,
+            "LONG": "a text that goes on in the next card",
+        }),
+        false => serde_json::json!({
+            "FILTER": null, "EXPTIME": exposure, "ESO.TEL.AIRM": null, "LONG": null,
+        }),
+    };
+    dir.ok("append a.cube --hdu all mef.fits");
+    assert_eq!(
+        rows("a.cube"),
+        [told(0.5, true), told(1.5, true), told(2.5, false)]
+    );
+    assert_eq!(values(&dir, "a.cube"), ["1", "2", "3"]);
+    // What has data of its own speaks for others only where they ask for it.
+    dir.ok("append b.cube --hdu CHIP data.fits");
+    assert_eq!(rows("b.cube"), [told(0.5, false)]);
+    dir.ok("append c.cube --hdu 2 data.fits");
+    assert_eq!(rows("c.cube"), [told(1.5, true)]);
+    // Files that follow each other inherit each from its own.
+    let other = file(Image::empty().with("FILTER", "'V       '"), &["T"]);
+    let both = [dir.read("mef.fits"), other].concat();
+    dir.cube_fed("append d.cube --hdu all -", &both).ends(0);
+    let filters: Vec<_> = rows("d.cube")
+        .iter()
+        .map(|row| row["FILTER"].clone())
+        .collect();
+    assert_eq!(
+        serde_json::json!(filters),
+        serde_json::json!(["R", "R", null, "V"])
+    );
+    dir.cube_args([
+        "append",
+        "e.cube",
+        "--hdu",
+        "all",
+        "mef.fits",
+        "--where",
+        "FILTER == 'R'",
+    ])
+    .ends(0)
+    .says(&["2 frames added, 1 did not pass"]);
+    // The header that comes out stands alone.
+    let cut = dir.cut("a.cube --axis x,y --at 2");
+    assert_eq!(cut.value("FILTER").as_deref(), Some("'R'"));
+    assert_eq!(cut.value("INHERIT"), None);
+    assert!(!cut.cards.iter().any(|card| card.contains("of the primary")));
+    assert_eq!(cut.samples::<i16>(), [2; 4]);
 }

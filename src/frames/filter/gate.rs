@@ -60,20 +60,19 @@ impl<'a> Gate<'a> {
     /// What to tell about keywords that are compared and that no frame had.
     pub fn complaints(&self) -> Vec<String> {
         let unseen = self.unseen.iter().filter(|_| self.came > 0);
-        unseen
-            .map(|keyword| {
-                let name = &keyword.name;
-                let lower = name.to_ascii_lowercase();
-                match Measure::from_name(&lower) {
-                    Some(_) => format!(
-                        "no frame has a card {name}; lower-case {lower} is measured from the samples"
-                    ),
-                    None => format!(
-                        "no frame has a card {name} in the HDU that is taken; \
-                         if it is a string, put it in quotes"
-                    ),
-                }
-            })
-            .collect()
+        unseen.map(|keyword| unknown(&keyword.0)).collect()
+    }
+}
+
+/// What to tell of a keyword that no frame has.
+pub fn unknown(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    match Measure::from_name(&lower) {
+        Some(_) => {
+            format!("no frame has a card {name}; lower-case {lower} is measured from the samples")
+        }
+        None => format!(
+            "no frame has a card {name} in the HDU that is taken; if it is a string, put it in quotes"
+        ),
     }
 }

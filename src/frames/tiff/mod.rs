@@ -469,6 +469,7 @@ impl TiffFrame {
             modified: source.modified(),
             part,
             offset: spot.offset,
+            primary: 0,
             shape,
         };
         let form = page.form;

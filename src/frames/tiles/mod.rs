@@ -82,7 +82,7 @@ pub(super) fn open(source: Source, hdu: &Hdu) -> Result<Box<dyn Frame>> {
         source,
         about: About {
             facts,
-            cards: image.cards,
+            cards: image.all_cards(),
             notes: image.notes,
         },
     }))

@@ -172,12 +172,5 @@ pub(super) fn apply(
     }
     taker.store()?;
     progress.end();
-    report(
-        snapshot,
-        axis,
-        &spans[axis],
-        samples,
-        &tally,
-        options.by_frame,
-    )
+    report(snapshot, axis, &spans, samples, &tally, options.by_frame)
 }

@@ -30,7 +30,7 @@ pub(super) fn factors(job: &Job<'_>) -> Result<Option<Vec<(f64, f64)>>> {
     let scales = match &options.scale {
         None => vec![1.0; span.len as usize],
         Some(Scale::Median) => medians.clone().unwrap_or_default(),
-        Some(Scale::Keyword(key)) => keyword(job.snapshot, job.axis, span, key)?,
+        Some(Scale::Keyword(key)) => keyword(job.snapshot, job.axis, job.spans, key)?,
     };
     let times: Vec<f64> = scales.iter().map(|scale| scales[0] / scale).collect();
     let wrong = |times: &f64| !times.is_finite() || *times == 0.0;
@@ -80,13 +80,14 @@ fn no_samples(job: &Job<'_>, k: usize) -> Error {
 pub(super) fn keyword(
     snapshot: &Snapshot,
     axis: usize,
-    span: &Span,
+    spans: &[Span],
     key: &str,
 ) -> Result<Vec<f64>> {
+    let span = &spans[axis];
     let mut values: Vec<Option<f64>> = vec![None; span.len as usize];
-    each_along(snapshot, axis, span, &mut |record, numbers| {
+    each_along(snapshot, axis, spans, &mut |record, numbers| {
         let cards = Cards::from_bytes(cards_from_text(&record.cards));
-        if let Some(value) = cards.get_real(key) {
+        if let Some(value) = cards.get_real(key).filter(|_| record.axis == axis) {
             numbers.iter().for_each(|&k| values[k] = Some(value));
         }
         Ok(())
