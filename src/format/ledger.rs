@@ -36,6 +36,9 @@ pub struct Record {
     pub source: String,
     /// Which HDU or page of that file, from 0.
     pub part: u32,
+    /// Which sample of its pixels, from 0, where one alone was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u64>,
     /// Size of that file, in bytes.
     pub file_bytes: u64,
     /// When that file was last modified: nanoseconds since 1970.

@@ -305,6 +305,7 @@ impl ArrayFrame {
                     modified: source.modified(),
                     part: 0,
                     offset: layout.offset,
+                    channel: None,
                     primary: 0,
                 },
                 cards: Cards::default(),

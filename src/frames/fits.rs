@@ -333,6 +333,7 @@ pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType
         modified: source.modified(),
         part: hdu.place.part,
         offset: hdu.place.start,
+        channel: None,
         primary: hdu.place.primary,
     };
     Ok((facts, meaning, stored))

@@ -45,6 +45,7 @@ fn lying(dtype: DType, blank: Option<i128>, samples: impl Iterator<Item = u64>) 
                 modified: None,
                 part: 0,
                 offset: 0,
+                channel: None,
                 primary: 0,
             },
             cards: Cards::default(),

@@ -77,6 +77,8 @@ pub struct Facts {
     pub modified: Option<SystemTime>,
     /// Which HDU or page of the file it is, from 0.
     pub part: u32,
+    /// Which sample of its pixels it is, from 0, where one alone was asked for.
+    pub channel: Option<u64>,
     /// Where in the file the header of that part begins.
     pub offset: u64,
     /// Where the first header of its file begins: at 0 but where files of FITS follow each

@@ -101,9 +101,13 @@ pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame
 }
 
 /// The time that a date of FITS (Standard 4.0, section 9.1.1) is since 1970, as a
-/// calendar of days without leap seconds counts it.
+/// calendar of days without leap seconds counts it. The standard knows no offset from
+/// UTC, and headers have it all the same.
 fn microseconds(date: &str) -> Option<i64> {
-    let date = date.trim().trim_end_matches('Z');
+    let date = date.trim();
+    if let Ok(time) = date.parse::<jiff::Timestamp>() {
+        return Some(time.as_microsecond());
+    }
     let date: jiff::civil::DateTime = date.parse().ok()?;
     let time = jiff::tz::Offset::UTC.to_timestamp(date).ok()?;
     Some(time.as_microsecond())
@@ -119,6 +123,8 @@ mod tests {
             ("1970-01-01", Some(0)),
             ("2024-05-01T23:10:00.25", Some(1_714_605_000_250_000)),
             ("2024-05-01T23:10:00.25Z", Some(1_714_605_000_250_000)),
+            ("2024-05-01T16:10:00.25-0700", Some(1_714_605_000_250_000)),
+            ("2024-05-02T00:40:00.25+01:30 ", Some(1_714_605_000_250_000)),
             ("1969-12-31T23:59:59.999999", Some(-1)),
             ("31/12/69", None),
             ("", None),

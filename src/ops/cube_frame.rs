@@ -129,6 +129,7 @@ pub(super) fn frames_of(path: &Path, axis: Option<usize>) -> Result<Vec<Came>> {
             modified: None,
             part: 0,
             offset: 0,
+            channel: None,
             primary: 0,
         },
     }])

@@ -26,6 +26,7 @@ pub(super) fn facts(catalog: &Catalog, record: &Record) -> Facts {
         modified: record.modified.and_then(moment),
         part: record.part,
         offset: record.frame,
+        channel: record.channel,
         primary: 0,
     }
 }

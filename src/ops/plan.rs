@@ -643,6 +643,7 @@ impl Opened {
         Record {
             source: self.planned.source().into_owned(),
             part: facts.part,
+            channel: facts.channel,
             file_bytes: facts.file_bytes,
             modified: nanoseconds(facts.modified),
             shape: facts.shape.clone(),

@@ -13,8 +13,8 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
 use crate::frames::Reading;
 
-/// What tells a file from another: its name, its size, and the HDU.
-type FileKey = (OsString, u64, u32);
+/// What tells a file from another: its name, its size, the HDU, and the channel.
+type FileKey = (OsString, u64, u32, Option<u64>);
 
 /// Where a frame stands that the cube has.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Seen {
         cube.for_each_record(&mut |record| {
             if let Some((first, _)) = positions.of(&record) {
                 let name = file_name(Path::new(&record.source));
-                let known = seen.entry((name, record.file_bytes, record.part));
+                let known = seen.entry((name, record.file_bytes, record.part, record.channel));
                 known.or_default().push(Present {
                     axis: record.axis,
                     position: first[record.axis],
@@ -74,7 +74,7 @@ impl Seen {
         let facts = &planned.facts;
         let source = planned.source();
         let name = file_name(Path::new(source.as_ref()));
-        let key = (name, facts.file_bytes, facts.part);
+        let key = (name, facts.file_bytes, facts.part, facts.channel);
         let Some(known) = self.0.get_mut(&key).filter(|known| !known.is_empty()) else {
             return Ok(None);
         };

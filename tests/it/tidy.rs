@@ -364,6 +364,7 @@ fn every_key_of_the_catalog_and_of_records_is_in_the_specification() {
     catalog.command.samples = 1;
     hold_keys("Catalog", &serde_json::to_value(&catalog).unwrap());
     let record = Record {
+        channel: Some(0),
         partial: true,
         ..Record::default()
     };

@@ -214,3 +214,39 @@ fn tifffile_reads_the_same_samples_from_real_files() {
         ));
     }
 }
+
+#[test]
+fn of_files_that_follow_each_other_in_a_pipe_none_is_lost_in_silence() {
+    let dir = Scratch::new();
+    let page = |k: u8| Page::new(3, 2, 8, &[k, 2, 3, 4, 5, 6]);
+    let one = tiff(false, false, &[page(1)]);
+    let two = tiff(true, true, &[page(7).in_strips(1, 3), page(9)]);
+    for first in [&one, &two] {
+        let both = [&first[..], &one].concat();
+        dir.cube_fed("append a.cube -", &both)
+            .fails(&["another TIFF file follows at byte", "name the files"]);
+        assert!(!dir.exists("a.cube"));
+    }
+    dir.cube_fed("append a.cube -", &two)
+        .ends(0)
+        .says(&["2 frames added"]);
+    // What else follows is no file.
+    let rest = [&one[..], &[0; 64]].concat();
+    dir.cube_fed("append a.cube -", &rest)
+        .ends(0)
+        .says(&["1 frame added"]);
+}
+
+#[test]
+fn resuming_tells_channels_apart() {
+    let dir = Scratch::new();
+    let page = Page::new(2, 1, 8, &[1, 2, 3, 4, 5, 6]);
+    let page = page.with(258, &[8, 8, 8]).with(277, &[3]);
+    dir.write("rgb.tif", tiff(false, false, &[page]));
+    dir.ok("append a.cube --axis z --channel R rgb.tif");
+    dir.ok("append a.cube --axis z --channel B --resume rgb.tif")
+        .says(&["1 frame added"]);
+    dir.ok("append a.cube --axis z --channel B --resume rgb.tif")
+        .says(&["0 frames added, 1 there already"]);
+    assert_eq!(dir.samples::<u8>("a.cube"), [1, 4, 3, 6]);
+}

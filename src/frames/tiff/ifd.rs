@@ -36,6 +36,8 @@ pub(super) struct Ifd {
     pub(super) entries: Vec<Entry>,
     /// Where the next one is; 0 after the last.
     pub(super) next: u64,
+    /// Where it and the values of its entries end.
+    pub(super) end: u64,
 }
 
 impl Form {
@@ -132,7 +134,12 @@ impl Form {
             true => self.number(&bytes[n_bytes..]),
             false => 0,
         };
-        Ok(Ifd { entries, next })
+        let ends = entries.iter().map(|entry| {
+            let bytes = kind_bytes(entry.kind).saturating_mul(entry.count);
+            entry.at.saturating_add(bytes)
+        });
+        let end = ends.fold(start.saturating_add(there as u64), u64::max);
+        Ok(Ifd { entries, next, end })
     }
 
     /// Up to `most` numbers of an entry's value.

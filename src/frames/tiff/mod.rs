@@ -45,8 +45,9 @@ use crate::error::{Context, Error, Result};
 use crate::region::{MAX_RANK, show_shape, volume};
 
 use super::fits::check_run;
+use super::magic::Magic;
 use super::recent::Recent;
-use super::source::Source;
+use super::source::{HEAD_BYTES, Source};
 use super::{About, Facts, Frame, HduChoice, Reading};
 use ifd::{Form, Ifd};
 use page::Page;
@@ -123,8 +124,49 @@ impl Pages {
             whole: None,
             is_over: false,
         };
+        if pages.source.is_stream() {
+            pages.refuse_more()?;
+        }
         pages.look_at_stack()?;
         Ok(pages)
+    }
+
+    /// Of files that follow each other in a pipe the first alone would be read: where
+    /// one of TIFF ends only what is in it says.
+    fn refuse_more(&self) -> Result<()> {
+        const MOST: usize = 1 << 20;
+        let (form, source) = (self.form, &self.source);
+        let mut end = 0;
+        for spot in self.spots(MOST as u64)? {
+            let ifd = form.directory(source, spot.offset)?;
+            end = end.max(ifd.end);
+            let list = |tag: u16| ifd.get(tag).map(|entry| form.numbers(source, entry, MOST));
+            for (offsets, bytes) in [
+                (tag::STRIP_OFFSETS, tag::STRIP_BYTES),
+                (tag::TILE_OFFSETS, tag::TILE_BYTES),
+            ] {
+                let (Some(offsets), Some(bytes)) = (list(offsets), list(bytes)) else {
+                    continue;
+                };
+                let ends = offsets?
+                    .into_iter()
+                    .zip(bytes?)
+                    .map(|(at, n)| at.saturating_add(n));
+                end = ends.fold(end, u64::max);
+            }
+        }
+        // Some writers fill a file up to whole words.
+        for at in end..end.saturating_add(4) {
+            let mut head = [0; HEAD_BYTES];
+            let there = source.read_at_most(at, &mut head)?;
+            if Magic::of(&head[..there]) == Magic::Tiff {
+                return Err(Error::unsupported(format!(
+                    "another TIFF file follows at byte {at}, and one alone can be read from a pipe"
+                ))
+                .hint("name the files instead: cube append CUBE *.tif"));
+            }
+        }
+        Ok(())
     }
 
     /// Finds out whether pages are on axes of their own.
@@ -260,7 +302,8 @@ impl Pages {
     ) -> Result<Box<dyn Frame>> {
         // Where pages are channels, those of one were picked already.
         let channel = self.channel.filter(|_| self.pick.is_none());
-        let frame = TiffFrame::new(&self.source, page, spots, axes, part, channel)?;
+        let mut frame = TiffFrame::new(&self.source, page, spots, axes, part, channel)?;
+        frame.about.facts.channel = self.channel;
         Ok(Box::new(frame))
     }
 
@@ -469,6 +512,7 @@ impl TiffFrame {
             modified: source.modified(),
             part,
             offset: spot.offset,
+            channel: None,
             primary: 0,
             shape,
         };
