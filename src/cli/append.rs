@@ -4,17 +4,18 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 
-use super::{Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_error, say};
+use super::{Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print, print_error, say};
 use crate::dtype::DType;
 use crate::error::{Error, Result, show_path};
 use crate::frames::array::Layout;
 use crate::frames::list::{self, Input};
 use crate::frames::{HduChoice, Reading, parse_channel};
-use crate::ops::append::{Options, Place, append};
+use crate::ops::append::{Options, Place, Report, append};
 use crate::ops::plan::Taking;
 use crate::ops::{Stop, count, show_bytes};
-use crate::region::{MAX_RANK, parse_axis, show_shape};
+use crate::region::{AXIS_NAMES, MAX_RANK, parse_axis, show_shape};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -130,6 +131,11 @@ struct Intake {
     #[arg(long)]
     #[arg(hide_short_help = true)]
     verify: bool,
+
+    /// What was done as JSON
+    #[arg(long)]
+    #[arg(hide_short_help = true)]
+    json: bool,
 
     /// Leave out inputs that cannot be used, name each, and end with status 3
     #[arg(long)]
@@ -267,6 +273,9 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         }
     }
     let name = show_path(&args.cube);
+    if args.json {
+        print(&format!("{}\n", to_json(&report)))?;
+    }
     if let Some(error) = &report.stopped {
         let status = fail(error);
         say(&format!(
@@ -291,4 +300,21 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         say(&format!("{name}: {} ({bytes}); {cube}", report.show()));
     }
     Ok(if report.bad.is_empty() { DONE } else { PARTLY })
+}
+
+fn to_json(report: &Report) -> serde_json::Value {
+    let told = |error: &Error| error.to_string();
+    json!({
+        "frames": report.frames,
+        "bytes": report.bytes,
+        "present": report.present,
+        "left_out": report.left_out,
+        "bad": report.bad.iter().map(told).collect::<Vec<_>>(),
+        "shape": report.shape,
+        "was": report.was,
+        "smaller": report.smaller,
+        "axis": AXIS_NAMES[report.axis],
+        "created": report.created,
+        "stopped": report.stopped.as_ref().map(told),
+    })
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use super::progress::Bar;
 use super::{DONE, Where, parse_key, print};
 use crate::error::{Error, Result, show_path};
+use crate::frames::measure::Measure;
 use crate::ops::frames::Keys;
 use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, frames, info};
 use crate::ops::{count, show_bytes};
@@ -194,14 +195,20 @@ fn line(axis: &AxisInfo) -> String {
 
 /// A number to at most nine digits, without zeros at its end.
 fn with_unit(value: f64, unit: &str) -> String {
-    let short: f64 = format!("{value:.8e}").parse().unwrap_or(value);
-    let number = match short.abs() {
-        0.0 | 1e-4..1e9 => short.to_string(),
-        _ => format!("{short:e}"),
-    };
+    let number = with_digits(value, 9);
     match unit {
         "" => number,
         unit => format!("{number} {unit}"),
+    }
+}
+
+/// A number to so many digits, without zeros at its end.
+fn with_digits(value: f64, digits: usize) -> String {
+    let short: f64 = format!("{value:.*e}", digits - 1).parse().unwrap_or(value);
+    match short.abs() {
+        0.0 | 1e-4..1e9 => short.to_string(),
+        _ if short.is_finite() => format!("{short:e}"),
+        _ => short.to_string(),
     }
 }
 
@@ -329,7 +336,16 @@ fn list_table(args: &InfoArgs) -> Result<()> {
     let keys = Keys::new(&args.keys);
     let filters = &args.chosen.filters;
     frames(&args.cube, filters, &keys, false, &bar, &mut |row| {
-        let cells = last(cells(&row)).into_iter();
+        let mut cells = cells(&row);
+        for (cell, key) in cells[7..].iter_mut().zip(&args.keys) {
+            // All digits of what is measured are for programs: CSV and JSON have them.
+            if Measure::from_name(key).is_some()
+                && let Ok(value) = cell.parse::<f64>()
+            {
+                *cell = with_digits(value, 6);
+            }
+        }
+        let cells = last(cells).into_iter();
         rows.push(cells.map(|cell| show_path(Path::new(&cell))).collect());
         Ok(())
     })?;

@@ -91,7 +91,6 @@ Environment:
     name = "cube",
     version,
     max_term_width = 96,
-    disable_help_subcommand = true,
     override_usage = "cube <COMMAND>, or cube --help, or cube --version",
     help_template = SCREEN,
     after_help = AFTER,

@@ -7,8 +7,11 @@ use crate::error::{Error, Result};
 use crate::region::show_shape;
 use crate::sinks::{Format, Sheet};
 
-/// So many replaced samples are marked; of more the picture would be nothing but marks.
+/// So many replaced samples are marked, and at most one in [`APART`] samples of the plane:
+/// of more the picture would be nothing but marks.
 const MOST_MARKS: usize = 20_000;
+
+const APART: u64 = 50;
 
 /// The shape of the image that a sheet is made of.
 pub(super) fn plan(planes: Planes, requests: &[Request], format: Format) -> Result<Vec<u64>> {
@@ -49,7 +52,11 @@ pub(super) fn look(
     replaced: Option<(u64, Vec<(u64, u64)>)>,
 ) -> Sheet {
     if let Some((number, marks)) = replaced {
-        let now = format!("{} replaced", count(number, "sample"));
+        let too_many = match number > 0 && marks.is_empty() {
+            true => ", too many to ring",
+            false => "",
+        };
+        let now = format!("{} replaced{too_many}", count(number, "sample"));
         return Sheet {
             labels: vec!["as it came".to_string(), now],
             marks: Some(marks),
@@ -106,6 +113,10 @@ pub(super) fn replaced(
                 marks.push((x.start + index % x.len, y.start + index / x.len));
             }
         }
+    }
+    let plane = request.spans[x].len.saturating_mul(request.spans[y].len);
+    if number > plane / APART {
+        marks.clear();
     }
     Ok((number, marks))
 }

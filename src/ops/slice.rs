@@ -11,9 +11,10 @@ use super::frames_table::FramesTable;
 use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
+use crate::engine::lines::{Lines, Void};
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, show_path};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::frames::filter::Filter;
@@ -168,6 +169,9 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         }
         output.cards = cards;
     }
+    if !format.is_text() && first.n_long() > 1 && !is_frame {
+        warn_of_void(path, snapshot, first, progress);
+    }
     if format.is_plot() && profile_axis(first).is_ok() {
         output.look.marks = marks(snapshot, &requests).at(path)?;
     }
@@ -198,6 +202,26 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         sink.table(&frames.table, &mut rows)?;
     }
     sink.finish()
+}
+
+/// Integers without BLANK have no value that is never data: what void reads as looks
+/// like a sample to whoever reads the output.
+fn warn_of_void(path: &Path, snapshot: &Snapshot, request: &Request, progress: &dyn Progress) {
+    let catalog = snapshot.catalog();
+    if catalog.dtype.is_float() || catalog.blank.is_some() {
+        return;
+    }
+    let along = request.spans.len() - 1;
+    // What is wrong with the cut is said when it is read.
+    let lines = Lines::new(snapshot, along, &request.spans, Void::Plain);
+    if lines.is_ok_and(|lines| !lines.is_whole()) {
+        progress.warn(&format!(
+            "{}: where no frame reaches, the cut is {}, which nothing tells from a sample: the cube \
+             has no BLANK",
+            show_path(path),
+            catalog.dtype.show(catalog.pad)
+        ));
+    }
 }
 
 /// An error about positions, where those of a view are not those of the cube.

@@ -460,3 +460,33 @@ fn standard_output_may_be_closed() {
     assert_eq!(run.status, 0, "{}", run.err);
     assert_eq!(bits(&dir.samples::<i16>("a.cube")), bits(&of(1, 6)));
 }
+
+#[test]
+fn what_was_done_comes_as_json() {
+    let dir = Scratch::new();
+    for number in 1..=3u8 {
+        dir.frame(&format!("{number}.fits"), &Image::new(&[3, 2], |_| number));
+    }
+    dir.write("bad.fits", "no image");
+    let report = |line: &str, status: i32| -> serde_json::Value {
+        let run = dir.cube(line).ends(status);
+        serde_json::from_slice(&run.out).unwrap()
+    };
+    let first = report("append a.cube --json 1.fits 2.fits", 0);
+    let expected = serde_json::json!({
+        "frames": 2, "bytes": 12, "present": 0, "left_out": 0, "bad": [], "shape": [3, 2, 2],
+        "was": null, "smaller": 0, "axis": "z", "created": true, "stopped": null,
+    });
+    assert_eq!(first, expected);
+    let again = report(
+        "append a.cube --json --resume --skip-bad bad.fits 1.fits 2.fits 3.fits",
+        3,
+    );
+    assert_eq!(again["frames"], 1);
+    assert_eq!(again["present"], 2);
+    assert!(again["bad"][0].as_str().unwrap().starts_with("bad.fits: "));
+    assert_eq!(again["shape"], serde_json::json!([3, 2, 3]));
+    // What never began has no report.
+    dir.cube("append a.cube --json bad.fits")
+        .fails(&["bad.fits"]);
+}

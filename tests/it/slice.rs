@@ -543,3 +543,24 @@ fn little_memory_changes_no_sample() {
     dir.cube("slice a.cube --memory 15M -o -").ends(2);
     assert!(fs::metadata(dir.path("a.cube")).unwrap().len() >= 2 * 6_000_000);
 }
+
+#[test]
+fn void_that_looks_like_data_is_told() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::new(&[4, 3], |k| k as i16));
+    dir.frame("2.fits", &Image::new(&[2, 2], |k| k as i16));
+    dir.ok("append a.cube 1.fits 2.fits");
+    let told = "where no frame reaches, the cut is -32768";
+    for cut in ["", "--axis x,y --at 2", "--section [3:4,*,*]"] {
+        dir.ok(&format!("slice a.cube {cut} -o a.npy --overwrite"))
+            .says(&[told]);
+    }
+    for cut in [
+        "--axis x,y --at 1",
+        "--section [1:2,1:2,*]",
+        "--axis z --at 4,3",
+    ] {
+        let run = dir.ok(&format!("slice a.cube {cut} -o a.fits --overwrite"));
+        assert!(!run.err.contains(told), "{cut}: {}", run.err);
+    }
+}
