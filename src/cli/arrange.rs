@@ -132,7 +132,7 @@ pub(super) struct SortArgs {
     /// The cube
     cube: PathBuf,
 
-    /// The keyword, or mean, median, std, min, max or nan
+    /// The keyword, or sum, mean, median, std, min, max or nan
     #[arg(long, value_name = "KEY")]
     by: String,
 

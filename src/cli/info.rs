@@ -9,7 +9,7 @@ use super::{DONE, Where, parse_key, print};
 use crate::error::{Error, Result, show_path};
 use crate::frames::measure::Measure;
 use crate::ops::frames::Keys;
-use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, frames, info};
+use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, Which, frames, info};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
 
@@ -20,6 +20,7 @@ use crate::region::show_shape;
     cube info night.cube --json\n  \
     cube info night.cube --frames --keys DATE-OBS,EXPTIME\n  \
     cube info night.cube --frames --keys median,std --where \"EXPTIME >= 30\"\n  \
+    cube info night.cube --frames --keys DATE-OBS,sum --section '[26:36,17:27,*]' --csv\n  \
     cube info night.cube --frames --csv > frames.csv")]
 pub(super) struct InfoArgs {
     /// The cube
@@ -34,10 +35,22 @@ pub(super) struct InfoArgs {
 
     /// What to show of each frame, such as DATE-OBS,EXPTIME,median
     ///
-    /// Header keywords, or what is measured from the samples: lower-case mean, median,
-    /// std, min, max and nan.
+    /// Header keywords, or what is measured from the samples: lower-case sum, mean,
+    /// median, std, min, max and nan.
     #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "frames", value_parser = parse_key)]
     keys: Vec<String>,
+
+    /// Only what of each frame is in this part, such as '[26:36,17:27,*]'
+    ///
+    /// Frames without samples there are left out, and what is measured is measured there:
+    /// --keys DATE-OBS,sum makes a light curve.
+    #[arg(
+        long,
+        value_name = "SECTION",
+        requires = "frames",
+        allow_hyphen_values = true
+    )]
+    section: Option<String>,
 
     /// The whole header of each frame
     #[arg(long, requires = "frames", conflicts_with_all = ["csv", "keys"])]
@@ -225,6 +238,15 @@ fn dead(info: &Info) -> String {
     format!("{} ({share} %){advice}", show_bytes(bytes))
 }
 
+fn which<'a>(args: &'a InfoArgs, keys: &'a Keys) -> Which<'a> {
+    Which {
+        filters: &args.chosen.filters,
+        section: args.section.as_deref(),
+        keys,
+        with_cards: args.cards,
+    }
+}
+
 /// Calls `each` for every frame, and hands on what it writes.
 fn each_row(
     args: &InfoArgs,
@@ -234,8 +256,7 @@ fn each_row(
     let mut text = String::new();
     let bar = Bar::silent();
     let keys = Keys::new(&args.keys);
-    let filters = &args.chosen.filters;
-    frames(&args.cube, filters, &keys, args.cards, &bar, &mut |row| {
+    frames(&args.cube, &which(args, &keys), &bar, &mut |row| {
         each(row, &mut text)?;
         if text.len() > PIECE {
             print(&text)?;
@@ -334,8 +355,7 @@ fn list_table(args: &InfoArgs) -> Result<()> {
     let mut rows = vec![last(heads(args))];
     let bar = Bar::silent();
     let keys = Keys::new(&args.keys);
-    let filters = &args.chosen.filters;
-    frames(&args.cube, filters, &keys, false, &bar, &mut |row| {
+    frames(&args.cube, &which(args, &keys), &bar, &mut |row| {
         let mut cells = cells(&row);
         for (cell, key) in cells[7..].iter_mut().zip(&args.keys) {
             // All digits of what is measured are for programs: CSV and JSON have them.

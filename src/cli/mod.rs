@@ -270,7 +270,7 @@ struct Where {
     /// Only frames of which this holds: "EXPTIME >= 30"
     ///
     /// Repeated, all conditions must hold. Compares header keywords (EXPTIME, DATE-OBS, ESO.DET.ID) and what is measured
-    /// from the samples (lower-case mean median std min max, and nan, the count of
+    /// from the samples (lower-case sum mean median std min max, and nan, the count of
     /// NaN or BLANK ones) with numbers, quoted strings, T or F, by == != < <= > >=,
     /// or by ~ with a shell pattern: OBJECT ~ 'M3*'. A keyword alone asks whether it
     /// is there and not F. Joined by and, or, not and parentheses. A comparison with

@@ -64,7 +64,7 @@ pub(super) struct SliceArgs {
     /// Columns beside a profile, such as DATE-OBS,median
     ///
     /// Of the frame at each position, in text, csv, tsv and json: header keywords, or what is measured from all its samples:
-    /// lower-case mean, median, std, min, max and nan.
+    /// lower-case sum, mean, median, std, min, max and nan.
     #[arg(long, value_name = "KEYS", value_delimiter = ',', value_parser = parse_key)]
     keys: Vec<String>,
 

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use super::Coordinates;
 use super::index::{IndexReader, show_tile};
 use super::pieces::Pieces;
-use super::records::Positions;
 use super::tables;
 use super::tiles::{Geometry, Segment, Tile, cut_span};
 use crate::error::{Error, Kind, Result};
@@ -259,14 +258,14 @@ impl Snapshot {
         }
     }
 
-    /// The same commit whose positions are the pixels of a frame that it still holds;
-    /// `positions` are those of this commit.
+    /// The same commit with these runs of positions alone on each axis, each a position
+    /// and how many.
     #[must_use]
-    pub fn of_frame(&self, record: &Record, positions: &Positions) -> Snapshot {
+    pub fn of_runs(&self, runs: &[Vec<(u64, u64)>]) -> Snapshot {
         let mut view = self.through(self.storage.clone());
-        for (axis, pieces) in view.pieces.iter_mut().enumerate() {
-            let held = positions.runs(record, axis).into_iter();
-            let runs = held.flat_map(|(position, len)| self.pieces[axis].runs(position, len));
+        for (axis, (pieces, runs)) in view.pieces.iter_mut().zip(runs).enumerate() {
+            let runs = runs.iter();
+            let runs = runs.flat_map(|&(position, len)| self.pieces[axis].runs(position, len));
             let slots: Vec<Piece> = runs.map(|run| Piece(run.slot, run.len)).collect();
             *pieces = Pieces::new(&slots);
         }

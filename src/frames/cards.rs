@@ -99,14 +99,15 @@ impl Cards {
     /// where no keyword has the dots, `ESO.DET.ID` find `HIERARCH ESO DET ID`. Strings
     /// that CONTINUE are joined.
     pub fn get(&self, keyword: &str) -> Option<Value> {
-        let keyword = keyword.trim();
-        let keyword = strip_hierarch(keyword).unwrap_or(keyword);
         let parted = || self.named(&keyword.replace('.', " "));
         let found = self.named(keyword);
         found.or_else(|| keyword.contains('.').then(parted)?)
     }
 
-    fn named(&self, keyword: &str) -> Option<Value> {
+    /// The same for a keyword whose dots are dots.
+    pub fn named(&self, keyword: &str) -> Option<Value> {
+        let keyword = keyword.trim();
+        let keyword = strip_hierarch(keyword).unwrap_or(keyword);
         let mut cards = self.iter();
         let card = cards.find(|card| is_named(card, keyword))?;
         let (mut value, mut goes_on) = parse_value(value_field(card)?);

@@ -4,7 +4,7 @@
 //! | written | meaning |
 //! |---|---|
 //! | `EXPTIME`, `DATE-OBS`, `ESO.DET.ID`, `` `ESO DET ID` `` | the first card of that keyword, case aside; a dot stands for a blank where no keyword has the dot |
-//! | `mean median std min max nan` | measured from the samples, only in lower case; `nan` counts NaN and BLANK |
+//! | `sum mean median std min max nan` | measured from the samples, only in lower case; `nan` counts NaN and BLANK |
 //! | `30`, `1.5D+2`, `'R'`, `"R"`, `T`, `F` | a number, a string (a doubled quote is one), a logical |
 //! | `== = != <> < <= > >=` | comparison |
 //! | `OBJECT ~ 'M3*'` | the string is as a shell's pattern says |
@@ -80,9 +80,12 @@ enum Given {
     Logical(bool),
 }
 
-/// A keyword as typed.
+/// A keyword as typed; between backquotes its dots are dots.
 #[derive(Clone, Debug, PartialEq)]
-struct Keyword(String);
+struct Keyword {
+    name: String,
+    is_quoted: bool,
+}
 
 impl Filter {
     /// Reads a condition.
@@ -279,10 +282,16 @@ impl<'a> Parser<'a> {
                 None => match word.to_ascii_uppercase().as_str() {
                     "T" | "TRUE" => Operand::Constant(Given::Logical(true)),
                     "F" | "FALSE" => Operand::Constant(Given::Logical(false)),
-                    _ => Operand::Card(Keyword(word.clone())),
+                    _ => Operand::Card(Keyword {
+                        name: word.clone(),
+                        is_quoted: false,
+                    }),
                 },
             },
-            Token::Keyword(name) => Operand::Card(Keyword(name.clone())),
+            Token::Keyword(name) => Operand::Card(Keyword {
+                name: name.clone(),
+                is_quoted: true,
+            }),
             Token::Number(number) => Operand::Constant(Given::Number(*number)),
             Token::Text(text) => Operand::Constant(Given::Typed(text.clone())),
             _ => {
@@ -375,7 +384,10 @@ impl Operand {
 
 impl Keyword {
     fn find(&self, cards: &Cards) -> Option<Value> {
-        cards.get(&self.0)
+        match self.is_quoted {
+            true => cards.named(&self.name),
+            false => cards.get(&self.name),
+        }
     }
 
     /// Is there such a card, and not `F`? COMMENT and the like have no value.
@@ -384,7 +396,7 @@ impl Keyword {
             Some(value) => value != Value::Logical(false),
             None => cards
                 .iter()
-                .any(|card| keyword_of(card).eq_ignore_ascii_case(&self.0)),
+                .any(|card| keyword_of(card).eq_ignore_ascii_case(&self.name)),
         }
     }
 }

@@ -34,6 +34,7 @@ fn measured() -> Measured {
         std: None,
         min: Some(-3.0),
         max: Some(65535.0),
+        sum: None,
         nan: Some(0),
     }
 }

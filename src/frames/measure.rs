@@ -1,4 +1,4 @@
-//! Measured values of a frame's samples: mean, median, std, min, max, and how
+//! Measured values of a frame's samples: sum, mean, median, std, min, max, and how
 //! many samples are missing.
 //!
 //! The frame is streamed in runs, once for everything, and up to three times more
@@ -42,16 +42,18 @@ pub enum Measure {
     Std,
     Min,
     Max,
+    Sum,
     /// How many samples are NaN or BLANK.
     Nan,
 }
 
-const NAMES: [(&str, Measure); 6] = [
+const NAMES: [(&str, Measure); 7] = [
     ("mean", Measure::Mean),
     ("median", Measure::Median),
     ("std", Measure::Std),
     ("min", Measure::Min),
     ("max", Measure::Max),
+    ("sum", Measure::Sum),
     ("nan", Measure::Nan),
 ];
 
@@ -112,6 +114,8 @@ pub struct Measured {
     pub min: Option<f64>,
     /// The greatest sample.
     pub max: Option<f64>,
+    /// The sum.
+    pub sum: Option<f64>,
     /// How many samples are NaN or BLANK.
     pub nan: Option<u64>,
 }
@@ -125,6 +129,7 @@ impl Measured {
             Measure::Std => self.std,
             Measure::Min => self.min,
             Measure::Max => self.max,
+            Measure::Sum => self.sum,
             Measure::Nan => self.nan.map(|count| count as f64),
         }
     }
@@ -151,6 +156,7 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
     if stream.dtype.size() <= 2 {
         let counts = stream.counts()?;
         measured.mean = of(Measure::Mean, counts.mean());
+        measured.sum = of(Measure::Sum, counts.sum());
         measured.std = of(Measure::Std, counts.std());
         measured.median = of(Measure::Median, counts.median());
         measured.min = of(Measure::Min, counts.at_rank(0));
@@ -176,6 +182,7 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
     })?;
     let number = |value: f64| (!value.is_nan()).then_some(value);
     measured.mean = of(Measure::Mean, moments.mean().and_then(number));
+    measured.sum = of(Measure::Sum, moments.sum().and_then(number));
     measured.std = of(Measure::Std, moments.std().and_then(number));
     if moments.count() > 0 {
         measured.min = of(Measure::Min, Some(moments.min));
@@ -283,14 +290,17 @@ struct Counts {
 }
 
 impl Counts {
-    fn mean(&self) -> Option<f64> {
-        // Below 2^16 times 2^64: nothing is rounded before the division.
-        let sum: i128 = self
+    fn sum(&self) -> Option<f64> {
+        // Below 2^16 times 2^64: nothing is rounded before the end.
+        let products = self
             .valued
             .iter()
-            .map(|&(value, count)| value * i128::from(count))
-            .sum();
-        (self.total > 0).then(|| sum as f64 / self.total as f64)
+            .map(|&(value, count)| value * i128::from(count));
+        (self.total > 0).then(|| products.sum::<i128>() as f64)
+    }
+
+    fn mean(&self) -> Option<f64> {
+        Some(self.sum()? / self.total as f64)
     }
 
     fn std(&self) -> Option<f64> {
@@ -320,8 +330,9 @@ impl Counts {
 
 /// Sums of the finite samples, and counts of the others.
 struct Moments {
-    /// Finite samples, their mean, and the sum of squared distances from it.
+    /// Finite samples, their sum and mean, and the sum of squared distances from that.
     finite: u64,
+    sum: f64,
     mean: f64,
     squares: f64,
     min: f64,
@@ -335,6 +346,7 @@ impl Default for Moments {
     fn default() -> Moments {
         Moments {
             finite: 0,
+            sum: 0.0,
             mean: 0.0,
             squares: 0.0,
             min: f64::INFINITY,
@@ -388,6 +400,7 @@ impl Moments {
             }
         }
         let squares: f64 = squares.iter().sum();
+        self.sum += sum;
         let both = self.finite + finite;
         if self.finite == 0 {
             (self.finite, self.mean, self.squares) = (finite, mean, squares);
@@ -402,6 +415,13 @@ impl Moments {
     /// Samples that are not missing.
     fn count(&self) -> u64 {
         self.finite + self.infinite[0] + self.infinite[1]
+    }
+
+    fn sum(&self) -> Option<f64> {
+        match self.infinite {
+            [0, 0] => (self.finite > 0).then_some(self.sum),
+            _ => self.mean(),
+        }
     }
 
     fn mean(&self) -> Option<f64> {

@@ -103,6 +103,7 @@ fn naive(frame: &Lying) -> Measured {
         let squares = values.iter().map(|value| (value - mean).powi(2));
         let (lower, upper) = (values[(n - 1) / 2], values[n / 2]);
         measured.mean = Some(mean);
+        measured.sum = Some(values.iter().sum());
         measured.std = Some((squares.sum::<f64>() / n as f64).sqrt());
         measured.median = Some((lower + upper) / 2.0);
         measured.min = Some(values[0]);
@@ -133,6 +134,7 @@ fn check(frame: &mut Lying) {
     assert_eq!(found.nan, expected.nan);
     let scale = found.min.unwrap_or(0.0).abs() + found.max.unwrap_or(0.0).abs();
     assert_close(found.mean, expected.mean, scale);
+    assert_close(found.sum, expected.sum, scale * frame.bytes.len() as f64);
     assert_close(found.std, expected.std, scale);
 }
 

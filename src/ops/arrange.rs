@@ -295,11 +295,12 @@ pub fn sort(
             let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
             let positions = snapshot.positions();
             let keys = Keys::new(&[by.to_string()]);
-            let mut told = keys.of(snapshot);
+            let mut told = keys.of(snapshot, None);
             let (mut frames, mut missing) = (0, 0);
             snapshot.for_each_record(&mut |record| {
                 if record.axis == axis && positions.of(&record).is_some() {
-                    let key = SortKey::of(told.values(&record)?.pop().flatten());
+                    let key =
+                        SortKey::of(told.values(&record)?.and_then(|mut values| values.pop()?));
                     frames += 1;
                     missing += u64::from(matches!(key, SortKey::Missing));
                     let runs = record.slots[axis].iter();

@@ -34,7 +34,8 @@ pub(super) fn facts(catalog: &Catalog, record: &Record) -> Facts {
 /// What the cube still holds of a frame, with what `clean` put over its samples.
 struct InPlace<'a> {
     snapshot: &'a Snapshot,
-    positions: &'a Positions,
+    /// Runs of positions on each axis.
+    held: Vec<Vec<(u64, u64)>>,
     record: Record,
     about: About,
     /// The cube as this frame; made when samples are wanted.
@@ -42,30 +43,62 @@ struct InPlace<'a> {
 }
 
 impl<'a> InPlace<'a> {
-    fn new(snapshot: &'a Snapshot, positions: &'a Positions, record: Record) -> InPlace<'a> {
-        let held = |axis| {
-            positions
-                .runs(&record, axis)
-                .iter()
-                .map(|&(_, len)| len)
-                .sum()
-        };
-        let shape = (0..record.shape.len()).map(held).collect();
-        InPlace {
+    /// `within`: the part of the cube that counts, one span per axis, if not all. `None`
+    /// where the frame has nothing there.
+    fn new(
+        snapshot: &'a Snapshot,
+        positions: &Positions,
+        record: Record,
+        within: Option<&[Span]>,
+    ) -> Option<InPlace<'a>> {
+        let held: Vec<Vec<(u64, u64)>> = (0..MAX_RANK)
+            .map(|axis| {
+                let runs = positions.runs(&record, axis);
+                match within.and_then(|spans| spans.get(axis)) {
+                    Some(span) => runs.iter().flat_map(|&run| part_of(run, span)).collect(),
+                    None => runs,
+                }
+            })
+            .collect();
+        let lens: Vec<u64> = held
+            .iter()
+            .map(|runs| runs.iter().map(|&(_, len)| len).sum())
+            .collect();
+        if lens.contains(&0) {
+            return None;
+        }
+        Some(InPlace {
             about: About {
                 facts: Facts {
-                    shape,
+                    shape: lens[..record.shape.len().min(MAX_RANK)].to_vec(),
                     ..facts(snapshot.catalog(), &record)
                 },
                 cards: Cards::from_bytes(cards_from_text(&record.cards)),
                 notes: Vec::new(),
             },
             snapshot,
-            positions,
+            held,
             record,
             view: None,
-        }
+        })
     }
+}
+
+/// What of a run of positions is in a span, as runs.
+fn part_of((first, len): (u64, u64), span: &Span) -> Vec<(u64, u64)> {
+    if span.step == 1 {
+        let (from, to) = (
+            first.max(span.start),
+            (first + len).min(span.start + span.len),
+        );
+        return if from < to {
+            vec![(from, to - from)]
+        } else {
+            Vec::new()
+        };
+    }
+    let inside = (first..first + len).filter(|&at| span.number_of(at).is_some());
+    inside.map(|at| (at, 1)).collect()
 }
 
 impl Frame for InPlace<'_> {
@@ -76,9 +109,8 @@ impl Frame for InPlace<'_> {
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let shape = full_shape(&self.about.facts.shape);
         let region: [Span; MAX_RANK] = shape.map(|len| Span::run(0, len));
-        let view = self
-            .view
-            .get_or_insert_with(|| self.snapshot.of_frame(&self.record, self.positions));
+        let (snapshot, held) = (self.snapshot, &self.held);
+        let view = self.view.get_or_insert_with(|| snapshot.of_runs(held));
         view.read_run(&region, first, out)
     }
 }
@@ -118,7 +150,9 @@ pub(super) fn each_chosen(
         if filters.is_empty() {
             return each(record);
         }
-        let mut frame = InPlace::new(snapshot, &positions, record);
+        let Some(mut frame) = InPlace::new(snapshot, &positions, record, None) else {
+            return Ok(());
+        };
         match gate.passes(&mut frame)? {
             true => each(frame.record),
             false => Ok(()),
@@ -240,12 +274,17 @@ impl Keys {
         &self.names
     }
 
-    /// Asks the frames of a cube.
-    pub(super) fn of<'a>(&'a self, snapshot: &'a Snapshot) -> KeyReader<'a> {
+    /// Asks the frames of a cube, or what of them is `within` a part of it.
+    pub(super) fn of<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        within: Option<&'a [Span]>,
+    ) -> KeyReader<'a> {
         KeyReader {
             keys: self,
             positions: snapshot.positions(),
             snapshot,
+            within,
             came: false,
             is_known: vec![false; self.names.len()],
         }
@@ -257,19 +296,24 @@ pub(super) struct KeyReader<'a> {
     keys: &'a Keys,
     snapshot: &'a Snapshot,
     positions: Positions,
+    within: Option<&'a [Span]>,
     came: bool,
     is_known: Vec<bool>,
 }
 
 impl KeyReader<'_> {
-    /// The values of a frame, `None` for those that it has not.
-    pub(super) fn values(&mut self, record: &Record) -> Result<Vec<Option<Value>>> {
+    /// The values of a frame, `None` for those that it has not; `None` where it has
+    /// nothing in the part that counts.
+    pub(super) fn values(&mut self, record: &Record) -> Result<Option<Vec<Option<Value>>>> {
         let names = &self.keys.names;
-        if names.is_empty() {
-            return Ok(Vec::new());
+        if names.is_empty() && self.within.is_none() {
+            return Ok(Some(Vec::new()));
         }
+        let frame = InPlace::new(self.snapshot, &self.positions, record.clone(), self.within);
+        let Some(mut frame) = frame else {
+            return Ok(None);
+        };
         self.came = true;
-        let mut frame = InPlace::new(self.snapshot, &self.positions, record.clone());
         let measured = measure(&mut frame, self.keys.needs)?;
         let cards = &frame.about.cards;
         let value = |(name, is_known): (&String, &mut bool)| {
@@ -284,7 +328,8 @@ impl KeyReader<'_> {
             *is_known |= is_there;
             value
         };
-        Ok(names.iter().zip(&mut self.is_known).map(value).collect())
+        let values = names.iter().zip(&mut self.is_known).map(value);
+        Ok(Some(values.collect()))
     }
 
     /// Tells of keywords that no frame had: those are mistyped.

@@ -18,7 +18,7 @@ use crate::format::catalog::{Command, Piece};
 use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::Filter;
-use crate::region::{MAX_RANK, Span};
+use crate::region::{MAX_RANK, Span, parse_section};
 use crate::storage::Storage;
 
 /// Indexes up to this size are looked through for dead tiles: milliseconds.
@@ -272,47 +272,66 @@ pub struct FrameRow {
     pub cards: Option<Vec<String>>,
 }
 
-/// Calls `each` for every frame that meets all conditions, in the order of positions.
+/// Which frames are listed, and with what.
+pub struct Which<'a> {
+    /// Conditions that they meet.
+    pub filters: &'a [Filter],
+    /// They have samples in this part of the cube, which alone is measured; `None`: all.
+    pub section: Option<&'a str>,
+    /// What is told of each.
+    pub keys: &'a Keys,
+    /// Its header, too.
+    pub with_cards: bool,
+}
+
+/// Calls `each` for every frame that is meant, in the order of positions.
 ///
 /// # Errors
 /// When the ledger is damaged, a frame that is measured cannot be read, or `each` fails.
 pub fn frames(
     path: &Path,
-    filters: &[Filter],
-    keys: &Keys,
-    with_cards: bool,
+    which: &Which<'_>,
     progress: &dyn Progress,
     each: &mut dyn FnMut(FrameRow) -> Result<()>,
 ) -> Result<()> {
     let (_, snapshot) = open(path, progress)?;
-    in_order(&snapshot, filters, keys, with_cards, progress, each).at(path)
+    in_order(&snapshot, which, progress, each).at(path)
 }
 
 fn in_order(
     snapshot: &Snapshot,
-    filters: &[Filter],
-    keys: &Keys,
-    with_cards: bool,
+    which: &Which<'_>,
     progress: &dyn Progress,
     each: &mut dyn FnMut(FrameRow) -> Result<()>,
 ) -> Result<()> {
     let positions = snapshot.positions();
+    let section = which.section;
+    let section = section
+        .map(|text| parse_section(text, &snapshot.shape()))
+        .transpose()?;
     let mut order = Vec::new();
-    each_chosen(snapshot, filters, &|_| true, progress, &mut |record| {
-        if let Some((first, _)) = positions.of(&record) {
-            order.push((first[record.axis], record.frame));
-        }
-        Ok(())
-    })?;
+    each_chosen(
+        snapshot,
+        which.filters,
+        &|_| true,
+        progress,
+        &mut |record| {
+            if let Some((first, _)) = positions.of(&record) {
+                order.push((first[record.axis], record.frame));
+            }
+            Ok(())
+        },
+    )?;
     order.sort_unstable();
     let mut reader = snapshot.record_reader();
-    let mut told = keys.of(snapshot);
+    let mut told = which.keys.of(snapshot, section.as_deref());
     for (position, frame) in order {
         let record = reader.get(frame)?;
         let record =
             record.ok_or_else(|| Error::damaged(format!("the ledger has no frame {frame}")))?;
-        let values = told.values(record)?;
-        each(row(snapshot, record, position, values, with_cards))?;
+        if let Some(values) = told.values(record)? {
+            each(row(snapshot, record, position, values, which.with_cards))?;
+        }
     }
     told.complain(progress);
     Ok(())

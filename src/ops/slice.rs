@@ -582,9 +582,10 @@ impl Named {
         };
         let mut beside: Vec<Column> = keys.names().iter().map(column).collect();
         if !beside.is_empty() {
-            let mut told = keys.of(snapshot);
+            let mut told = keys.of(snapshot, None);
             each_along(snapshot, axis, &request.spans, &mut |record, numbers| {
-                let values = told.values(record)?.into_iter().map(card_value);
+                let values = told.values(record)?.unwrap_or_default();
+                let values = values.into_iter().map(card_value);
                 for (column, value) in beside.iter_mut().zip(values) {
                     for &number in numbers {
                         column.values[number].clone_from(&value);

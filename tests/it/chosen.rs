@@ -378,3 +378,60 @@ fn keys_are_told_along_any_axis_and_unknown_ones_pointed_out() {
             .any(|card| card.contains("1 positions of z of a.cube"))
     );
 }
+
+#[test]
+fn a_part_of_each_frame_is_measured_for_itself() {
+    let (dir, order) = night();
+    let part = |samples: &[f32], xs: &[usize], ys: &[usize]| {
+        let at = ys.iter().flat_map(|y| xs.iter().map(move |x| y * 9 + x));
+        let values: Vec<f64> = at
+            .map(|at| f64::from(samples[at]))
+            .filter(|v| !v.is_nan())
+            .collect();
+        values.iter().sum::<f64>()
+    };
+    for (section, xs, ys, frames) in [
+        ("[2:4,3:5,*]", vec![1, 2, 3], vec![2, 3, 4], 0..11),
+        ("[9:1:4,2,3:6]", vec![0, 4, 8], vec![1], 2..6),
+        ("[1:9:8,*,-1]", vec![0, 8], (0..7).collect(), 10..11),
+    ] {
+        let line = format!("info a.cube --frames --json --keys sum,EXPTIME --section {section}");
+        let rows: Vec<Value> = serde_json::from_slice(&dir.ok(&line).out).unwrap();
+        assert_eq!(rows.len(), frames.len(), "{section}");
+        for (row, k) in rows.iter().zip(frames) {
+            let samples: Vec<f32> =
+                read_fits(&dir.read(&format!("{}.fits", order[k])))[0].samples();
+            let sum = row["keys"]["sum"].as_f64().unwrap();
+            assert!(
+                (sum - part(&samples, &xs, &ys)).abs() < 1e-9,
+                "{section} {k}: {sum}"
+            );
+            assert_eq!(row["position"], k + 1);
+        }
+    }
+    // A frame that does not reach the part is not told of.
+    dir.frame("small.fits", &Image::of(&[2, 2], &[1f32, 2.0, 3.0, 4.0]));
+    dir.ok("append a.cube small.fits");
+    let listed = |section: &str| {
+        let run = dir.ok(&format!(
+            "info a.cube --frames --csv --keys sum --section {section}"
+        ));
+        run.out()
+            .lines()
+            .skip(1)
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        listed("[3,1,*]")
+            .iter()
+            .all(|row| !row.contains("small.fits"))
+    );
+    assert_eq!(
+        listed("[2:5,2:5,-1]"),
+        ["12,1,z,small.fits,0,2x2,float32,4.0"]
+    );
+    dir.cube("info a.cube --frames --section [1,2]")
+        .fails(&["a.cube: "]);
+    dir.cube("info a.cube --section [1,2,*]").ends(2);
+}

@@ -60,7 +60,7 @@ impl<'a> Gate<'a> {
     /// What to tell about keywords that are compared and that no frame had.
     pub fn complaints(&self) -> Vec<String> {
         let unseen = self.unseen.iter().filter(|_| self.came > 0);
-        unseen.map(|keyword| unknown(&keyword.0)).collect()
+        unseen.map(|keyword| unknown(&keyword.name)).collect()
     }
 }
 
