@@ -159,14 +159,9 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
         measured.sum = of(Measure::Sum, counts.sum());
         measured.std = of(Measure::Std, counts.std());
         measured.median = of(Measure::Median, counts.median());
-        measured.min = of(Measure::Min, counts.at_rank(0));
-        measured.max = of(
-            Measure::Max,
-            counts
-                .total
-                .checked_sub(1)
-                .and_then(|last| counts.at_rank(last)),
-        );
+        let value = |&(value, _): &(i128, u64)| value as f64;
+        measured.min = of(Measure::Min, counts.valued.first().map(value));
+        measured.max = of(Measure::Max, counts.valued.last().map(value));
         measured.nan = needs.has(Measure::Nan).then_some(counts.missing);
         return Ok(measured);
     }
