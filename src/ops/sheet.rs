@@ -8,10 +8,12 @@ use crate::region::show_shape;
 use crate::sinks::{Format, Sheet};
 
 /// So many replaced samples are marked, and at most one in [`APART`] samples of the plane:
-/// of more the picture would be nothing but marks.
+/// of more the picture would be nothing but marks. Planes below [`SMALL`] are enlarged.
 const MOST_MARKS: usize = 20_000;
 
-const APART: u64 = 50;
+const APART: u64 = 300;
+
+const SMALL: u64 = 120_000;
 
 /// The shape of the image that a sheet is made of.
 pub(super) fn plan(planes: Planes, requests: &[Request], format: Format) -> Result<Vec<u64>> {
@@ -115,7 +117,7 @@ pub(super) fn replaced(
         }
     }
     let plane = request.spans[x].len.saturating_mul(request.spans[y].len);
-    if number > plane / APART {
+    if number > plane.max(SMALL) / APART {
         marks.clear();
     }
     Ok((number, marks))
