@@ -25,9 +25,11 @@ use super::{Progress, Stop, open, open_to_write};
 use crate::dtype::DType;
 use crate::engine::edit::Edit;
 use crate::engine::lines::{Lines, Void};
+use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::Command;
+use crate::format::ledger::Record;
 use crate::format::patches::{Patch, TilePatches};
 use crate::frames::filter::Filter;
 use crate::kernels::gather::is_wide;
@@ -359,30 +361,36 @@ fn run(
     if let Some(mask) = mask {
         mask.write(marks.sorted()?, progress, stop)?;
     }
-    report(snapshot, axis, &spans, samples, &tally, options.by_frame)
+    report(
+        snapshot,
+        axis,
+        &spans[axis],
+        samples,
+        &tally,
+        options.by_frame,
+    )
 }
 
 /// What was done to so many samples.
 fn report(
     snapshot: &Snapshot,
     axis: usize,
-    spans: &[Span],
+    span: &Span,
     samples: u64,
     tally: &Tally,
     wants_frames: bool,
 ) -> Result<Report> {
-    let len = spans[axis].len;
     Ok(Report {
         axis: AXIS_NAMES[axis].to_string(),
         samples,
         rejected: tally.rejected,
         filled: tally.filled,
-        lines: samples / len,
+        lines: samples / span.len,
         lines_changed: tally.lines,
         lines_left: tally.left,
-        samples_per_position: samples / len,
+        samples_per_position: samples / span.len,
         frames: match wants_frames {
-            true => by_frame(snapshot, axis, spans, tally)?,
+            true => by_frame(snapshot, axis, span, tally)?,
             false => Vec::new(),
         },
     })
@@ -392,10 +400,9 @@ fn report(
 fn by_frame(
     snapshot: &Snapshot,
     axis: usize,
-    spans: &[Span],
+    span: &Span,
     tally: &Tally,
 ) -> Result<Vec<FrameCount>> {
-    let span = &spans[axis];
     let mut frames: Vec<FrameCount> = (0..span.len)
         .zip(&tally.by_sample)
         .map(|(k, &rejected)| FrameCount {
@@ -404,11 +411,11 @@ fn by_frame(
             source: None,
         })
         .collect();
-    each_along(snapshot, axis, spans, &mut |record, numbers| {
-        for &k in numbers.iter().filter(|_| record.axis == axis) {
-            frames[k]
-                .source
-                .get_or_insert_with(|| record.source.clone());
+    let joined = |_: &Positions, record: &Record| record.axis == axis;
+    each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
+        for &k in numbers {
+            let source = &mut frames[k].source;
+            source.get_or_insert_with(|| record.source.clone());
         }
         Ok(())
     })?;

@@ -159,7 +159,7 @@ pub fn combine(
     };
     let factors = levels::factors(&job).at(path)?;
     let weights = match &options.weight {
-        Some(key) => Some(levels::keyword(snapshot, axis, &spans, key).at(path)?),
+        Some(key) => Some(levels::keyword(snapshot, axis, &spans[axis], key).at(path)?),
         None => None,
     };
     let plan = Plan {

@@ -216,32 +216,25 @@ pub(super) fn only(
     Ok(Some(snapshot.keeping(axis, found)))
 }
 
-/// Calls `each` for every frame on a line along `axis`, one span per axis of the cube,
-/// and the numbers in its span that are the frame's. One that joined this axis has its
-/// positions whatever its place on the others.
+/// Calls `each` for every frame that is meant and the numbers in a span of `axis` that
+/// are its own.
 pub(super) fn each_along(
     snapshot: &Snapshot,
     axis: usize,
-    spans: &[Span],
+    span: &Span,
+    is_meant: &dyn Fn(&Positions, &Record) -> bool,
     each: &mut dyn FnMut(&Record, &[usize]) -> Result<()>,
 ) -> Result<()> {
     let positions = snapshot.positions();
     let mut numbers = Vec::new();
     snapshot.for_each_record(&mut |record| {
-        let is_at = |other: usize| {
-            let at = spans[other].start;
-            let runs = positions.runs(&record, other);
-            runs.iter()
-                .any(|&(first, len)| first <= at && at - first < len)
-        };
-        let others = (0..spans.len()).filter(|&other| other != axis);
-        if record.axis != axis && !others.into_iter().all(is_at) {
+        if !is_meant(&positions, &record) {
             return Ok(());
         }
         let runs = positions.runs(&record, axis).into_iter();
         let own = runs.flat_map(|(position, len)| position..position + len);
         numbers.clear();
-        numbers.extend(own.filter_map(|at| spans[axis].number_of(at).map(|k| k as usize)));
+        numbers.extend(own.filter_map(|at| span.number_of(at).map(|k| k as usize)));
         match numbers.is_empty() {
             true => Ok(()),
             false => each(&record, &numbers),

@@ -16,7 +16,8 @@
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
 //! * [`in_place`]: a cube as Zarr readers see it, `coordinates` its frames.
-//! * [`mod@slice`]: cuts through it; `sheet` puts planes side by side.
+//! * [`mod@slice`]: cuts through it; `profiles` names their positions, `sheet` puts planes
+//!   side by side.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -40,6 +41,7 @@ pub mod info;
 mod lanes;
 pub mod part;
 pub mod plan;
+mod profiles;
 pub mod resume;
 mod sheet;
 pub mod slice;

@@ -3,11 +3,10 @@
 use std::io::Read;
 use std::path::Path;
 
-use serde_json::Value as Json;
-
 use super::crew::in_turn;
-use super::frames::{Keys, card_value, each_along, open_chosen};
+use super::frames::{Keys, open_chosen};
 use super::frames_table::FramesTable;
+use super::profiles::{Named, profile_axis, profiles};
 use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
@@ -22,7 +21,7 @@ use crate::frames::wcs::{self, AxisCut};
 use crate::region::{
     AXIS_NAMES, MAX_RANK, Parts, Span, parse_position, parse_section, show_shape, volume,
 };
-use crate::sinks::text::{self, Column, Profiles};
+use crate::sinks::text;
 use crate::sinks::{self, Format, Image, Look, Sink, Target, fits, plot};
 
 /// Which samples are wanted.
@@ -529,106 +528,6 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
             Ok((axis, position))
         })
         .collect()
-}
-
-/// The axis along which a profile runs, or the axes of what is none.
-fn profile_axis(request: &Request) -> std::result::Result<usize, Vec<usize>> {
-    let long: Vec<usize> = match request.kept[..] {
-        [axis] => vec![axis],
-        _ => {
-            let kept = request.kept.iter().copied();
-            kept.filter(|&axis| request.spans[axis].len != 1).collect()
-        }
-    };
-    match long[..] {
-        [axis] => Ok(axis),
-        [] => Ok(request.kept.last().copied().unwrap_or(0)),
-        _ => Err(long),
-    }
-}
-
-/// What the positions of profiles are called, where that is more than their number.
-#[derive(Default)]
-struct Named {
-    /// Where they are in the cube of which this is a view, from 0.
-    in_cube: Option<Vec<u64>>,
-    beside: Vec<Column>,
-}
-
-impl Named {
-    fn new(
-        snapshot: &Snapshot,
-        request: &Request,
-        format: Format,
-        keys: &Keys,
-        progress: &dyn Progress,
-    ) -> Result<Named> {
-        if !format.is_text() && !keys.names().is_empty() {
-            return Err(Error::input(format!(
-                "--keys stand beside profiles of text, and the output is {}",
-                format.name()
-            ))
-            .hint("text, csv, tsv and json have a place for them"));
-        }
-        // Whoever makes profiles of it says why it is none.
-        let Ok(axis) = profile_axis(request) else {
-            return Ok(Named::default());
-        };
-        let span = &request.spans[axis];
-        let all = || (0..span.len).map(|number| snapshot.in_cube(axis, span.at(number)));
-        let column = |name: &String| Column {
-            name: name.clone(),
-            values: vec![Json::Null; span.len as usize],
-        };
-        let mut beside: Vec<Column> = keys.names().iter().map(column).collect();
-        if !beside.is_empty() {
-            let mut told = keys.of(snapshot, None);
-            each_along(snapshot, axis, &request.spans, &mut |record, numbers| {
-                let values = told.values(record)?.unwrap_or_default();
-                let values = values.into_iter().map(card_value);
-                for (column, value) in beside.iter_mut().zip(values) {
-                    for &number in numbers {
-                        column.values[number].clone_from(&value);
-                    }
-                }
-                Ok(())
-            })?;
-            told.complain(progress);
-        }
-        Ok(Named {
-            in_cube: snapshot.is_view().then(|| all().collect()),
-            beside,
-        })
-    }
-}
-
-fn profiles(requests: &[Request], format: Format, named: Named) -> Result<Profiles> {
-    let first = &requests[0];
-    let axis = profile_axis(first).map_err(|long| {
-        let shape: Vec<u64> = long.iter().map(|&axis| first.spans[axis].len).collect();
-        Error::input(format!(
-            "{} holds profiles, but the cut is {}",
-            format.name(),
-            show_shape(&shape)
-        ))
-        .hint("--format fits or npy holds any shape")
-    })?;
-    let span = first.spans[axis];
-    let places = requests.iter().map(|request| {
-        let others = request
-            .spans
-            .iter()
-            .enumerate()
-            .filter(|&(other, _)| other != axis);
-        others.map(|(_, span)| span.start + 1).collect()
-    });
-    Ok(Profiles {
-        axis: AXIS_NAMES[axis].to_string(),
-        positions: span,
-        in_cube: named.in_cube,
-        beside: named.beside,
-        at: places.collect(),
-    })
 }
 
 /// The header of a cut: that of the frame its first sample came with, its

@@ -172,5 +172,12 @@ pub(super) fn apply(
     }
     taker.store()?;
     progress.end();
-    report(snapshot, axis, &spans, samples, &tally, options.by_frame)
+    report(
+        snapshot,
+        axis,
+        &spans[axis],
+        samples,
+        &tally,
+        options.by_frame,
+    )
 }

@@ -2,9 +2,10 @@
 
 use super::{Job, Scale};
 use crate::engine::lines::{Lines, Void};
+use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::format::ledger::cards_from_text;
+use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, is_wide};
@@ -30,7 +31,7 @@ pub(super) fn factors(job: &Job<'_>) -> Result<Option<Vec<(f64, f64)>>> {
     let scales = match &options.scale {
         None => vec![1.0; span.len as usize],
         Some(Scale::Median) => medians.clone().unwrap_or_default(),
-        Some(Scale::Keyword(key)) => keyword(job.snapshot, job.axis, job.spans, key)?,
+        Some(Scale::Keyword(key)) => keyword(job.snapshot, job.axis, span, key)?,
     };
     let times: Vec<f64> = scales.iter().map(|scale| scales[0] / scale).collect();
     let wrong = |times: &f64| !times.is_finite() || *times == 0.0;
@@ -80,14 +81,14 @@ fn no_samples(job: &Job<'_>, k: usize) -> Error {
 pub(super) fn keyword(
     snapshot: &Snapshot,
     axis: usize,
-    spans: &[Span],
+    span: &Span,
     key: &str,
 ) -> Result<Vec<f64>> {
-    let span = &spans[axis];
     let mut values: Vec<Option<f64>> = vec![None; span.len as usize];
-    each_along(snapshot, axis, spans, &mut |record, numbers| {
+    let joined = |_: &Positions, record: &Record| record.axis == axis;
+    each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
         let cards = Cards::from_bytes(cards_from_text(&record.cards));
-        if let Some(value) = cards.get_real(key).filter(|_| record.axis == axis) {
+        if let Some(value) = cards.get_real(key) {
             numbers.iter().for_each(|&k| values[k] = Some(value));
         }
         Ok(())

@@ -1,0 +1,129 @@
+//! Profiles as text and plots have them: along which axis they run, what their positions
+//! are called, and what stands beside them.
+
+use serde_json::Value as Json;
+
+use super::Progress;
+use super::frames::{Keys, card_value, each_along};
+use super::slice::Request;
+use crate::engine::records::Positions;
+use crate::engine::snapshot::Snapshot;
+use crate::error::{Error, Result};
+use crate::format::ledger::Record;
+use crate::region::{AXIS_NAMES, Span, show_shape};
+use crate::sinks::Format;
+use crate::sinks::text::{Column, Profiles};
+
+/// The axis along which a profile runs, or the axes of what is none.
+pub(super) fn profile_axis(request: &Request) -> std::result::Result<usize, Vec<usize>> {
+    let long: Vec<usize> = match request.kept[..] {
+        [axis] => vec![axis],
+        _ => {
+            let kept = request.kept.iter().copied();
+            kept.filter(|&axis| request.spans[axis].len != 1).collect()
+        }
+    };
+    match long[..] {
+        [axis] => Ok(axis),
+        [] => Ok(request.kept.last().copied().unwrap_or(0)),
+        _ => Err(long),
+    }
+}
+
+/// What the positions of profiles are called, where that is more than their number.
+#[derive(Default)]
+pub(super) struct Named {
+    /// Where they are in the cube of which this is a view, from 0.
+    in_cube: Option<Vec<u64>>,
+    beside: Vec<Column>,
+}
+
+impl Named {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        request: &Request,
+        format: Format,
+        keys: &Keys,
+        progress: &dyn Progress,
+    ) -> Result<Named> {
+        if !format.is_text() && !keys.names().is_empty() {
+            return Err(Error::input(format!(
+                "--keys stand beside profiles of text, and the output is {}",
+                format.name()
+            ))
+            .hint("text, csv, tsv and json have a place for them"));
+        }
+        // Whoever makes profiles of it says why it is none.
+        let Ok(axis) = profile_axis(request) else {
+            return Ok(Named::default());
+        };
+        let span = &request.spans[axis];
+        let all = || (0..span.len).map(|number| snapshot.in_cube(axis, span.at(number)));
+        let column = |name: &String| Column {
+            name: name.clone(),
+            values: vec![Json::Null; span.len as usize],
+        };
+        let mut beside: Vec<Column> = keys.names().iter().map(column).collect();
+        if !beside.is_empty() {
+            let mut told = keys.of(snapshot, None);
+            // One that joined this axis has its positions whatever its place on the others.
+            let is_meant = |positions: &Positions, record: &Record| {
+                record.axis == axis || is_on_line(positions, record, axis, &request.spans)
+            };
+            each_along(snapshot, axis, span, &is_meant, &mut |record, numbers| {
+                let values = told.values(record)?.unwrap_or_default();
+                let values = values.into_iter().map(card_value);
+                for (column, value) in beside.iter_mut().zip(values) {
+                    for &number in numbers {
+                        column.values[number].clone_from(&value);
+                    }
+                }
+                Ok(())
+            })?;
+            told.complain(progress);
+        }
+        Ok(Named {
+            in_cube: snapshot.is_view().then(|| all().collect()),
+            beside,
+        })
+    }
+}
+
+/// Has a frame the positions of a line along `axis` on all other axes?
+fn is_on_line(positions: &Positions, record: &Record, axis: usize, spans: &[Span]) -> bool {
+    let mut others = spans.iter().enumerate().filter(|&(other, _)| other != axis);
+    others.all(|(other, span)| {
+        let runs = positions.runs(record, other);
+        let holds = |&(first, len): &(u64, u64)| first <= span.start && span.start - first < len;
+        runs.iter().any(holds)
+    })
+}
+
+pub(super) fn profiles(requests: &[Request], format: Format, named: Named) -> Result<Profiles> {
+    let first = &requests[0];
+    let axis = profile_axis(first).map_err(|long| {
+        let shape: Vec<u64> = long.iter().map(|&axis| first.spans[axis].len).collect();
+        Error::input(format!(
+            "{} holds profiles, but the cut is {}",
+            format.name(),
+            show_shape(&shape)
+        ))
+        .hint("--format fits or npy holds any shape")
+    })?;
+    let span = first.spans[axis];
+    let places = requests.iter().map(|request| {
+        let others = request
+            .spans
+            .iter()
+            .enumerate()
+            .filter(|&(other, _)| other != axis);
+        others.map(|(_, span)| span.start + 1).collect()
+    });
+    Ok(Profiles {
+        axis: AXIS_NAMES[axis].to_string(),
+        positions: span,
+        in_cube: named.in_cube,
+        beside: named.beside,
+        at: places.collect(),
+    })
+}
