@@ -12,6 +12,7 @@ use crate::ops::frames::Keys;
 use crate::ops::info::{AxisInfo, FrameRow, Info, MOST_HISTORY, Which, frames, info};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
+use crate::sinks::text::push_cell;
 
 #[derive(Debug, Args)]
 #[command(mut_arg("filters", |filters| filters.requires("frames")))]
@@ -317,13 +318,15 @@ fn cells(row: &FrameRow) -> Vec<String> {
 }
 
 fn list_csv(args: &InfoArgs) -> Result<()> {
-    let quote = |cell: &String| match cell.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.clone(),
-    };
     let line = |cells: Vec<String>| {
-        let cells: Vec<String> = cells.iter().map(quote).collect();
-        cells.join(",") + "\n"
+        let mut line = String::new();
+        for (number, cell) in cells.iter().enumerate() {
+            if number > 0 {
+                line.push(',');
+            }
+            push_cell(&mut line, ',', cell);
+        }
+        line + "\n"
     };
     print(&line(heads(args)))?;
     each_row(args, &mut |row, text| {

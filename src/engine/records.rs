@@ -114,6 +114,12 @@ impl Positions {
             .collect()
     }
 
+    /// The same, position by position.
+    pub fn along(&self, record: &Record, axis: usize) -> impl Iterator<Item = u64> {
+        let runs = self.runs(record, axis).into_iter();
+        runs.flat_map(|(position, len)| position..position + len)
+    }
+
     /// The frame as it is in a cube whose slots are the positions of this one.
     /// Pixels that were taken out get slots from `beyond` on, which are no
     /// position; says how many of them each axis needs. `None` when no pixel is

@@ -51,6 +51,11 @@ impl Value {
         }
     }
 
+    /// Is it of a card that has a keyword and no value?
+    pub fn is_undefined(&self) -> bool {
+        matches!(self, Value::Other(text) if text.is_empty())
+    }
+
     /// The value as a table shows it, without quotes.
     pub fn show(&self) -> String {
         match self {

@@ -176,12 +176,8 @@ fn positions_of_frames(
     let mut found = Vec::new();
     let mut named = vec![false; sources.len()];
     each_chosen(snapshot, filters, &wanted, progress, &mut |record| {
-        let runs = positions.runs(&record, axis);
         let before = found.len();
-        found.extend(
-            runs.into_iter()
-                .flat_map(|(position, len)| position..position + len),
-        );
+        found.extend(positions.along(&record, axis));
         if before < found.len() {
             came_from(&record)
                 .into_iter()

@@ -42,7 +42,7 @@ pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame
         let time = cards
             .get_text("DATE-OBS")
             .and_then(|date| microseconds(&date));
-        let is_there = |value: &Value| !matches!(value, Value::Other(text) if text.is_empty());
+        let is_there = |value: &Value| !value.is_undefined();
         let values = keys.iter().map(|key| cards.get(key).filter(is_there));
         let values: Vec<Option<Value>> = values.collect();
         for (position, len) in positions.runs(&record, axis) {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::frames_table::meet;
 use super::plan::{full_shape, moment};
 use super::{Progress, open};
 use crate::engine::records::Positions;
@@ -86,19 +87,15 @@ impl<'a> InPlace<'a> {
 
 /// What of a run of positions is in a span, as runs.
 fn part_of((first, len): (u64, u64), span: &Span) -> Vec<(u64, u64)> {
-    if span.step == 1 {
-        let (from, to) = (
-            first.max(span.start),
-            (first + len).min(span.start + span.len),
-        );
-        return if from < to {
-            vec![(from, to - from)]
-        } else {
-            Vec::new()
-        };
+    let Some((number, n)) = meet(span, first, len) else {
+        return Vec::new();
+    };
+    let (one, other) = (span.at(number), span.at(number + n - 1));
+    let least = one.min(other);
+    match span.step.unsigned_abs() {
+        1 => vec![(least, n)],
+        step => (0..n).map(|k| (least + k * step, 1)).collect(),
     }
-    let inside = (first..first + len).filter(|&at| span.number_of(at).is_some());
-    inside.map(|at| (at, 1)).collect()
 }
 
 impl Frame for InPlace<'_> {
@@ -199,11 +196,7 @@ pub(super) fn only(
         &|record| record.axis == axis,
         progress,
         &mut |record| {
-            let runs = positions.runs(&record, axis);
-            found.extend(
-                runs.into_iter()
-                    .flat_map(|(position, len)| position..position + len),
-            );
+            found.extend(positions.along(&record, axis));
             Ok(())
         },
     )?;
@@ -231,8 +224,7 @@ pub(super) fn each_along(
         if !is_meant(&positions, &record) {
             return Ok(());
         }
-        let runs = positions.runs(&record, axis).into_iter();
-        let own = runs.flat_map(|(position, len)| position..position + len);
+        let own = positions.along(&record, axis);
         numbers.clear();
         numbers.extend(own.filter_map(|at| span.number_of(at).map(|k| k as usize)));
         match numbers.is_empty() {
@@ -315,7 +307,7 @@ impl KeyReader<'_> {
                 None => {
                     let value = cards.get(name);
                     let is_there = value.is_some();
-                    (value.filter(|value| !is_undefined(value)), is_there)
+                    (value.filter(|value| !value.is_undefined()), is_there)
                 }
             };
             *is_known |= is_there;
@@ -338,11 +330,6 @@ fn measured_value(measured: &Measured, of: Measure) -> Option<Value> {
         Measure::Nan => measured.nan.map(|count| Value::Integer(count.into())),
         _ => measured.get(of).map(Value::Real),
     }
-}
-
-/// Is it of a card that has a keyword and no value?
-fn is_undefined(value: &Value) -> bool {
-    matches!(value, Value::Other(text) if text.is_empty())
 }
 
 /// A keyword's value as JSON.

@@ -205,7 +205,7 @@ struct Overlap {
 
 /// Which of the positions in `span` are in `start..start + len`: the number of
 /// the first in the span, and how many.
-fn meet(span: &Span, start: u64, len: u64) -> Option<(u64, u64)> {
+pub(super) fn meet(span: &Span, start: u64, len: u64) -> Option<(u64, u64)> {
     if span.len == 0 || len == 0 {
         return None;
     }
@@ -258,7 +258,7 @@ fn each_of(record: &Record, each: &mut dyn FnMut(&str, Value)) {
 /// The value as a table takes it; `None` for a card without one.
 fn meant(value: Value) -> Option<Value> {
     match value {
-        Value::Other(text) if text.is_empty() => None,
+        undefined if undefined.is_undefined() => None,
         Value::Other(text) if text.eq_ignore_ascii_case("nan") => Some(Value::Real(f64::NAN)),
         other => Some(other),
     }

@@ -102,7 +102,7 @@ impl Profiles {
 
 /// Puts text in a cell: quoted where it has a comma between commas; between tabs what
 /// would break the line is a blank.
-fn push_cell(out: &mut String, separator: char, text: &str) {
+pub fn push_cell(out: &mut String, separator: char, text: &str) {
     match separator {
         ',' if text.contains([',', '"', '\n', '\r']) => {
             let _ = write!(out, "\"{}\"", text.replace('"', "\"\""));
