@@ -1,5 +1,7 @@
 //! A check of bytes that arrive in any order.
 
+use crate::kernels::crc::{ONE, multiply, shifted};
+
 /// CRC-32C of a frame whose samples arrive in any order: the check of a whole is
 /// the sum (XOR) of the checks of its pieces, each shifted by the bytes behind it.
 #[derive(Default)]
@@ -41,38 +43,6 @@ impl RunningCheck {
         self.close(total);
         self.sum
     }
-}
-
-/// The polynomial 1, as checks have it: the coefficient of x^0 on top.
-const ONE: u32 = 1 << 31;
-
-/// `x^(8 * 2^k)`: what shifts a check by 2^k bytes, for each bit of a length.
-const POWERS: [u32; 64] = {
-    let mut powers = [ONE >> 8; 64];
-    let mut k = 1;
-    while k < 64 {
-        powers[k] = multiply(powers[k - 1], powers[k - 1]);
-        k += 1;
-    }
-    powers
-};
-
-/// A check with so many bytes behind it.
-fn shifted(check: u32, bytes: u64) -> u32 {
-    let bits = (0..64).filter(|k| bytes >> k & 1 == 1);
-    bits.fold(check, |check, k| multiply(POWERS[k], check))
-}
-
-/// The product of two polynomials, modulo that of CRC-32C.
-const fn multiply(a: u32, mut b: u32) -> u32 {
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    let (mut product, mut bit) = (0, 32);
-    while bit > 0 {
-        bit -= 1;
-        product ^= b & (a >> bit & 1).wrapping_neg();
-        b = b >> 1 ^ POLYNOMIAL & (b & 1).wrapping_neg();
-    }
-    product
 }
 
 #[cfg(test)]

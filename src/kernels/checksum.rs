@@ -15,35 +15,37 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Adds the bytes that come next.
-    pub fn add(&mut self, bytes: &[u8]) {
-        let mut bytes = bytes;
-        while self.in_word != 0
-            && let Some((&byte, rest)) = bytes.split_first()
-        {
-            self.add_byte(byte);
-            bytes = rest;
-        }
+    /// The sum of these bytes.
+    #[allow(clippy::cast_possible_truncation, reason = "less than 4 are left")]
+    pub fn of(bytes: &[u8]) -> Sum {
         let (words, rest) = bytes.as_chunks::<4>();
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut total = sum_words(&[last]);
         // Carries gather in the upper half, which has room for 2^32 words.
         for part in words.chunks(1 << 24) {
-            self.total = fold(self.total + sum_words(part));
+            total = fold(total + sum_words(part));
         }
-        for &byte in rest {
-            self.add_byte(byte);
-        }
-    }
-
-    fn add_byte(&mut self, byte: u8) {
-        self.total = fold(self.total + (u64::from(byte) << (24 - 8 * self.in_word)));
-        self.in_word = (self.in_word + 1) % 4;
-    }
-
-    /// The sum of both, each of whole words.
-    pub fn and(self, other: Sum) -> Sum {
         Sum {
-            total: fold(self.total + other.total),
-            in_word: 0,
+            total,
+            in_word: rest.len() as u32,
+        }
+    }
+
+    /// Adds the bytes that come next.
+    pub fn add(&mut self, bytes: &[u8]) {
+        *self = self.and(Sum::of(bytes));
+    }
+
+    /// The sum of the bytes of both, one after the other.
+    #[must_use]
+    pub fn and(self, next: Sum) -> Sum {
+        // Carries go around, so bytes that begin inside a word turn the sum that they
+        // would have from its head.
+        let turned = next.value().rotate_right(8 * self.in_word);
+        Sum {
+            total: fold(self.total + u64::from(turned)),
+            in_word: (self.in_word + next.in_word) % 4,
         }
     }
 
@@ -83,22 +85,16 @@ fn fold(total: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn sum(bytes: &[u8]) -> Sum {
-        let mut sum = Sum::default();
-        sum.add(bytes);
-        sum
-    }
-
     #[test]
     fn a_sum_does_not_depend_on_the_pieces() {
         let bytes: Vec<u8> = (0..4000u32).map(|n| (n * 7 % 251) as u8).collect();
         for step in [1, 2, 3, 4, 5, 7, 64, 1000] {
             let mut pieces = Sum::default();
             bytes.chunks(step).for_each(|piece| pieces.add(piece));
-            assert_eq!(pieces.value(), sum(&bytes).value(), "{step}");
+            assert_eq!(pieces.value(), Sum::of(&bytes).value(), "{step}");
         }
-        assert_eq!(sum(&[0xff; 8]).value(), u32::MAX);
-        assert_eq!(sum(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1]).value(), 1);
+        assert_eq!(Sum::of(&[0xff; 8]).value(), u32::MAX);
+        assert_eq!(Sum::of(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1]).value(), 1);
     }
 
     #[test]
@@ -106,10 +102,10 @@ mod tests {
         for seed in (0..u32::MAX).step_by(9_876_543) {
             let mut card = b"CHECKSUM= '0000000000000000'    ".to_vec();
             card.extend(seed.to_be_bytes());
-            let text = sum(&card).complement();
+            let text = Sum::of(&card).complement();
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
             card[11..27].copy_from_slice(text.as_bytes());
-            assert_eq!(sum(&card).value(), u32::MAX, "{seed}: {text}");
+            assert_eq!(Sum::of(&card).value(), u32::MAX, "{seed}: {text}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | `copy` | boxes from one array to another, stored samples to values and back |
 //! | `swap` | byte order, and the sign bit that FITS offsets away |
 //! | `checksum` | the sums of FITS, and the text of CHECKSUM |
+//! | `crc` | CRC-32C of parts put together |
 //! | `scale` | `physical = BZERO + BSCALE * stored` |
 //! | `cast` | samples of one type to samples of another |
 //! | `gather` | samples of tiles to 16 lines side by side |
@@ -17,6 +18,7 @@ pub mod cast;
 pub mod checksum;
 pub mod clip;
 pub mod copy;
+pub mod crc;
 pub mod gather;
 pub mod scale;
 pub mod swap;

@@ -100,11 +100,11 @@ pub(super) fn share<W: Worker>(
 ///
 /// # Errors
 /// The first error of `units`, `read` or `take`.
-pub(super) fn in_turn<U>(
+pub(super) fn in_turn<U, R>(
     threads: usize,
     units: impl Iterator<Item = U> + Send,
-    read: &(impl Fn(U, &mut Vec<u8>) -> Result<()> + Sync),
-    take: &mut (impl FnMut(&[u8]) -> Result<()> + Send),
+    read: &(impl Fn(U, &mut Vec<u8>) -> Result<R> + Sync),
+    take: &mut (impl FnMut(&[u8], R) -> Result<()> + Send),
 ) -> Result<()> {
     let units = Mutex::new(units.zip(0..));
     let turns = &Turns {
@@ -126,8 +126,8 @@ pub(super) fn in_turn<U>(
             let Some((unit, number)) = unit else {
                 break;
             };
-            read(unit, &mut buffer)?;
-            if !turns.take(number, &buffer)? {
+            let known = read(unit, &mut buffer)?;
+            if !turns.take(number, |take| take(&buffer, known))? {
                 break;
             }
         }
@@ -163,9 +163,9 @@ struct Turn<'a, F> {
     take: &'a mut F,
 }
 
-impl<F: FnMut(&[u8]) -> Result<()>> Turns<'_, F> {
-    /// Waits for its turn and takes what was read; false when there are no more turns.
-    fn take(&self, number: u64, bytes: &[u8]) -> Result<bool> {
+impl<F> Turns<'_, F> {
+    /// Waits for its turn and uses it; false when there are no more turns.
+    fn take(&self, number: u64, done: impl FnOnce(&mut F) -> Result<()>) -> Result<bool> {
         let mut turn = lock(&self.turn);
         while turn.next != number && !turn.is_over {
             let moved = self.moved.wait(turn);
@@ -174,7 +174,7 @@ impl<F: FnMut(&[u8]) -> Result<()>> Turns<'_, F> {
         if turn.is_over {
             return Ok(false);
         }
-        (turn.take)(bytes)?;
+        done(turn.take)?;
         turn.next += 1;
         self.moved.notify_all();
         Ok(true)
@@ -263,7 +263,7 @@ mod tests {
                 *buffer = vec![unit; 3];
                 Ok(())
             };
-            let done = in_turn(threads, 0..200, &read, &mut |bytes| {
+            let done = in_turn(threads, 0..200, &read, &mut |bytes, ()| {
                 taken.push(bytes[0]);
                 Ok(())
             });
@@ -284,16 +284,21 @@ mod tests {
         };
         for threads in 1..4 {
             let mut taken = 0;
-            let done = in_turn(threads, 0..u64::MAX, &fail, &mut |_| {
+            let done = in_turn(threads, 0..u64::MAX, &fail, &mut |_, ()| {
                 taken += 1;
                 Ok(())
             });
             assert_eq!(done.unwrap_err().to_string(), "read");
             assert!(taken <= 40);
-            let done = in_turn(threads, 0..u64::MAX, &fill, &mut |bytes| match bytes[0] {
-                40 => Err(Error::input("take")),
-                _ => Ok(()),
-            });
+            let done = in_turn(
+                threads,
+                0..u64::MAX,
+                &fill,
+                &mut |bytes, ()| match bytes[0] {
+                    40 => Err(Error::input("take")),
+                    _ => Ok(()),
+                },
+            );
             assert_eq!(done.unwrap_err().to_string(), "take");
         }
     }
@@ -305,7 +310,7 @@ mod tests {
             _ => Ok(()),
         };
         let done = std::panic::catch_unwind(|| {
-            in_turn(3, 0..u64::MAX, &panics, &mut |_| Ok(())).map_err(drop)
+            in_turn(3, 0..u64::MAX, &panics, &mut |_, ()| Ok(())).map_err(drop)
         });
         assert!(done.is_err());
     }

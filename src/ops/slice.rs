@@ -18,6 +18,7 @@ use crate::format::ledger::{Record, cards_from_text};
 use crate::frames::cards::Cards;
 use crate::frames::filter::Filter;
 use crate::frames::wcs::{self, AxisCut};
+use crate::kernels::crc::joined;
 use crate::region::{
     AXIS_NAMES, MAX_RANK, Parts, Span, parse_position, parse_section, show_shape, volume,
 };
@@ -176,17 +177,18 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     }
     let mut sink = output.begin_shaped(&requests, shape, named, progress)?;
     progress.begin("reading", 0, total);
-    let mut check = 0;
     if let Some(bare) = &bare {
         let bare = Streamed {
             snapshot: bare,
             ..cut
         };
-        let bare = bare.stream(&requests[..1], check, sink.as_mut(), progress);
-        check = bare.at(path)?;
+        let bare = bare.stream(&requests[..1], None, sink.as_mut(), progress);
+        bare.at(path)?;
     }
-    let cut = cut.stream(&requests, check, sink.as_mut(), progress);
-    check = cut.at(path)?;
+    let mut check = 0;
+    let wanted = whole_frame.is_some().then_some(&mut check);
+    let cut = cut.stream(&requests, wanted, sink.as_mut(), progress);
+    cut.at(path)?;
     progress.end();
     if let Some((expected, source)) = whole_frame {
         as_written(check, expected, &source).at(path)?;
@@ -629,15 +631,16 @@ pub(super) struct Streamed<'a> {
 }
 
 impl Streamed<'_> {
-    /// Sends cuts to the sink, part by part, x fastest; returns the CRC-32C of what
-    /// was sent before and now. While one part is written the next is read.
+    /// Sends cuts to the sink, part by part, x fastest; `check`, where it is wanted,
+    /// becomes the CRC-32C of all samples. While one part is written the next is read,
+    /// checked and encoded.
     fn stream(
         &self,
         requests: &[Request],
-        mut check: u32,
+        check: Option<&mut u32>,
         sink: &mut dyn Sink,
         progress: &dyn Progress,
-    ) -> Result<u32> {
+    ) -> Result<()> {
         let size = self.snapshot.catalog().dtype.size() as u64;
         let shape = shape(requests);
         let bytes = volume(&shape)?.saturating_mul(size);
@@ -648,18 +651,30 @@ impl Streamed<'_> {
             false => 2,
         };
         let parts = requests.iter().flat_map(|request| self.parts(request));
+        let (encoding, is_checked) = (sink.encoding(), check.is_some());
         let read = |part: Result<Part>, buffer: &mut Vec<u8>| {
             let part = part?;
             buffer.resize(part.bytes, 0);
-            self.snapshot.read(&part.spans, buffer)
+            self.snapshot.read(&part.spans, buffer)?;
+            let check = is_checked.then(|| crc32c::crc32c(buffer));
+            let sum = encoding.map(|encoding| encoding.encode(buffer));
+            Ok((check, sum))
         };
-        in_turn(threads, parts, &read, &mut |samples| {
-            check = crc32c::crc32c_append(check, samples);
-            sink.write(samples)?;
-            progress.bytes(samples.len() as u64);
+        let mut whole = 0;
+        in_turn(threads, parts, &read, &mut |bytes, (check, sum)| {
+            let len = bytes.len() as u64;
+            whole = check.map_or(0, |check| joined(whole, check, len));
+            match sum {
+                Some(sum) => sink.write_encoded(bytes, sum)?,
+                None => sink.write(bytes)?,
+            }
+            progress.bytes(len);
             Ok(())
         })?;
-        Ok(check)
+        if let Some(check) = check {
+            *check = whole;
+        }
+        Ok(())
     }
 
     /// The parts of a cut, x fastest, until the command is to stop.

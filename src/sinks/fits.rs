@@ -15,19 +15,16 @@ pub use packed::PackedSink;
 
 use super::output::{Output, Target};
 use super::table::{Kind, Table};
-use super::{Image, Remaining, Sink};
+use super::{Encoding, Image, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
 use crate::frames::cards::{CARD_BYTES, Cards, Value, keyword_of};
-use crate::kernels::swap::to_big_endian;
+use crate::kernels::checksum::Sum;
 use clean::clean;
 use hdu::Hdu;
 
 /// Headers and data are filled up to a multiple of this.
 const BLOCK_BYTES: usize = 2880;
-
-/// Samples are turned around in a buffer of this size.
-const SCRATCH_BYTES: usize = 128 << 10;
 
 /// Keywords that describe the layout of another file, not of the one written.
 /// A `#` stands for a number.
@@ -113,8 +110,7 @@ pub fn stored(dtype: DType) -> (i32, i128) {
 pub struct FitsSink {
     output: Output,
     remaining: Remaining,
-    dtype: DType,
-    scratch: Vec<u8>,
+    encoding: Encoding,
     /// The image; none when it is whole.
     image: Option<Hdu>,
     /// Where the next HDU begins.
@@ -142,11 +138,15 @@ impl FitsSink {
     fn begin(mut output: Output, image: &Image) -> Result<FitsSink> {
         let remaining = Remaining::new(image.bytes()?, image.dtype);
         let hdu = Hdu::begin(&mut output, 0, header(image))?;
+        let encoding = Encoding {
+            size: image.dtype.size(),
+            flips: stored(image.dtype).1 != 0,
+            is_summed: hdu.is_summed(),
+        };
         Ok(FitsSink {
             output,
             remaining,
-            dtype: image.dtype,
-            scratch: Vec::with_capacity(SCRATCH_BYTES),
+            encoding,
             image: Some(hdu),
             next: 0,
         })
@@ -164,16 +164,21 @@ impl FitsSink {
 
 impl Sink for FitsSink {
     fn write(&mut self, samples: &[u8]) -> Result<()> {
-        self.remaining.take(samples).at(self.output.name())?;
-        let is_offset = stored(self.dtype).1 != 0;
-        for part in samples.chunks(SCRATCH_BYTES) {
-            self.scratch.resize(part.len(), 0);
-            to_big_endian(part, &mut self.scratch, self.dtype.size(), is_offset);
-            if let Some(image) = &mut self.image {
-                image.write(&mut self.output, &self.scratch)?;
-            }
+        let mut bytes = samples.to_vec();
+        let sum = self.encoding.encode(&mut bytes);
+        self.write_encoded(&bytes, sum)
+    }
+
+    fn encoding(&self) -> Option<Encoding> {
+        Some(self.encoding)
+    }
+
+    fn write_encoded(&mut self, bytes: &[u8], sum: Sum) -> Result<()> {
+        self.remaining.take(bytes).at(self.output.name())?;
+        match &mut self.image {
+            Some(image) => image.write_summed(&mut self.output, bytes, sum),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn table(

@@ -4,6 +4,7 @@
 //! final name and renamed when it is whole, so nothing is ever left half-written
 //! under that name, and nothing is clobbered unless asked for.
 
+mod aligned;
 pub mod beside;
 pub mod fits;
 mod folder;
@@ -24,11 +25,16 @@ use std::path::Path;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::frames::cards::Cards;
+use crate::kernels::checksum::Sum;
+use crate::kernels::swap::{flip_and_swap, swap_in_place};
 use crate::region::volume;
 use table::Table;
 
 pub use output::{Target, check};
 use stretch::{Colormap, Stretch};
+
+/// So much is encoded at once: a part of the first cache.
+const ENCODED_BYTES: usize = 16 << 10;
 
 /// What an output is told before its samples come.
 #[derive(Clone, Debug)]
@@ -120,10 +126,52 @@ impl Default for Look {
     }
 }
 
+/// How an output stores samples, where it is not as they come: big-endian, as FITS
+/// has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoding {
+    /// Bytes of a sample.
+    size: usize,
+    /// Is the top bit flipped?
+    flips: bool,
+    /// Is the sum wanted?
+    is_summed: bool,
+}
+
+impl Encoding {
+    /// Makes of little-endian samples what is stored, and takes its sum where it is
+    /// wanted.
+    pub fn encode(&self, samples: &mut [u8]) -> Sum {
+        let mut sum = Sum::default();
+        // What was turned is summed while the cache has it.
+        for part in samples.chunks_mut(ENCODED_BYTES) {
+            match self.flips {
+                true => flip_and_swap(part, self.size),
+                false => swap_in_place(part, self.size),
+            }
+            if self.is_summed {
+                sum.add(part);
+            }
+        }
+        sum
+    }
+}
+
 /// One output, streamed.
 pub trait Sink: Send {
     /// Takes the next samples, x fastest, little-endian, whole samples only.
     fn write(&mut self, samples: &[u8]) -> Result<()>;
+
+    /// How samples are stored, when whoever has them may store them so: on any thread,
+    /// before it is their turn.
+    fn encoding(&self) -> Option<Encoding> {
+        None
+    }
+
+    /// Takes the next samples as [`Sink::encoding`] has them, and their sum.
+    fn write_encoded(&mut self, bytes: &[u8], _sum: Sum) -> Result<()> {
+        self.write(bytes)
+    }
 
     /// Takes a table that goes with the samples, all of which have come; `rows`
     /// are encoded ([`Table::encode`]), some at a time.

@@ -6,7 +6,7 @@
 //! written straight, and what was written there is out of reach.
 
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, IoSlice, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,10 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::aligned::Aligned;
 use super::beside::Beside;
 use super::folder;
 use crate::error::{Context, Error, IoContext, Result};
-
-/// Small writes are gathered into writes of this size; page cache takes larger ones
-/// more slowly (`docs/decisions/002-write-path.md`).
-const BUFFER_BYTES: usize = 128 << 10;
 
 /// As many links in a row as Linux follows.
 const MAX_LINKS: usize = 40;
@@ -104,8 +101,8 @@ struct Rename {
 
 /// Bytes as they come, or compressed on the way.
 enum Stream {
-    Plain(BufWriter<Writer>),
-    Gzip(Box<GzEncoder<BufWriter<Writer>>>),
+    Plain(Aligned<Writer>),
+    Gzip(Box<GzEncoder<Aligned<Writer>>>),
 }
 
 impl Stream {
@@ -115,7 +112,7 @@ impl Stream {
             Stream::Plain(writer) => writer,
             Stream::Gzip(writer) => writer.finish()?,
         };
-        writer.into_inner().map_err(|error| error.into_error())
+        writer.into_inner()
     }
 }
 
@@ -129,6 +126,13 @@ impl Write for Writer {
         match self {
             Writer::Straight(file) => file.write(bytes),
             Writer::Beside(beside) => beside.file().write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Writer::Straight(file) => file.write_vectored(parts),
+            Writer::Beside(beside) => beside.file().write_vectored(parts),
         }
     }
 
@@ -148,7 +152,7 @@ impl Output {
     pub fn create(target: &Target) -> Result<Output> {
         let (writer, rename) = open(target).at(target.name())?;
         Ok(Output {
-            writer: Stream::Plain(BufWriter::with_capacity(BUFFER_BYTES, writer)),
+            writer: Stream::Plain(Aligned::new(writer)),
             rename,
             name: target.name().to_path_buf(),
         })
@@ -194,7 +198,7 @@ impl Output {
     /// # Errors
     /// As [`Output::write`], and where [`Output::can_patch`] says no.
     pub fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
-        let over = |writer: &mut BufWriter<Writer>| {
+        let over = |writer: &mut Aligned<Writer>| {
             writer.flush()?;
             let Writer::Beside(file) = writer.get_mut() else {
                 return Err(io::Error::from(ErrorKind::NotSeekable));
@@ -467,7 +471,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let mut output = Output {
-            writer: Stream::Plain(BufWriter::new(Writer::Straight(File::from(
+            writer: Stream::Plain(Aligned::new(Writer::Straight(File::from(
                 std::os::fd::OwnedFd::from(writer),
             )))),
             rename: None,

@@ -14,14 +14,14 @@ use super::map::Map;
 use super::{Bytes, Storage};
 use crate::error::{Error, IoContext, Result};
 
-/// Reads shorter than this are copied; a map would cost more in page faults.
-const COPY_BELOW: u64 = 16 * 1024;
+/// Reads up to this are copied; a map would cost more in page faults.
+const COPIED_BYTES: u64 = 64 << 10;
 
 /// Most bytes given to the system in one write. The page cache takes memory for
 /// a write in one piece; beyond this pieces get so large that a virtual machine
 /// may have given them back to its host, and clearing them again takes longer
 /// than the write (`docs/decisions/002`).
-const WRITE_BYTES: usize = 128 << 10;
+const WRITE_BYTES: u64 = 128 << 10;
 
 /// Opening a FIFO waits for its other end without this; to files it means nothing.
 #[allow(clippy::cast_possible_wrap)]
@@ -203,7 +203,7 @@ impl Storage for FileStorage {
 
     fn read(&self, at: u64, bytes: u64) -> Result<Bytes> {
         let ends = || self.ends(at, bytes);
-        if bytes < COPY_BELOW {
+        if bytes <= COPIED_BYTES {
             let mut copy = vec![0; usize::try_from(bytes).map_err(|_| ends())?];
             return match self.file.read_exact_at(&mut copy, at) {
                 Ok(()) => Ok(Bytes::Owned(copy)),
@@ -215,7 +215,10 @@ impl Storage for FileStorage {
     }
 
     fn read_in_memory(&self, at: u64, bytes: u64, out: &mut Vec<u8>) -> bool {
-        let Some(bytes) = usize::try_from(bytes).ok().filter(|_| bytes < COPY_BELOW) else {
+        let Some(bytes) = usize::try_from(bytes)
+            .ok()
+            .filter(|_| bytes <= COPIED_BYTES)
+        else {
             return false;
         };
         out.resize(bytes, 0);
@@ -261,11 +264,17 @@ impl Storage for FileStorage {
     }
 
     fn write(&self, at: u64, data: &[u8]) -> Result<()> {
-        let mut at = at;
-        for piece in data.chunks(WRITE_BYTES) {
+        let (mut at, mut data) = (at, data);
+        while !data.is_empty() {
+            // Such pieces are aligned in the file; a write that is not goes to several
+            // smaller ones.
+            let left = usize::try_from(WRITE_BYTES - at % WRITE_BYTES);
+            let (piece, later) =
+                data.split_at(left.map_or(data.len(), |left| left.min(data.len())));
             let done = self.file.write_all_at(piece, at);
             done.map_err(|error| Error::io(format!("cannot write at byte {at}"), error))?;
             at += piece.len() as u64;
+            data = later;
         }
         Ok(())
     }

@@ -19,13 +19,18 @@ pub(crate) fn tries(default: usize) -> usize {
 
 /// A cube of 12 frames, so large that reading it takes a while.
 fn large(side: u64) -> Scratch {
+    large_in_tiles(side, "64,64,4")
+}
+
+fn large_in_tiles(side: u64, tile: &str) -> Scratch {
     let dir = Scratch::new();
     for number in 0..12u64 {
         let image = Image::new(&[side, side], |k| (number * 7 + k % 1000) as f32);
         dir.frame(&format!("{number:02}.fits"), &image);
     }
     let names: Vec<String> = (0..12).map(|number| format!("{number:02}.fits")).collect();
-    dir.ok(&format!("append a.cube --tile 64,64,4 {}", names.join(" ")));
+    let names = names.join(" ");
+    dir.ok(&format!("append a.cube --tile {tile} {names}"));
     dir
 }
 
@@ -47,21 +52,31 @@ fn explains(err: &str) {
 
 #[test]
 fn a_cube_cut_short_under_a_reader_is_told_and_not_a_signal() {
-    // More than the reader reads before it writes.
-    let dir = large(1024);
-    let mut command = dir.command();
-    let command = command.args(["slice", "a.cube", "--memory", "16M", "-o", "-"]);
-    let mut child = command.spawn().unwrap();
-    // The reader waits for its pipe, and has most of the cube before it.
-    let mut pipe = child.stdout.take().unwrap();
-    let mut head = vec![0; 4096];
-    pipe.read_exact(&mut head).unwrap();
-    // The head of the file stays, with the index.
-    cut(&dir, 1 << 20);
-    let mut rest = Vec::new();
-    pipe.read_to_end(&mut rest).unwrap();
-    let run = finish(child).ends(74);
-    explains(&run.err);
+    // Pieces of 16 KiB are read by call, of 128 KiB through the map.
+    for (tile, status) in [("64,64,4", 1), ("256,128,4", 74)] {
+        // More than the reader reads before it writes.
+        let dir = large_in_tiles(1024, tile);
+        let mut command = dir.command();
+        let command = command.args(["slice", "a.cube", "--memory", "16M", "-o", "-"]);
+        let mut child = command.spawn().unwrap();
+        // The reader waits for its pipe, and has most of the cube before it.
+        let mut pipe = child.stdout.take().unwrap();
+        let mut head = vec![0; 4096];
+        pipe.read_exact(&mut head).unwrap();
+        // The head of the file stays, with the index.
+        cut(&dir, 1 << 20);
+        let mut rest = Vec::new();
+        pipe.read_to_end(&mut rest).unwrap();
+        let run = finish(child).ends(status);
+        match status {
+            74 => explains(&run.err),
+            _ => {
+                let line = "cube: a.cube: the file ends at byte 1048576, but bytes ";
+                assert!(run.err.starts_with(line), "{}", run.err);
+                assert!(run.err.contains("hint: it was cut short"), "{}", run.err);
+            }
+        }
+    }
 }
 
 #[test]

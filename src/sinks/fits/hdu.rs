@@ -50,21 +50,36 @@ impl Hdu {
 
     /// Writes data as they stand in the file.
     pub(super) fn write(&mut self, output: &mut Output, bytes: &[u8]) -> Result<()> {
+        let sum = match self.is_summed() {
+            true => Sum::of(bytes),
+            false => Sum::default(),
+        };
+        self.write_summed(output, bytes, sum)
+    }
+
+    /// The same, where their sum is known.
+    pub(super) fn write_summed(
+        &mut self,
+        output: &mut Output,
+        bytes: &[u8],
+        sum: Sum,
+    ) -> Result<()> {
         output.write(bytes)?;
-        if self.sums.is_some() {
-            self.data.add(bytes);
-        }
+        self.data = self.data.and(sum);
         self.data_bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Does it have checksums?
+    pub(super) fn is_summed(&self) -> bool {
+        self.sums.is_some()
     }
 
     /// Writes data over zeros that were written at `at`, counted from the head of the
     /// data: whole words of 4 bytes.
     pub(super) fn put(&mut self, output: &mut Output, at: u64, bytes: &[u8]) -> Result<()> {
         output.patch(self.at + self.header.len() as u64 + at, bytes)?;
-        let mut sum = Sum::default();
-        sum.add(bytes);
-        self.late = self.late.and(sum);
+        self.late = self.late.and(Sum::of(bytes));
         Ok(())
     }
 
@@ -94,9 +109,7 @@ impl Hdu {
             let cards = place..place + 2 * CARD_BYTES;
             let data = self.data.and(self.late);
             self.header[cards.clone()].copy_from_slice(&sum_cards(NO_CHECKSUM, data.value()));
-            let mut header = Sum::default();
-            header.add(&self.header);
-            let checksum = header.and(data).complement();
+            let checksum = Sum::of(&self.header).and(data).complement();
             self.header[cards.clone()].copy_from_slice(&sum_cards(&checksum, data.value()));
             match self.is_changed {
                 true => output.patch(self.at, &self.header)?,
