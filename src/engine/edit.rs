@@ -25,6 +25,7 @@ use crate::format::patches::{self, TilePatches};
 use crate::format::{Extent, FORMAT, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up};
 use crate::kernels::copy::fill;
 use crate::region::{AXIS_NAMES, MAX_RANK, volume};
+use crate::storage::PIECE_BYTES;
 
 /// Records are packed into a block when so many bytes of them have gathered.
 const PENDING_BYTES: u64 = 8 << 20;
@@ -386,7 +387,7 @@ impl Edit<'_> {
             return Ok(tile.at);
         }
         self.cover()?;
-        let at = self.allocate(self.geometry.pitch())?;
+        let at = self.allocate_tile()?;
         let mask = self.catalog.mask;
         if self.catalog.pad != mask {
             let mut pad = vec![0; self.geometry.bytes];
@@ -485,6 +486,15 @@ impl Edit<'_> {
         self.writer.write(at, &block)?;
         self.end = align_up(at + block.len() as u64, PAGE);
         Ok(())
+    }
+
+    /// Finds room for a tile, as far aligned as its size is, up to the pieces in which
+    /// the page cache keeps it.
+    pub(super) fn allocate_tile(&mut self) -> Result<u64> {
+        let pitch = self.geometry.pitch();
+        let align = (1 << pitch.trailing_zeros()).min(PIECE_BYTES);
+        self.end = align_up(self.end()?, align);
+        self.allocate(pitch)
     }
 
     /// Finds room past the end of the file.

@@ -9,6 +9,7 @@
 //! * [`snapshot`]: one commit, readable for ever.
 //! * [`edit`]: what a command does to a cube until it commits.
 //! * [`mod@write`]: samples into tiles, a row of tiles at a time.
+//! * `cuts`: the frames that go into them, cut at tile edges.
 //! * `running`: a check of bytes that arrive in any order.
 //! * [`stored`]: samples that another cube holds as this one is to hold them.
 //! * [`commit`]: the one order in which things reach the disk.
@@ -30,6 +31,7 @@
 pub mod chunks;
 pub mod commit;
 mod coverage;
+mod cuts;
 pub mod edit;
 pub mod index;
 pub mod lines;

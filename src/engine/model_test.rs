@@ -210,30 +210,39 @@ fn command(
         let dtype = snapshot.catalog().dtype;
         let mut edit = writer.edit(Command::default())?;
         if kind < 6 || !full {
-            // A few frames of ragged shape, one after the other on one axis.
+            // A few frames of ragged shape, or more of the same, one after the other
+            // on one axis; some are pad in part, or all of them.
             let axis = random.below(rank);
             let mut at = random.below(after.lens[axis] + 1);
-            let blocks: Vec<Naive> = (0..1 + random.below(3))
+            let is_ragged = random.below(2) == 0;
+            let shape = |random: &mut Random| -> [usize; MAX_RANK] {
+                std::array::from_fn(|axis| match axis < rank {
+                    true => 1 + random.below([9, 6, 5, 3][axis]),
+                    false => 1,
+                })
+            };
+            let corner = |random: &mut Random| -> [usize; MAX_RANK] {
+                std::array::from_fn(|other| match other < rank && other != axis {
+                    true => random.below(3),
+                    false => 0,
+                })
+            };
+            let (lens, origin) = (shape(random), corner(random));
+            let n_blocks = 1 + random.below(if is_ragged { 3 } else { 12 });
+            let blocks: Vec<Naive> = (0..n_blocks)
                 .map(|_| {
-                    let lens = std::array::from_fn(|axis| match axis < rank {
-                        true => 1 + random.below([9, 6, 5, 3][axis]),
-                        false => 1,
-                    });
+                    let lens = if is_ragged { shape(random) } else { lens };
                     let salt = random.below(1 << 30) as u64;
+                    let filled = [0, 3, usize::MAX, usize::MAX][random.below(4)];
                     Naive::build(lens, |c| {
                         let n = c.iter().fold(salt, |n, &at| n.wrapping_mul(31) + at as u64);
-                        n & dtype.mask()
+                        if c[0] < filled { n & dtype.mask() } else { pad }
                     })
                 })
                 .collect();
             let mut parts = Vec::new();
             for block in &blocks {
-                let mut origin = [0; MAX_RANK];
-                for (other, origin) in origin.iter_mut().enumerate().take(rank) {
-                    if other != axis {
-                        *origin = random.below(3);
-                    }
-                }
+                let origin = if is_ragged { corner(random) } else { origin };
                 let placement = edit.place(
                     axis,
                     at as u64,

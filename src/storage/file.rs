@@ -11,17 +11,11 @@ use rustix::fs::{Advice, FallocateFlags, OFlags, SeekFrom};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::map::Map;
-use super::{Bytes, Storage};
+use super::{Bytes, PIECE_BYTES, Storage};
 use crate::error::{Error, IoContext, Result};
 
 /// Reads up to this are copied; a map would cost more in page faults.
 const COPIED_BYTES: u64 = 64 << 10;
-
-/// Most bytes given to the system in one write. The page cache takes memory for
-/// a write in one piece; beyond this pieces get so large that a virtual machine
-/// may have given them back to its host, and clearing them again takes longer
-/// than the write (`docs/decisions/002`).
-const WRITE_BYTES: u64 = 128 << 10;
 
 /// Opening a FIFO waits for its other end without this; to files it means nothing.
 #[allow(clippy::cast_possible_wrap)]
@@ -266,9 +260,7 @@ impl Storage for FileStorage {
     fn write(&self, at: u64, data: &[u8]) -> Result<()> {
         let (mut at, mut data) = (at, data);
         while !data.is_empty() {
-            // Such pieces are aligned in the file; a write that is not goes to several
-            // smaller ones.
-            let left = usize::try_from(WRITE_BYTES - at % WRITE_BYTES);
+            let left = usize::try_from(PIECE_BYTES - at % PIECE_BYTES);
             let (piece, later) =
                 data.split_at(left.map_or(data.len(), |left| left.min(data.len())));
             let done = self.file.write_all_at(piece, at);

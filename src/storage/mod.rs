@@ -18,6 +18,12 @@ use std::ops::Deref;
 
 use crate::error::Result;
 
+/// Most bytes given to the system in one write, which ends at a multiple of it. The page
+/// cache takes memory for a write in one piece, aligned in the file; beyond this pieces
+/// get so large that a virtual machine may have given them back to its host, and clearing
+/// them again takes longer than the write (`docs/decisions/002`).
+pub const PIECE_BYTES: u64 = 128 << 10;
+
 /// Bytes of a storage: borrowed from the map where there is one.
 pub enum Bytes {
     /// A part of the map, kept alive by it.
