@@ -347,18 +347,20 @@ pub(super) fn new_layers(
     (axis > 0 && lo < hi).then(|| lo as usize * stride..hi as usize * stride)
 }
 
-/// How many frames go into a buffer together. Where the layers of each are a run of
-/// their own, as many as fit the cache, if there are enough for one write a tile: a
-/// buffer that has left the cache takes a third longer to fill and to store.
+/// How many frames go into a buffer of a row of so many tiles together, and how many
+/// bytes of a tile they have at most. Where the layers of each are a run of their own, as
+/// many as fit the cache, if there are enough for one write a tile: a buffer that has left
+/// the cache takes a third longer to fill and to store.
 pub(super) fn cuts_at_once(
     cuts: &[Cut<'_, '_>],
     layers: &Option<Range<usize>>,
     n_tiles: usize,
     geometry: &Geometry,
     budget: u64,
-) -> usize {
+) -> (usize, u64) {
+    let all = (cuts.len(), u64::MAX);
     let (Some(_), Some(first)) = (layers, cuts.first()) else {
-        return cuts.len();
+        return all;
     };
     let axis = first.part.placement.axis;
     let is_like_first = |cut: &Cut<'_, '_>| {
@@ -368,13 +370,14 @@ pub(super) fn cuts_at_once(
     // Several that are slow are read at once; what stands in another cube is copied.
     let is_read = |cut: &Cut<'_, '_>| cut.lined_up.is_none() && !cut.part.samples.is_slow();
     if !cuts.iter().all(|cut| is_like_first(cut) && is_read(cut)) {
-        return cuts.len();
+        return all;
     }
     let slots = first.segments[axis].iter().map(|segment| segment.len);
     let of_cut = slots.sum::<u64>() * geometry.strides[axis].unsigned_abs() as u64;
     let piece = PIECE_BYTES.min(budget / 8) / of_cut;
     let row = CACHED_BYTES.min(budget / 8) / of_cut / n_tiles as u64;
-    usize::try_from(piece.max(row).max(1)).unwrap_or(usize::MAX)
+    let count = piece.max(row).max(1);
+    (count as usize, count.saturating_mul(of_cut))
 }
 
 /// Do frames have every slot of a tile on the axis along which they are inserted?

@@ -225,18 +225,23 @@ impl Edit<'_> {
         loop {
             let row: Coordinates = std::array::from_fn(|axis| tiles[axis][counter[axis]]);
             let layers = new_layers(cuts, &row, &self.geometry);
-            let per_tile = match &layers {
+            let (at_once, of_group) = match self.is_plain {
+                // A tile that is begun is stored whole.
+                true => (cuts.len(), u64::MAX),
+                false => cuts_at_once(cuts, &layers, tiles[0].len(), &self.geometry, budget),
+            };
+            let of_all = match &layers {
                 Some(layers) if !self.is_plain && layers.len() < self.geometry.bytes => {
                     layers.len() as u64
                 }
                 _ => self.geometry.pitch(),
             };
+            let per_tile = of_group.min(of_all);
             let per_chunk = usize::try_from((budget / 2 / per_tile).max(1)).unwrap_or(usize::MAX);
             for chunk in tiles[0].chunks(per_chunk) {
                 let filled: Vec<bool> = tiles_of(&row, chunk)
                     .map(|tile| fill_axis(cuts, &tile, &self.geometry))
                     .collect();
-                let at_once = cuts_at_once(cuts, &layers, chunk.len(), &self.geometry, budget);
                 for group in cuts.chunks_mut(at_once) {
                     if !group.iter().any(|cut| cut.touches(&row, chunk)) {
                         continue;
@@ -347,15 +352,12 @@ impl Edit<'_> {
                     None if self.is_plain || is_filled => 0,
                     None => self.catalog.mask,
                 };
+                // Without the mask a byte that was never written is not pad.
+                let is_bare = old.is_none() && mask != self.catalog.pad;
                 let range = match &strip.layers {
-                    // Without the mask a byte that was never written is not pad. What is
-                    // behind these layers comes in the next buffers.
-                    Some(layers) if old.is_none() && mask != self.catalog.pad && is_filled => {
-                        0..layers.end
-                    }
-                    _ if old.is_none() && mask != self.catalog.pad => 0..self.geometry.bytes,
-                    Some(layers) => layers.clone(),
-                    None => touched(cuts, &tile, &self.geometry),
+                    Some(layers) if is_filled || !is_bare => layers.clone(),
+                    _ if is_bare => 0..self.geometry.bytes,
+                    _ => touched(cuts, &tile, &self.geometry),
                 };
                 Target {
                     tile,
@@ -392,7 +394,8 @@ impl Edit<'_> {
 
     /// Joins what adjoins into as few writes as there are gaps.
     fn plan_writes(&self, targets: &[Target], held: &Held, job: &mut Job) {
-        let pitch = self.geometry.pitch();
+        let (pitch, pad) = (self.geometry.pitch(), self.catalog.pad);
+        let mut before = None;
         for (number, target) in targets.iter().enumerate() {
             let Some(place) = target.at.filter(|_| !target.range.is_empty()) else {
                 continue;
@@ -409,6 +412,20 @@ impl Edit<'_> {
                     Some((last, len)) if *last + *len == place => *len += pitch,
                     _ => job.reserve.push((place, pitch)),
                 }
+            }
+            if !target.is_old && target.mask != pad && range.start > 0 {
+                // The buffers before had nothing but pad for the layers before.
+                let before = before.get_or_insert_with(|| {
+                    let end = job.buffer.len();
+                    job.buffer.resize(end + range.start, 0);
+                    fill(
+                        &mut job.buffer[end..],
+                        pad ^ target.mask,
+                        self.geometry.size,
+                    );
+                    end..job.buffer.len()
+                });
+                job.writes.push((place, before.clone()));
             }
             let at = place + range.start as u64;
             let range = held.place(number, &range);
