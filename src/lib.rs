@@ -58,3 +58,4 @@ pub mod ops;
 pub mod region;
 pub mod sinks;
 pub mod storage;
+pub mod turns;

@@ -15,7 +15,8 @@ use clap::ValueEnum;
 
 use super::say;
 use crate::error::Result;
-use crate::ops::{Progress, lock, show_bytes};
+use crate::ops::{Progress, show_bytes};
+use crate::turns::lock;
 
 /// The line on a terminal is drawn so often.
 const DRAW_EVERY: Duration = Duration::from_millis(200);

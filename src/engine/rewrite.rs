@@ -37,7 +37,7 @@ pub struct Rewritten {
 /// What watches the work, and may end it.
 pub struct Watch<'a> {
     /// Told of bytes as they are read.
-    pub bytes: &'a dyn Fn(u64),
+    pub bytes: &'a (dyn Fn(u64) + Sync),
     /// Asked often whether to go on; what it answers ends the work.
     pub go_on: &'a (dyn Fn() -> Result<()> + Sync),
 }

@@ -4,9 +4,9 @@
 //! tiles (those that differ in x alone) the rows of pixels are read from every
 //! frame, put where they belong in a buffer of what is stored of those tiles, which goes
 //! to the file with as few writes as there are gaps. Where frames are wide a buffer holds
-//! some of them, so that it stays in the processor's cache. While one buffer is stored by a second thread
-//! the next is filled, so memory is two buffers, whatever the size of the frames; and
-//! a third one where frames are slow to read, and several are read at once.
+//! some of them, so that it stays in the processor's cache. Two threads take turns: while one
+//! stores the buffer that it filled, the other fills the next, so memory is two buffers,
+//! whatever the size of the frames; and a third one where frames are slow to read, and several are read at once.
 //!
 //! Every sample goes to a slot of the insertion axis that nothing was ever
 //! written to. So of a tile that existed before, the layers of those slots may be
@@ -16,17 +16,18 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::mpsc;
+use std::sync::Mutex;
 
 use super::Coordinates;
 use super::cuts::{Cut, Fill, cuts_at_once, fill_axis, new_layers, read_ahead, touched};
 use super::edit::{Edit, Placement};
 use super::stored::{Stored, read_pieces};
 use super::tiles::{Geometry, Tile};
-use crate::error::{Error, IoContext, Result};
+use crate::error::Result;
 use crate::kernels::copy::fill;
 use crate::region::MAX_RANK;
 use crate::storage::Storage;
+use crate::turns::{in_turn, lock};
 
 /// A tile that a command fills in part gets disk for all of it, in one piece,
 /// when it is at most so many times what is written: the frames to come fill it.
@@ -82,6 +83,24 @@ pub(super) struct Job {
     /// Ranges that get disk under them, in one piece.
     reserve: Vec<(u64, u64)>,
     writes: Vec<(u64, Range<usize>)>,
+    /// Ranges that are stored for good then.
+    settled: Vec<(u64, u64)>,
+}
+
+impl Job {
+    /// Stores what is in it.
+    fn store(&self, storage: &dyn Storage) -> Result<()> {
+        for &(at, bytes) in &self.reserve {
+            storage.allocate(at, bytes)?;
+        }
+        for (at, range) in &self.writes {
+            storage.write(*at, &self.buffer[range.clone()])?;
+        }
+        for &(at, bytes) in &self.settled {
+            storage.written(at, bytes);
+        }
+        Ok(())
+    }
 }
 
 /// The tiles of a row that a buffer is for.
@@ -91,6 +110,8 @@ struct Strip<'r> {
     chunk: &'r [u64],
     /// Which bytes of each the frames in this buffer fill, where those are one run.
     layers: Option<Range<usize>>,
+    /// Where those begin that all frames fill, once there are no more of them.
+    settled_from: Option<usize>,
     /// Of each: do these frames and those of its other buffers fill it along the axis?
     filled: &'r [bool],
 }
@@ -146,6 +167,137 @@ impl Held {
     }
 }
 
+/// Buffers for all rows of tiles that frames touch, as they are filled.
+struct Buffers<'b, 'e, 'w, 'p, 'a> {
+    edit: &'b mut Edit<'w>,
+    cuts: &'b mut [Cut<'p, 'a>],
+    budget: u64,
+    progress: &'b (dyn Fn(u64) + Sync),
+    /// Those that were stored.
+    spare: &'e Mutex<Vec<Job>>,
+    scratch: Vec<u8>,
+    /// Coordinates of tiles on each axis.
+    tiles: [Vec<u64>; MAX_RANK],
+    /// Which of them the row has; x is done in chunks.
+    counter: [usize; MAX_RANK],
+    is_over: bool,
+    row: Option<Row>,
+}
+
+/// A row of tiles, and how far it is filled.
+struct Row {
+    at: Coordinates,
+    /// Which bytes of a tile all frames fill, where those are one run.
+    layers: Option<Range<usize>>,
+    /// Tiles of a buffer.
+    per_chunk: usize,
+    /// Frames of a buffer.
+    at_once: usize,
+    /// The first tile of the chunk at hand.
+    tile: usize,
+    /// The first frame of the next buffer.
+    cut: usize,
+}
+
+impl Iterator for Buffers<'_, '_, '_, '_, '_> {
+    type Item = Result<Job>;
+
+    fn next(&mut self) -> Option<Result<Job>> {
+        loop {
+            if self.is_over {
+                return None;
+            }
+            let row = match &mut self.row {
+                Some(row) => row,
+                None => {
+                    let row = self.begin_row();
+                    self.row.insert(row)
+                }
+            };
+            if row.tile >= self.tiles[0].len() {
+                self.row = None;
+                self.step();
+                continue;
+            }
+            let chunk = &self.tiles[0][row.tile..];
+            let chunk = &chunk[..row.per_chunk.min(chunk.len())];
+            if row.cut >= self.cuts.len() {
+                row.tile += chunk.len();
+                row.cut = 0;
+                continue;
+            }
+            let end = (row.cut + row.at_once).min(self.cuts.len());
+            let group = row.cut..end;
+            row.cut = end;
+            let touches = |cuts: &[Cut<'_, '_>]| cuts.iter().any(|cut| cut.touches(&row.at, chunk));
+            if !touches(&self.cuts[group.clone()]) {
+                continue;
+            }
+            let geometry = self.edit.geometry;
+            let is_last = !touches(&self.cuts[end..]);
+            let of_all = row
+                .layers
+                .as_ref()
+                .map_or(usize::MAX, |layers| layers.start);
+            let filled =
+                tiles_of(&row.at, chunk).map(|tile| fill_axis(self.cuts, &tile, &geometry));
+            let filled: Vec<bool> = filled.collect();
+            let cuts = &mut self.cuts[group];
+            let strip = Strip {
+                row: &row.at,
+                chunk,
+                layers: new_layers(cuts, &row.at, &geometry),
+                settled_from: is_last.then_some(of_all),
+                filled: &filled,
+            };
+            read_ahead(cuts, &row.at, chunk, geometry.size, self.budget / 2);
+            let mut job = lock(self.spare).pop().unwrap_or_default();
+            let filled =
+                self.edit
+                    .fill_row(cuts, &strip, &mut job, &mut self.scratch, self.progress);
+            return Some(filled.map(|()| job));
+        }
+    }
+}
+
+impl Buffers<'_, '_, '_, '_, '_> {
+    fn begin_row(&self) -> Row {
+        let (cuts, geometry) = (&*self.cuts, &self.edit.geometry);
+        let at = std::array::from_fn(|axis| self.tiles[axis][self.counter[axis]]);
+        let layers = new_layers(cuts, &at, geometry);
+        let is_plain = self.edit.is_plain;
+        let (at_once, of_group) = match is_plain {
+            // A tile that is begun is stored whole.
+            true => (cuts.len(), u64::MAX),
+            false => cuts_at_once(cuts, &layers, self.tiles[0].len(), geometry, self.budget),
+        };
+        let of_all = match &layers {
+            Some(layers) if !is_plain && layers.len() < geometry.bytes => layers.len() as u64,
+            _ => geometry.pitch(),
+        };
+        let most = self.budget / 2 / of_group.min(of_all);
+        Row {
+            at,
+            layers,
+            per_chunk: usize::try_from(most.max(1)).unwrap_or(usize::MAX),
+            at_once,
+            tile: 0,
+            cut: 0,
+        }
+    }
+
+    /// Goes to the next row.
+    fn step(&mut self) {
+        let step = (1..MAX_RANK).find(|&axis| {
+            self.counter[axis] += 1;
+            let more = self.counter[axis] < self.tiles[axis].len();
+            self.counter[axis] *= usize::from(more);
+            more
+        });
+        self.is_over = step.is_none();
+    }
+}
+
 impl Edit<'_> {
     /// Writes frames. They were placed along one axis; `budget` bounds the bytes
     /// of the buffers; `progress` is told of bytes as they are read.
@@ -159,7 +311,7 @@ impl Edit<'_> {
         &mut self,
         parts: &mut [Part<'_>],
         budget: u64,
-        progress: &dyn Fn(u64),
+        progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Outcome>> {
         self.cover()?;
         let storage = self.writer.storage.clone();
@@ -167,22 +319,28 @@ impl Edit<'_> {
             .iter_mut()
             .map(|part| Cut::new(part, &self.catalog, &self.geometry))
             .collect();
-        let stored = std::thread::scope(|scope| {
-            let (full, jobs) = mpsc::sync_channel::<Job>(0);
-            let (done, empty) = mpsc::channel::<Job>();
-            let keeper = std::thread::Builder::new()
-                .spawn_scoped(scope, move || store_jobs(storage.as_ref(), &jobs, &done))
-                .doing("cannot start a thread")?;
-            let filled = self.fill_rows(&mut cuts, budget, progress, &full, &empty);
-            drop(full);
-            let stored = keeper
-                .join()
-                .unwrap_or_else(|_| Err(Error::unsupported("the writing thread panicked")));
-            // New memory is slow: the system clears each page when it is touched.
-            self.spare.extend(empty.try_iter());
-            // What stopped the keeper also stopped the filling: its error is the cause.
-            stored.and(filled)
+        let tiles = tiles_along(&cuts);
+        // New memory is slow: the system clears each page when it is touched.
+        let spare = Mutex::new(std::mem::take(&mut self.spare));
+        let buffers = Buffers {
+            is_over: tiles.iter().any(Vec::is_empty),
+            tiles,
+            edit: &mut *self,
+            cuts: &mut cuts,
+            budget,
+            progress,
+            spare: &spare,
+            scratch: Vec::new(),
+            counter: [0; MAX_RANK],
+            row: None,
+        };
+        // Whoever filled a buffer stores it: it is in the cache of that processor.
+        let stored = in_turn(2, buffers, &|job, ()| job, &mut |(), job: Job| {
+            job.store(storage.as_ref())?;
+            lock(&spare).push(job);
+            Ok(())
         });
+        self.spare = std::mem::take(&mut lock(&spare));
         if stored.is_err() {
             self.writer.spend();
         }
@@ -200,87 +358,6 @@ impl Edit<'_> {
             .collect())
     }
 
-    /// Fills a buffer for every row of tiles that the frames touch.
-    fn fill_rows(
-        &mut self,
-        cuts: &mut [Cut<'_, '_>],
-        budget: u64,
-        progress: &dyn Fn(u64),
-        full: &mpsc::SyncSender<Job>,
-        empty: &mpsc::Receiver<Job>,
-    ) -> Result<()> {
-        let tiles: [Vec<u64>; MAX_RANK] = std::array::from_fn(|axis| {
-            let all = cuts.iter().flat_map(|cut| &cut.segments[axis]);
-            let mut tiles: Vec<u64> = all.map(|segment| segment.tile).collect();
-            tiles.sort_unstable();
-            tiles.dedup();
-            tiles
-        });
-        if tiles.iter().any(Vec::is_empty) {
-            return Ok(());
-        }
-        let mut scratch = Vec::new();
-        let mut made = 0;
-        let mut counter = [0; MAX_RANK];
-        loop {
-            let row: Coordinates = std::array::from_fn(|axis| tiles[axis][counter[axis]]);
-            let layers = new_layers(cuts, &row, &self.geometry);
-            let (at_once, of_group) = match self.is_plain {
-                // A tile that is begun is stored whole.
-                true => (cuts.len(), u64::MAX),
-                false => cuts_at_once(cuts, &layers, tiles[0].len(), &self.geometry, budget),
-            };
-            let of_all = match &layers {
-                Some(layers) if !self.is_plain && layers.len() < self.geometry.bytes => {
-                    layers.len() as u64
-                }
-                _ => self.geometry.pitch(),
-            };
-            let per_tile = of_group.min(of_all);
-            let per_chunk = usize::try_from((budget / 2 / per_tile).max(1)).unwrap_or(usize::MAX);
-            for chunk in tiles[0].chunks(per_chunk) {
-                let filled: Vec<bool> = tiles_of(&row, chunk)
-                    .map(|tile| fill_axis(cuts, &tile, &self.geometry))
-                    .collect();
-                for group in cuts.chunks_mut(at_once) {
-                    if !group.iter().any(|cut| cut.touches(&row, chunk)) {
-                        continue;
-                    }
-                    let mut job = match made {
-                        0 | 1 => self.spare.pop().unwrap_or_default(),
-                        // The channel closes early only when storing failed.
-                        _ => match empty.recv() {
-                            Ok(job) => job,
-                            Err(_) => return Ok(()),
-                        },
-                    };
-                    made += 1;
-                    read_ahead(group, &row, chunk, self.geometry.size, budget / 2);
-                    let strip = Strip {
-                        row: &row,
-                        chunk,
-                        layers: new_layers(group, &row, &self.geometry),
-                        filled: &filled,
-                    };
-                    self.fill_row(group, &strip, &mut job, &mut scratch, progress)?;
-                    if full.send(job).is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-            // The next row; x is done in chunks.
-            let step = (1..MAX_RANK).find(|&axis| {
-                counter[axis] += 1;
-                let more = counter[axis] < tiles[axis].len();
-                counter[axis] *= usize::from(more);
-                more
-            });
-            if step.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
     /// Fills one buffer.
     fn fill_row(
         &mut self,
@@ -296,6 +373,7 @@ impl Edit<'_> {
         job.buffer.resize(strip.chunk.len() * held.pitch, 0);
         job.reserve.clear();
         job.writes.clear();
+        job.settled.clear();
         for (number, target) in targets.iter().enumerate() {
             let range = &target.range;
             let buffer = &mut job.buffer[held.place(number, range)];
@@ -333,7 +411,7 @@ impl Edit<'_> {
         }
         let held = fill.held;
         self.place_targets(&mut targets, &held, &job.buffer)?;
-        self.plan_writes(&targets, &held, job);
+        self.plan_writes(&targets, &held, strip.settled_from, job);
         Ok(())
     }
 
@@ -393,7 +471,13 @@ impl Edit<'_> {
     }
 
     /// Joins what adjoins into as few writes as there are gaps.
-    fn plan_writes(&self, targets: &[Target], held: &Held, job: &mut Job) {
+    fn plan_writes(
+        &self,
+        targets: &[Target],
+        held: &Held,
+        settled_from: Option<usize>,
+        job: &mut Job,
+    ) {
         let (pitch, pad) = (self.geometry.pitch(), self.catalog.pad);
         let mut before = None;
         for (number, target) in targets.iter().enumerate() {
@@ -426,6 +510,14 @@ impl Edit<'_> {
                     end..job.buffer.len()
                 });
                 job.writes.push((place, before.clone()));
+            }
+            if let Some(from) = settled_from {
+                let from = from.min(range.start);
+                let (at, bytes) = (place + from as u64, (range.end - from) as u64);
+                match job.settled.last_mut() {
+                    Some((last, len)) if *last + *len == at => *len += bytes,
+                    _ => job.settled.push((at, bytes)),
+                }
             }
             let at = place + range.start as u64;
             let range = held.place(number, &range);
@@ -465,6 +557,17 @@ fn read_stored(
     read
 }
 
+/// On each axis the coordinates of the tiles that frames touch.
+fn tiles_along(cuts: &[Cut<'_, '_>]) -> [Vec<u64>; MAX_RANK] {
+    std::array::from_fn(|axis| {
+        let all = cuts.iter().flat_map(|cut| &cut.segments[axis]);
+        let mut tiles: Vec<u64> = all.map(|segment| segment.tile).collect();
+        tiles.sort_unstable();
+        tiles.dedup();
+        tiles
+    })
+}
+
 /// The tiles of a row, by their x coordinates.
 fn tiles_of(row: &Coordinates, chunk: &[u64]) -> impl Iterator<Item = Coordinates> {
     let mut tile = *row;
@@ -472,24 +575,4 @@ fn tiles_of(row: &Coordinates, chunk: &[u64]) -> impl Iterator<Item = Coordinate
         tile[0] = x;
         tile
     })
-}
-
-/// Stores buffers until there are no more, and gives them back.
-fn store_jobs(
-    storage: &dyn Storage,
-    jobs: &mpsc::Receiver<Job>,
-    done: &mpsc::Sender<Job>,
-) -> Result<()> {
-    while let Ok(job) = jobs.recv() {
-        for &(at, bytes) in &job.reserve {
-            storage.allocate(at, bytes)?;
-        }
-        for (at, range) in &job.writes {
-            storage.write(*at, &job.buffer[range.clone()])?;
-            storage.written(*at, range.len() as u64);
-        }
-        // Nobody waits for the last buffers.
-        let _ = done.send(job);
-    }
-    Ok(())
 }

@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
-use super::crew::spawn;
-use super::{Progress, Stop, lock};
+use super::{Progress, Stop};
 use crate::engine::records::Positions;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
@@ -21,6 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::format::ledger::Record;
 use crate::storage::Storage;
 use crate::storage::file::FileStorage;
+use crate::turns::{lock, spawn};
 
 /// More problems are counted, but not told.
 const MOST_TOLD: u64 = 10_000;

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::frames::facts;
-use super::lock;
 use super::plan::{default_axis, full_shape};
 use crate::engine::Coordinates;
 use crate::engine::records::RecordReader;
@@ -26,6 +25,7 @@ use crate::frames::{About, Facts, Frame};
 use crate::region::{MAX_RANK, Span};
 use crate::sinks::fits::image_cards;
 use crate::storage::file::FileStorage;
+use crate::turns::lock;
 
 /// One commit of a cube, open for as long as one of its frames is: neither frames nor
 /// cubes are bounded by the open-file limit.

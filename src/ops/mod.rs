@@ -48,8 +48,8 @@ pub mod slice;
 mod spill;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::commit::Writer;
 use crate::engine::snapshot::Snapshot;
@@ -173,12 +173,6 @@ pub fn show_bytes(bytes: u64) -> String {
         _ if value < 99.95 => format!("{value:.1} {}", UNITS[unit]),
         _ => format!("{value:.0} {}", UNITS[unit]),
     }
-}
-
-/// Takes a lock of threads that leave behind it nothing half done: whoever panicked may
-/// have held it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `1 frame`, `2 frames`.

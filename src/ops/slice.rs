@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::crew::in_turn;
 use super::frames::{Keys, open_chosen};
 use super::frames_table::FramesTable;
 use super::profiles::{Named, profile_axis, profiles};
@@ -24,6 +23,7 @@ use crate::region::{
 };
 use crate::sinks::text;
 use crate::sinks::{self, Format, Image, Look, Sink, Target, fits, plot};
+use crate::turns::in_turn;
 
 /// Which samples are wanted.
 #[derive(Clone, Debug)]
