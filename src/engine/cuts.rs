@@ -18,7 +18,7 @@ const READ_BYTES: usize = 512 << 10;
 
 /// A buffer of frames of one shape has at most so many bytes, if that is
 /// [`PIECE_BYTES`] of each tile: processors keep it in their caches.
-const CACHED_BYTES: u64 = 2 << 20;
+const CACHED_BYTES: u64 = 4 << 20;
 
 /// A part with its runs cut at tile edges.
 pub(super) struct Cut<'p, 'a> {

@@ -411,7 +411,7 @@ impl Edit<'_> {
         }
         let held = fill.held;
         self.place_targets(&mut targets, &held, &job.buffer)?;
-        self.plan_writes(&targets, &held, strip.settled_from, job);
+        self.plan_writes(&targets, &held, strip, job);
         Ok(())
     }
 
@@ -471,16 +471,10 @@ impl Edit<'_> {
     }
 
     /// Joins what adjoins into as few writes as there are gaps.
-    fn plan_writes(
-        &self,
-        targets: &[Target],
-        held: &Held,
-        settled_from: Option<usize>,
-        job: &mut Job,
-    ) {
+    fn plan_writes(&self, targets: &[Target], held: &Held, strip: &Strip<'_>, job: &mut Job) {
         let (pitch, pad) = (self.geometry.pitch(), self.catalog.pad);
         let mut before = None;
-        for (number, target) in targets.iter().enumerate() {
+        for (number, (target, is_filled)) in targets.iter().zip(strip.filled).enumerate() {
             let Some(place) = target.at.filter(|_| !target.range.is_empty()) else {
                 continue;
             };
@@ -490,6 +484,7 @@ impl Edit<'_> {
                 range.end = pitch as usize;
             } else if self.reserves
                 && !target.is_old
+                && !is_filled
                 && self.geometry.bytes <= MOST_RESERVED * range.len()
             {
                 match job.reserve.last_mut() {
@@ -511,7 +506,7 @@ impl Edit<'_> {
                 });
                 job.writes.push((place, before.clone()));
             }
-            if let Some(from) = settled_from {
+            if let Some(from) = strip.settled_from {
                 let from = from.min(range.start);
                 let (at, bytes) = (place + from as u64, (range.end - from) as u64);
                 match job.settled.last_mut() {
