@@ -1,6 +1,7 @@
 //! Frames cut at tile edges, and read into buffers of tiles.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::Coordinates;
 use super::running::RunningCheck;
@@ -12,6 +13,7 @@ use crate::format::catalog::Catalog;
 use crate::kernels::copy::{Layout, copy_box};
 use crate::region::MAX_RANK;
 use crate::storage::PIECE_BYTES;
+use crate::turns::lock;
 
 /// Rows are read from a frame in runs of about this many bytes.
 const READ_BYTES: usize = 512 << 10;
@@ -41,7 +43,7 @@ pub(super) struct Cut<'p, 'a> {
 
 /// Columns of a frame in one tile of a row: the tile's number in the buffer, and
 /// which they are.
-pub(super) type Column = (usize, Segment);
+type Column = (usize, Segment);
 
 /// A buffer that is being filled.
 pub(super) struct Fill<'b> {
@@ -286,28 +288,31 @@ pub(super) fn read_ahead(
     size: usize,
     budget: u64,
 ) {
-    let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut slow = Vec::new();
     let mut bytes = 0u64;
     for cut in cuts.iter_mut() {
         cut.ahead.clear();
-        let is_slow = cut.failed.is_none() && cut.part.samples.is_slow();
-        if let Some((first, count)) = cut.run_in(row, chunk).filter(|_| is_slow) {
+        if cut.failed.is_none()
+            && cut.part.samples.is_slow()
+            && let Some((first, count)) = cut.run_in(row, chunk)
+        {
             bytes = bytes.saturating_add(count.saturating_mul(size as u64));
             slow.push((cut, first, count));
         }
     }
-    let n_threads = n_threads.min(slow.len());
-    if n_threads < 2 || bytes > budget {
+    if slow.len() < 2 || bytes > budget {
         return;
     }
-    let queue = std::sync::Mutex::new(slow.into_iter());
+    // The system is asked where there is something to share.
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let n_threads = n_threads.min(slow.len());
+    if n_threads < 2 {
+        return;
+    }
+    let queue = Mutex::new(slow.into_iter());
     let work = || {
         loop {
-            let next = match queue.lock() {
-                Ok(mut queue) => queue.next(),
-                Err(_) => return,
-            };
+            let next = lock(&queue).next();
             let Some((cut, first, count)) = next else {
                 return;
             };

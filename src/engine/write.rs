@@ -189,6 +189,8 @@ struct Row {
     at: Coordinates,
     /// Which bytes of a tile all frames fill, where those are one run.
     layers: Option<Range<usize>>,
+    /// Of each tile: do all frames together fill it along the axis?
+    filled: Vec<bool>,
     /// Tiles of a buffer.
     per_chunk: usize,
     /// Frames of a buffer.
@@ -239,16 +241,13 @@ impl Iterator for Buffers<'_, '_, '_, '_, '_> {
                 .layers
                 .as_ref()
                 .map_or(usize::MAX, |layers| layers.start);
-            let filled =
-                tiles_of(&row.at, chunk).map(|tile| fill_axis(self.cuts, &tile, &geometry));
-            let filled: Vec<bool> = filled.collect();
             let cuts = &mut self.cuts[group];
             let strip = Strip {
                 row: &row.at,
                 chunk,
                 layers: new_layers(cuts, &row.at, &geometry),
                 settled_from: is_last.then_some(of_all),
-                filled: &filled,
+                filled: &row.filled[row.tile..][..chunk.len()],
             };
             read_ahead(cuts, &row.at, chunk, geometry.size, self.budget / 2);
             let mut job = lock(self.spare).pop().unwrap_or_default();
@@ -265,6 +264,9 @@ impl Buffers<'_, '_, '_, '_, '_> {
         let (cuts, geometry) = (&*self.cuts, &self.edit.geometry);
         let at = std::array::from_fn(|axis| self.tiles[axis][self.counter[axis]]);
         let layers = new_layers(cuts, &at, geometry);
+        let tiles = tiles_of(&at, &self.tiles[0]);
+        let filled = tiles.map(|tile| fill_axis(cuts, &tile, geometry));
+        let filled = filled.collect();
         let is_plain = self.edit.is_plain;
         let (at_once, of_group) = match is_plain {
             // A tile that is begun is stored whole.
@@ -279,6 +281,7 @@ impl Buffers<'_, '_, '_, '_, '_> {
         Row {
             at,
             layers,
+            filled,
             per_chunk: usize::try_from(most.max(1)).unwrap_or(usize::MAX),
             at_once,
             tile: 0,
