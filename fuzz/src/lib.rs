@@ -152,9 +152,13 @@ pub fn metadata(data: &[u8]) {
                 hi: [1 << 20; 8],
                 check: crc32c::crc32c(&stream),
             };
-            for record in group.records(&stream).unwrap_or_default() {
+            let Ok(records) = group.records(&stream) else {
+                return;
+            };
+            for record in records.iter().flatten() {
                 let _ = (record.samples(), record.bounds());
             }
+            let _ = records.last_with(&|slots| slots.is_empty());
         }
         _ => {
             let dtype = [DType::U8, DType::I16, DType::F32, DType::F64][usize::from(kind / 64)];

@@ -11,7 +11,7 @@ use super::pieces::{BySlot, Pieces};
 use super::snapshot::Snapshot;
 use crate::error::Result;
 use crate::format::catalog::{LedgerBlock, Piece};
-use crate::format::ledger::{self, Group, Packer, Record};
+use crate::format::ledger::{self, Group, Packer, Record, Records};
 use crate::region::{MAX_RANK, Span};
 use crate::storage::Storage;
 
@@ -64,7 +64,7 @@ pub(super) fn records_of(
     storage: &dyn Storage,
     block: &LedgerBlock,
     group: &Group,
-) -> Result<Vec<Record>> {
+) -> Result<Records> {
     let stream = storage.read(block.extent.at + group.at, group.packed)?;
     group.records(&stream)
 }
@@ -183,8 +183,8 @@ impl Snapshot {
         for block in &self.catalog.ledger {
             for group in groups_of(storage, block)? {
                 if wanted(&group) {
-                    for record in records_of(storage, block, &group)? {
-                        each(record)?;
+                    for record in records_of(storage, block, &group)?.iter() {
+                        each(record?)?;
                     }
                 }
             }
@@ -210,8 +210,8 @@ impl Snapshot {
     /// that arrived, should several hold them. `None` in void.
     pub fn record_at(&self, slots: &Coordinates) -> Result<Option<Record>> {
         let storage = self.storage.as_ref();
-        let holds = |record: &Record| {
-            record.slots.iter().zip(slots).all(|(runs, &at)| {
+        let holds = |held: &[Vec<Piece>]| {
+            held.iter().zip(slots).all(|(runs, &at)| {
                 let holds = |&Piece(slot, len): &Piece| slot <= at && at - slot < len;
                 runs.iter().any(holds)
             })
@@ -224,7 +224,7 @@ impl Snapshot {
             for group in groups_of(storage, block)?.iter().rev() {
                 if group.meets(&at) {
                     let records = records_of(storage, block, group)?;
-                    if let Some(found) = records.into_iter().rev().find(holds) {
+                    if let Some(found) = records.last_with(&holds)? {
                         return Ok(Some(found));
                     }
                 }
@@ -237,8 +237,7 @@ impl Snapshot {
 /// Reads records by number; neighbours come from one group.
 pub struct RecordReader<S> {
     snapshot: S,
-    /// Number of the first record of a group, and the group's records.
-    group: Option<(u64, Vec<Record>)>,
+    group: Option<Records>,
 }
 
 impl Snapshot {
@@ -258,24 +257,27 @@ impl<S: Deref<Target = Snapshot>> RecordReader<S> {
     }
 
     /// The record of the frame with this number.
-    pub fn get(&mut self, frame: u64) -> Result<Option<&Record>> {
-        let inside = |first: u64, frames: u64| first <= frame && frame - first < frames;
-        let have = self.group.as_ref();
-        if have.is_none_or(|(first, records)| !inside(*first, records.len() as u64)) {
-            let (storage, ledger) = (&self.snapshot.storage, &self.snapshot.catalog.ledger);
-            let mut blocks = ledger.iter();
-            let Some(block) = blocks.find(|block| inside(block.first, block.frames)) else {
-                return Ok(None);
-            };
-            let groups = groups_of(storage.as_ref(), block)?;
-            let mut groups = groups.iter();
-            let Some(group) = groups.find(|group| inside(group.first, group.frames)) else {
-                return Ok(None);
-            };
-            let records = records_of(storage.as_ref(), block, group)?;
-            self.group = Some((group.first, records));
+    pub fn get(&mut self, frame: u64) -> Result<Option<Record>> {
+        let at_hand = self
+            .group
+            .as_ref()
+            .map(|group| group.get(frame))
+            .transpose()?;
+        if let Some(record) = at_hand.flatten() {
+            return Ok(Some(record));
         }
-        let group = self.group.as_ref();
-        Ok(group.and_then(|(first, records)| records.get((frame - first) as usize)))
+        let (storage, ledger) = (&self.snapshot.storage, &self.snapshot.catalog.ledger);
+        let inside = |first: u64, frames: u64| first <= frame && frame - first < frames;
+        let mut blocks = ledger.iter();
+        let Some(block) = blocks.find(|block| inside(block.first, block.frames)) else {
+            return Ok(None);
+        };
+        let groups = groups_of(storage.as_ref(), block)?;
+        let mut groups = groups.iter();
+        let Some(group) = groups.find(|group| inside(group.first, group.frames)) else {
+            return Ok(None);
+        };
+        let records = records_of(storage.as_ref(), block, group)?;
+        self.group.insert(records).get(frame)
     }
 }

@@ -224,8 +224,8 @@ impl FrameReader {
 }
 
 impl Snapshot {
-    /// Calls `each` for every record that can be read, group by group; groups
-    /// that cannot are passed over.
+    /// Calls `each` for every record that can be read; those that cannot are passed
+    /// over.
     pub fn for_each_readable(
         &self,
         each: &mut dyn FnMut(Record) -> Result<(), Error>,
@@ -233,9 +233,10 @@ impl Snapshot {
         let storage = self.storage.as_ref();
         for block in &self.catalog.ledger {
             for group in groups_of(storage, block).unwrap_or_default() {
-                for record in records_of(storage, block, &group).unwrap_or_default() {
-                    each(record)?;
-                }
+                let Ok(records) = records_of(storage, block, &group) else {
+                    continue;
+                };
+                records.iter().flatten().try_for_each(&mut *each)?;
             }
         }
         Ok(())

@@ -265,7 +265,8 @@ impl Look<'_> {
             };
             let mut sound = true;
             for group in &groups {
-                match records_of(self.storage, block, group) {
+                let records = records_of(self.storage, block, group);
+                match records.and_then(|records| records.iter().collect::<Result<Vec<_>>>()) {
                     Ok(records) => self.records(block, group, &records)?,
                     Err(error) => {
                         sound = false;

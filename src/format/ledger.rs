@@ -140,34 +140,22 @@ impl Group {
     ///
     /// # Errors
     /// When they are not what the group says.
-    pub fn records(&self, stream: &[u8]) -> Result<Vec<Record>> {
-        let lines = self.unpack(stream)?;
-        let wrong = |what: String| self.wrong(&what);
-        let mut out = Vec::new();
-        for line in lines
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            let record: Record =
-                serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
-            let expected = self.first + out.len() as u64;
-            if record.frame != expected || record.slots.len() != MAX_RANK || record.axis >= MAX_RANK
-            {
-                return Err(wrong(format!(
-                    "frame {}, expected {expected}",
-                    record.frame
-                )));
+    pub fn records(&self, stream: &[u8]) -> Result<Records> {
+        let text = self.unpack(stream)?;
+        let mut lines = Vec::new();
+        let mut at = 0;
+        for line in text.split(|&byte| byte == b'\n') {
+            if !line.is_empty() {
+                lines.push(at..at + line.len());
             }
-            out.push(record);
+            at += line.len() + 1;
         }
-        if out.len() as u64 != self.frames {
-            return Err(wrong(format!(
-                "{} frames, expected {}",
-                out.len(),
-                self.frames
-            )));
+        if lines.len() as u64 != self.frames {
+            let (found, expected) = (lines.len(), self.frames);
+            return Err(self.wrong(&format!("{found} frames, expected {expected}")));
         }
-        Ok(out)
+        let group = self.clone();
+        Ok(Records { group, text, lines })
     }
 
     fn unpack(&self, stream: &[u8]) -> Result<Vec<u8>> {
@@ -197,6 +185,68 @@ impl Group {
             "records of {} frames from number {} on: {what}",
             self.frames, self.first
         ))
+    }
+}
+
+/// The records of a group, in order of arrival. One is parsed when it is asked for: of most
+/// groups one is wanted.
+pub struct Records {
+    group: Group,
+    text: Vec<u8>,
+    /// Where in the text the lines are.
+    lines: Vec<Range<usize>>,
+}
+
+/// As much of a record as says where its samples are.
+#[derive(Deserialize)]
+struct Place {
+    slots: Vec<Vec<Piece>>,
+}
+
+impl Records {
+    /// The record of the frame with this number; `None` when another group has it.
+    ///
+    /// # Errors
+    /// When it is not a record, or that of another frame.
+    pub fn get(&self, frame: u64) -> Result<Option<Record>> {
+        let number = frame.checked_sub(self.group.first);
+        let Some(number) = number.filter(|&number| number < self.group.frames) else {
+            return Ok(None);
+        };
+        let record: Record = self.parse(number)?;
+        let found = record.frame;
+        match found == frame && record.slots.len() == MAX_RANK && record.axis < MAX_RANK {
+            true => Ok(Some(record)),
+            false => Err(self
+                .group
+                .wrong(&format!("frame {found}, expected {frame}"))),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Record>> {
+        let (first, frames) = (self.group.first, self.group.frames);
+        (first..first.saturating_add(frames)).filter_map(|frame| self.get(frame).transpose())
+    }
+
+    /// The last one whose slots, axis by axis, are as `holds` wants them.
+    ///
+    /// # Errors
+    /// As [`Records::get`].
+    pub fn last_with(&self, holds: &dyn Fn(&[Vec<Piece>]) -> bool) -> Result<Option<Record>> {
+        for number in (0..self.group.frames).rev() {
+            let place: Place = self.parse(number)?;
+            if holds(&place.slots) {
+                return self.get(self.group.first + number);
+            }
+        }
+        Ok(None)
+    }
+
+    fn parse<'a, T: Deserialize<'a>>(&'a self, number: u64) -> Result<T> {
+        let line = self.lines.get(number as usize).cloned().unwrap_or_default();
+        let line = self.text.get(line).unwrap_or_default();
+        serde_json::from_slice(line).map_err(|error| self.group.wrong(&error.to_string()))
     }
 }
 
@@ -463,7 +513,9 @@ mod tests {
         let mut all = Vec::new();
         for group in groups(&block, table)? {
             let stream = &packed.bytes[group.at as usize..][..group.packed as usize];
-            all.extend(group.records(stream)?);
+            for record in group.records(stream)?.iter() {
+                all.push(record?);
+            }
         }
         Ok(all)
     }

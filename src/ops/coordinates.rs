@@ -24,7 +24,7 @@ pub(super) struct PerFrame {
 pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame> {
     let mut found = PerFrame::default();
     let header = match snapshot.catalog().header_frame {
-        Some(frame) => snapshot.record_reader().get(frame)?.cloned(),
+        Some(frame) => snapshot.record_reader().get(frame)?,
         None => None,
     };
     let Some(axis) = header.map(|record| record.axis) else {

@@ -329,8 +329,8 @@ fn in_order(
         let record = reader.get(frame)?;
         let record =
             record.ok_or_else(|| Error::damaged(format!("the ledger has no frame {frame}")))?;
-        if let Some(values) = told.values(record)? {
-            each(row(snapshot, record, position, values, which.with_cards))?;
+        if let Some(values) = told.values(&record)? {
+            each(row(snapshot, &record, position, values, which.with_cards))?;
         }
     }
     told.complain(progress);

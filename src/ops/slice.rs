@@ -126,7 +126,6 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     let planes = planes.transpose().at(path)?;
     let named = Named::new(snapshot, first, format, &options.keys, progress).at(path)?;
     stop.begin_work();
-    sinks::check(&options.target)?;
     let dtype = snapshot.catalog().dtype;
     let shape = planes.unwrap_or_else(|| shape(&requests));
     let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
@@ -549,7 +548,7 @@ pub(super) fn header(
     }
     let record = match (snapshot.record_at(&slots)?, snapshot.catalog().header_frame) {
         (Some(record), _) => Some(record),
-        (None, Some(frame)) => snapshot.record_reader().get(frame)?.cloned(),
+        (None, Some(frame)) => snapshot.record_reader().get(frame)?,
         (None, None) => None,
     };
     let Some(record) = record else {
