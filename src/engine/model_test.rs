@@ -240,51 +240,55 @@ fn command(
                     })
                 })
                 .collect();
-            let mut parts = Vec::new();
-            for block in &blocks {
-                let origin = if is_ragged { corner(random) } else { origin };
-                let placement = edit.place(
-                    axis,
-                    at as u64,
-                    &origin.map(|at| at as u64),
-                    &block.lens.map(|len| len as u64),
-                )?;
-                after = after.insert(axis, at, &origin, block, pad);
-                at += block.lens[axis];
-                parts.push(Part::new(
-                    placement,
-                    Block {
-                        naive: block,
-                        size: dtype.size(),
-                    },
-                ));
-            }
-            // A tiny budget makes rows of tiles go in chunks.
-            let budget = [1, 4096, 1 << 20][random.below(3)];
-            let outcomes = edit.write(&mut parts, budget, &|_| {})?;
-            for ((outcome, part), block) in outcomes.into_iter().zip(&parts).zip(&blocks) {
-                let bytes: Vec<u8> = block
-                    .values
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes()[..dtype.size()].to_vec())
-                    .collect();
-                let check = outcome?;
-                assert_eq!(
-                    check,
-                    crc32c::crc32c(&bytes),
-                    "the check is of the whole frame"
-                );
-                let slots = part.placement.slots.iter();
-                let runs = slots.map(|runs| runs.iter().map(|run| Piece(run.slot, run.len)));
-                let record = Record {
-                    slots: runs.map(Iterator::collect).collect(),
-                    shape: block.lens.iter().map(|&len| len as u64).collect(),
-                    dtype: dtype.name().into(),
-                    axis: part.placement.axis,
-                    check,
-                    ..Record::default()
-                };
-                edit.record(record, bytes.len() as u64)?;
+            // A command may write what it adds at once, or in batches.
+            let per_batch = 1 + random.below(blocks.len());
+            for batch in blocks.chunks(per_batch) {
+                let mut parts = Vec::new();
+                for block in batch {
+                    let origin = if is_ragged { corner(random) } else { origin };
+                    let placement = edit.place(
+                        axis,
+                        at as u64,
+                        &origin.map(|at| at as u64),
+                        &block.lens.map(|len| len as u64),
+                    )?;
+                    after = after.insert(axis, at, &origin, block, pad);
+                    at += block.lens[axis];
+                    parts.push(Part::new(
+                        placement,
+                        Block {
+                            naive: block,
+                            size: dtype.size(),
+                        },
+                    ));
+                }
+                // A tiny budget makes rows of tiles go in chunks.
+                let budget = [1, 4096, 1 << 20][random.below(3)];
+                let outcomes = edit.write(&mut parts, budget, &|_| {})?;
+                for ((outcome, part), block) in outcomes.into_iter().zip(&parts).zip(batch) {
+                    let bytes: Vec<u8> = block
+                        .values
+                        .iter()
+                        .flat_map(|value| value.to_le_bytes()[..dtype.size()].to_vec())
+                        .collect();
+                    let check = outcome?;
+                    assert_eq!(
+                        check,
+                        crc32c::crc32c(&bytes),
+                        "the check is of the whole frame"
+                    );
+                    let slots = part.placement.slots.iter();
+                    let runs = slots.map(|runs| runs.iter().map(|run| Piece(run.slot, run.len)));
+                    let record = Record {
+                        slots: runs.map(Iterator::collect).collect(),
+                        shape: block.lens.iter().map(|&len| len as u64).collect(),
+                        dtype: dtype.name().into(),
+                        axis: part.placement.axis,
+                        check,
+                        ..Record::default()
+                    };
+                    edit.record(record, bytes.len() as u64)?;
+                }
             }
         } else if kind == 6 {
             // Positions moved to another place, as runs of slots.

@@ -386,8 +386,18 @@ impl Edit<'_> {
                 _ if covered * geometry.size as u64 == range.len() as u64 => {}
                 Some(at) if strip.layers.is_none() => {
                     let from = at + range.start as u64;
-                    let stored = self.writer.storage.read(from, range.len() as u64)?;
-                    buffer.copy_from_slice(&stored);
+                    let len = range.len() as u64;
+                    // A tile that this command began need not reach its end yet: what was
+                    // never written is zeros.
+                    let there = match self.fresh.contains_key(&target.tile) {
+                        true => self.writer.storage.len()?.saturating_sub(from).min(len),
+                        false => len,
+                    };
+                    let (head, tail) = buffer.split_at_mut(there as usize);
+                    if !head.is_empty() {
+                        head.copy_from_slice(&self.writer.storage.read(from, there)?);
+                    }
+                    tail.fill(0);
                 }
                 _ => fill(buffer, self.catalog.pad ^ target.mask, geometry.size),
             }

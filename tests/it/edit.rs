@@ -440,3 +440,24 @@ fn what_matches_nothing_is_an_error_and_deletes_nothing() {
     dir.cube("sort a.cube --by NUMBER")
         .fails(&["no frame has the keyword NUMBER"]);
 }
+
+#[test]
+fn strips_of_any_width_follow_one_another_within_tiles() {
+    let strip = |from: u8, width: u64| {
+        let sample = move |k: u64| from + (k % width) as u8;
+        Image::new(&[width, 6], move |k| u16::from(sample(k)))
+    };
+    for widths in [[3, 2, 1], [300, 31, 9], [5, 8, 200], [1, 1, 40]] {
+        let dir = Scratch::new();
+        let mut row = Vec::new();
+        for (number, &width) in widths.iter().enumerate() {
+            let from = 10 * number as u8;
+            dir.frame(&format!("{number}.fits"), &strip(from % 50, width.min(200)));
+            row.extend((0..width.min(200)).map(|k| u16::from(from % 50 + k as u8)));
+        }
+        dir.ok("append a.cube 0.fits");
+        dir.ok("append a.cube --axis x 1.fits 2.fits");
+        let all: Vec<u16> = row.iter().copied().cycle().take(6 * row.len()).collect();
+        assert_eq!(dir.samples::<u16>("a.cube"), all, "{widths:?}");
+    }
+}
