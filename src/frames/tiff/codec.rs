@@ -170,6 +170,7 @@ impl Read for Lzw {
         if out.is_empty() {
             return Ok(0);
         }
+        let mut was_over = false;
         loop {
             let input = self.reader.fill_buf()?;
             let is_over = input.is_empty();
@@ -186,9 +187,10 @@ impl Read for Lzw {
             }
             match status? {
                 LzwStatus::Done => return Ok(0),
-                _ if is_over => return Ok(0),
                 LzwStatus::NoProgress if result.consumed_in == 0 => return Ok(0),
-                _ => {}
+                // What the last code stands for may come only when it is asked for again.
+                _ if is_over && was_over => return Ok(0),
+                _ => was_over = is_over,
             }
         }
     }
@@ -255,5 +257,34 @@ impl Read for PackBits {
             }
         }
         Ok(n_done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_whose_last_code_stands_for_much_is_read_to_its_end() {
+        for len in 1..3000 {
+            let mut encoder = weezl::encode::Encoder::with_tiff_size_switch(BitOrder::Msb, 8);
+            let packed = encoder.encode(&vec![7; len]).unwrap();
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&packed).unwrap();
+            let raw = Raw {
+                source: Arc::new(Source::open(file.path()).unwrap()),
+                at: 0,
+                end: packed.len() as u64,
+                is_reversed: false,
+            };
+            let mut found = vec![0; len];
+            let mut stream = Codec::Lzw.open(raw, 1).unwrap();
+            for part in found.chunks_mut(11) {
+                stream.read_exact(part).unwrap();
+            }
+            assert_eq!(found, vec![7; len]);
+        }
     }
 }
