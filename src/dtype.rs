@@ -133,9 +133,18 @@ impl DType {
 
     /// Reads a value of this type as a user writes it: `-32768`, `nan`, `1e-3`.
     pub fn parse(self, text: &str) -> Option<u64> {
+        // A number that is too large is not infinity.
+        let is_meant =
+            |value: f64| value.is_finite() || !text.contains(|c: char| c.is_ascii_digit());
         match self {
-            DType::F32 => text.parse::<f32>().ok().map(|v| u64::from(v.to_bits())),
-            DType::F64 => text.parse::<f64>().ok().map(f64::to_bits),
+            DType::F32 => {
+                let value = text.parse::<f32>().ok()?;
+                is_meant(value.into()).then(|| value.to_bits().into())
+            }
+            DType::F64 => {
+                let value = text.parse::<f64>().ok()?;
+                is_meant(value).then(|| value.to_bits())
+            }
             _ => self.bits_of_int(text.parse::<i128>().ok()?),
         }
     }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print, print_error, say};
+use super::{
+    Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_error, print_report, say,
+};
 use crate::dtype::DType;
-use crate::error::{Error, Result, show_path};
+use crate::error::{Error, Kind, Result, show_path};
 use crate::frames::array::Layout;
 use crate::frames::list::{self, Input};
 use crate::frames::{HduChoice, Reading, parse_channel};
@@ -219,7 +221,11 @@ fn inputs(args: &Intake) -> Result<Vec<Input>> {
         inputs.extend(list::files_from(list, args.null)?);
     }
     // Early in the night there may be none yet.
-    list::walk(inputs, args.raw.is_some(), args.resume)
+    let inputs = list::walk(inputs, args.raw.is_some(), args.resume)?;
+    Ok(match args.resume {
+        true => list::once(inputs),
+        false => inputs,
+    })
 }
 
 pub(super) fn run_append(args: AppendArgs, line: String, stop: &Stop) -> Result<u8> {
@@ -274,7 +280,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     }
     let name = show_path(&args.cube);
     if args.json {
-        print(&format!("{}\n", to_json(&report)))?;
+        print_report(&format!("{}\n", to_json(&report)))?;
     }
     if let Some(error) = &report.stopped {
         let status = fail(error);
@@ -284,8 +290,16 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
             report.found - report.left_out,
             show_shape(&report.shape)
         ));
-        // Without it, what was kept would be added once more.
-        say("hint: the same command with --resume goes on where this one stopped");
+        // Without --resume, what was kept would be added once more.
+        say(match error.kind() {
+            Kind::Io | Kind::Interrupted => {
+                "hint: the same command with --resume goes on where this one stopped"
+            }
+            // It would be met again.
+            Kind::Damaged | Kind::Input | Kind::Unsupported => {
+                "hint: the same command with --resume --skip-bad goes on without that frame"
+            }
+        });
         return Ok(status);
     }
     if !args.common.quiet {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Common, DONE, Jobs, Lock, Memory, Where, parsed, print, say};
+use super::{Common, DONE, Jobs, Lock, Memory, Where, parsed, print_report, say};
 use crate::error::{Error, Result, show_path};
 use crate::ops::clean::{
     Applying, Center, Fill, FrameCount, Options, Report, Rule, Spread, apply, clean, clip,
@@ -28,7 +28,10 @@ pub(super) struct CleanArgs {
     /// The cube
     cube: PathBuf,
 
-    /// The axis that is compared along [default: the last]
+    /// The axis that is compared along [default: the stack's]
+    ///
+    /// That is the axis on which the frames stand one behind the other; where there is none,
+    /// the last.
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 
@@ -245,9 +248,9 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
         object["dry_run"] = args.dry_run.into();
         let worst = worst(&report.frames).into_iter().take(MOST_WORST);
         object["worst"] = worst.map(|frame| frame.position).collect();
-        print(&format!("{object}\n"))?;
+        print_report(&format!("{object}\n"))?;
     } else if args.report {
-        print(&table(&report))?;
+        print_report(&table(&report))?;
     }
     if !args.common.quiet {
         say(&format!(
@@ -268,6 +271,12 @@ fn options(args: &CleanArgs, line: String) -> Result<Options> {
     }
     let target = |path: &PathBuf| Target::from_path(path, args.overwrite);
     let mask = args.mask.as_ref().map(target);
+    if mask == Some(Target::Stdout) && (args.report || args.json) {
+        return Err(
+            Error::input("the mask and the report both go to standard output")
+                .hint("give the mask the name of a file"),
+        );
+    }
     Ok(Options {
         axis: args.axis,
         rule: args.clipping.rule(),

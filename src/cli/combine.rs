@@ -43,7 +43,10 @@ pub(super) struct CombineArgs {
     #[command(flatten)]
     pictures: Pictures,
 
-    /// The axis that is collapsed [default: the last]
+    /// The axis that is collapsed [default: the stack's]
+    ///
+    /// That is the axis on which the frames stand one behind the other; where there is none,
+    /// the last.
     #[arg(long, value_name = "AXIS", value_parser = |text: &str| parsed(parse_axis(text)))]
     axis: Option<usize>,
 

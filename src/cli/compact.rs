@@ -42,7 +42,7 @@ pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
         );
         if report.rewritten.dropped > 0 {
             text += &format!(
-                "; {} deleted before are gone",
+                "; gone: {} deleted before",
                 count(report.rewritten.dropped, "frame")
             );
         }

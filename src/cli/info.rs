@@ -216,8 +216,11 @@ fn with_unit(value: f64, unit: &str) -> String {
     }
 }
 
-/// A number to so many digits, without zeros at its end.
+/// A number to so many digits, without zeros at its end; all digits of a whole number.
 fn with_digits(value: f64, digits: usize) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return value.to_string();
+    }
     let short: f64 = format!("{value:.*e}", digits - 1).parse().unwrap_or(value);
     match short.abs() {
         0.0 | 1e-4..1e9 => short.to_string(),

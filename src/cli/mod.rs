@@ -456,6 +456,11 @@ fn print(text: &str) -> Result<()> {
         .doing("cannot write to standard output")
 }
 
+/// The same of what a command did to a cube, which is done whether it can be told or not.
+fn print_report(text: &str) -> Result<()> {
+    print(text).map_err(|error| error.hint("the command is done, and its report alone is lost"))
+}
+
 /// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop when what
 /// it has at hand is whole; one that is not at work yet, or is asked again, ends
 /// at once.

@@ -87,13 +87,19 @@ impl Coverage {
             let runs = segments[other].iter();
             joined(runs.map(|segment| slots_of(segment, tile[other])).collect())
         });
+        let bounds = wanted
+            .each_ref()
+            .map(|runs| match (runs.first(), runs.last()) {
+                (Some(first), Some(last)) => first.0..last.1,
+                _ => 0..0,
+            });
         let mut numbers: HashMap<Runs, u32> = HashMap::new();
         let mut runs: Vec<Runs> = Vec::new();
         let mut class_numbers: HashMap<[u32; MAX_RANK], u32> = HashMap::new();
         let mut classes: Vec<[u32; MAX_RANK]> = Vec::new();
         // Slots on the axis, and the class that covers them.
         let mut along: Vec<(u64, u64, u32)> = Vec::new();
-        snapshot.for_each_record(&mut |record| {
+        snapshot.for_each_record_of(&|group| group.meets(&bounds), &mut |record| {
             let mut key = [0; MAX_RANK];
             let mut own = Runs::new();
             for (other, slots) in record.slots.iter().enumerate() {

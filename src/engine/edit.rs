@@ -244,8 +244,7 @@ impl Edit<'_> {
                 } else {
                     self.len(other)
                 };
-                self.pieces[other] = self.pieces[other].insert(at, self.next[other], more[other]);
-                self.changes[other].splice(at, 0, self.next[other], more[other]);
+                self.splice(other, at, 0, self.next[other], more[other]);
                 self.next[other] += more[other];
             }
             let start = if other == axis {
@@ -269,15 +268,18 @@ impl Edit<'_> {
 
     /// Takes the positions `start..start + len` of an axis away.
     pub fn delete(&mut self, axis: usize, start: u64, len: u64) {
-        self.pieces[axis] = self.pieces[axis].delete(start, len);
-        self.changes[axis].splice(start, len, 0, 0);
+        self.splice(axis, start, len, 0, 0);
         self.set_rank(axis + 1);
     }
 
     /// Puts slots that were handed out before in before `position` of an axis.
     pub fn put_back(&mut self, axis: usize, position: u64, slot: u64, len: u64) {
-        self.pieces[axis] = self.pieces[axis].insert(position, slot, len);
-        self.changes[axis].splice(position, 0, slot, len);
+        self.splice(axis, position, 0, slot, len);
+    }
+
+    fn splice(&mut self, axis: usize, position: u64, removed: u64, slot: u64, len: u64) {
+        self.pieces[axis].splice(position, removed, slot, len);
+        self.changes[axis].splice(position, removed, slot, len);
     }
 
     /// The piece table of an axis now.

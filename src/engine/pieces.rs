@@ -99,22 +99,6 @@ impl Pieces {
         runs
     }
 
-    /// Puts `len` slots from `slot` before what stands at `position`.
-    #[must_use]
-    pub fn insert(&self, position: u64, slot: u64, len: u64) -> Pieces {
-        let mut pieces = self.clone();
-        pieces.splice(position, 0, slot, len);
-        pieces
-    }
-
-    /// Takes the positions `start..start + len` away.
-    #[must_use]
-    pub fn delete(&self, start: u64, len: u64) -> Pieces {
-        let mut pieces = self.clone();
-        pieces.splice(start, len, 0, 0);
-        pieces
-    }
-
     /// Takes `removed` positions from `position` away and puts `len` slots from
     /// `slot` in there. Only the pieces around it are looked at: an axis is read
     /// from a table of thousands of pieces and dozens of changes.
@@ -212,6 +196,15 @@ impl BySlot {
 }
 
 #[cfg(test)]
+impl Pieces {
+    /// This with `len` slots from `slot` before what stands at `position`.
+    pub fn insert(mut self, position: u64, slot: u64, len: u64) -> Pieces {
+        self.splice(position, 0, slot, len);
+        self
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -244,7 +237,7 @@ mod tests {
                     let at = below(list.len() as u64);
                     let end = (at + len).min(list.len() as u64);
                     list.drain(at as usize..end as usize);
-                    pieces = pieces.delete(at, len);
+                    pieces.splice(at, len, 0, 0);
                 }
                 assert_eq!(slots(&pieces), list);
                 assert_eq!(pieces, Pieces::new(pieces.as_slice()), "joined");

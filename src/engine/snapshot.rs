@@ -167,6 +167,22 @@ fn read_catalog(storage: &dyn Storage, extent: &Extent, committed: u64) -> Resul
 impl Snapshot {
     /// Opens the newest commit. Takes no lock.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Snapshot> {
+        Snapshot::open_chosen(storage).map(|(snapshot, _)| snapshot)
+    }
+
+    /// Opens the newest commit, for what will be put in its place.
+    ///
+    /// # Errors
+    /// Also when one of the superblocks cannot be read: it may name a newer one.
+    pub fn open_to_replace(storage: Arc<dyn Storage>) -> Result<Snapshot> {
+        match Snapshot::open_chosen(storage)? {
+            (_, Some(error)) => Err(error),
+            (snapshot, None) => Ok(snapshot),
+        }
+    }
+
+    /// The newest commit, and why the other superblock could not be read.
+    fn open_chosen(storage: Arc<dyn Storage>) -> Result<(Snapshot, Option<Error>)> {
         // A writer may commit between the reading of the superblock and that of
         // the catalog; the commit read then is older, and still all there.
         let chosen = choose_superblock(storage.as_ref());
@@ -179,18 +195,7 @@ impl Snapshot {
         let superblock = &chosen.superblock;
         let mut snapshot = Snapshot::at(storage, &superblock.catalog, superblock.committed)?;
         snapshot.notice = chosen.notice;
-        Ok(snapshot)
-    }
-
-    /// Opens the newest commit, for what will be put in its place.
-    ///
-    /// # Errors
-    /// Also when one of the superblocks cannot be read: it may name a newer one.
-    pub fn open_to_replace(storage: Arc<dyn Storage>) -> Result<Snapshot> {
-        match choose_superblock(storage.as_ref())?.unread {
-            Some(error) => Err(error),
-            None => Snapshot::open(storage),
-        }
+        Ok((snapshot, chosen.unread))
     }
 
     /// Opens the commit whose catalog stands at `extent`.

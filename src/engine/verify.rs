@@ -418,22 +418,22 @@ impl Look<'_> {
         let samples = (newest.geometry.bytes / newest.geometry.size) as u64;
         for set in &reached.patches {
             let extent = &set.extent;
+            let named = |what: String| format!("patch set at byte {}: {what}", extent.at);
             let fault = match read_checked(self.storage, extent, "patch set") {
                 Ok(bytes) => match PatchReader::new(&bytes, newest.catalog.dtype) {
-                    Ok(reader) if reader.len() != set.samples => Some(format!(
+                    Ok(reader) if reader.len() != set.samples => Some(named(format!(
                         "it has {} samples, expected {}",
                         reader.len(),
                         set.samples
-                    )),
-                    Ok(reader) => reader.fault(samples),
-                    Err(error) => Some(error.to_string()),
+                    ))),
+                    Ok(reader) => reader.fault(samples).map(named),
+                    Err(error) => Some(named(error.to_string())),
                 },
                 Err(error) => Some(error.to_string()),
             };
             match fault {
                 None => good.push(*extent),
                 Some(what) => {
-                    let what = format!("patch set at byte {}: {what}", extent.at);
                     (self.faults)(Fault::at(what, extent.at, extent.bytes))?;
                 }
             }

@@ -4,7 +4,8 @@
 //! that was cut short at either end reads as void, as it was before, or as whole
 //! when all that matters arrived; anything else is damage and not a void.
 
-use super::take_u64;
+use super::superblock::FIRST_FREE;
+use super::{MAX_OFFSET, PAGE, take_u64};
 use crate::region::MAX_RANK;
 
 /// Bytes of one entry.
@@ -56,7 +57,9 @@ pub fn decode(tile: &[u64; MAX_RANK], bytes: &[u8; ENTRY_BYTES as usize]) -> Ent
         return Entry::Void;
     }
     let at = take_u64(bytes, 0).unwrap_or(0) & !0xff;
-    let is = |is_plain| at != 0 && bytes[8..12] == check(tile, at, is_plain).to_le_bytes();
+    // Whoever writes to the tile writes there.
+    let may_be = (FIRST_FREE..=MAX_OFFSET).contains(&at) && at.is_multiple_of(PAGE);
+    let is = |is_plain| may_be && bytes[8..12] == check(tile, at, is_plain).to_le_bytes();
     if let Some(is_plain) = [false, true].into_iter().find(|&is_plain| is(is_plain)) {
         Entry::Tile { at, is_plain }
     } else if bytes[0] == 0 || bytes[15] == 0 {
@@ -86,6 +89,14 @@ mod tests {
             let mut other = TILE;
             other[2] += 1;
             assert_eq!(decode(&other, &bytes), Entry::Damaged);
+        }
+    }
+
+    #[test]
+    fn an_entry_leads_nowhere_that_a_tile_cannot_be() {
+        for at in [0, 4096, 8192 + 256, MAX_OFFSET + 4096] {
+            let entry = decode(&TILE, &encode(&TILE, at, false));
+            assert_eq!(entry, Entry::Damaged, "{at}");
         }
     }
 

@@ -69,9 +69,13 @@ pub fn cards_to_text(cards: &[u8]) -> String {
 
 /// The bytes of a header that [`cards_to_text`] wrote.
 pub fn cards_from_text(text: &str) -> Vec<u8> {
-    text.chars()
-        .map(|c| u8::try_from(c).unwrap_or(b'?'))
-        .collect()
+    match text.is_ascii() {
+        true => text.as_bytes().to_vec(),
+        false => text
+            .chars()
+            .map(|c| u8::try_from(c).unwrap_or(b'?'))
+            .collect(),
+    }
 }
 
 /// Records packed together: one group of a block.

@@ -115,18 +115,25 @@ impl Cards {
         let keyword = strip_hierarch(keyword).unwrap_or(keyword);
         let mut cards = self.iter();
         let card = cards.find(|card| is_named(card, keyword))?;
-        let (mut value, mut goes_on) = parse_value(value_field(card)?);
-        while goes_on {
-            let Value::Text(text) = &mut value else { break };
-            let more = cards.next().filter(|card| keyword_of(card) == "CONTINUE");
-            let Some((Value::Text(tail), again)) = more.map(|card| parse_value(&card[8..])) else {
-                break;
-            };
-            text.pop();
-            text.push_str(&tail);
-            goes_on = again;
-        }
-        Some(value)
+        value_of(card, cards)
+    }
+
+    /// Keyword, in capitals, and value of every card that has both, in order. Strings
+    /// that CONTINUE are joined.
+    pub fn values(&self) -> impl Iterator<Item = (String, Value)> {
+        const NO_VALUES: [&str; 4] = ["COMMENT", "HISTORY", "CONTINUE", ""];
+        let mut cards = self.iter();
+        std::iter::from_fn(move || {
+            loop {
+                let card = cards.next()?;
+                let keyword = keyword_of(card).to_ascii_uppercase();
+                if !NO_VALUES.contains(&keyword.as_str())
+                    && let Some(value) = value_of(card, cards.clone())
+                {
+                    return Some((keyword, value));
+                }
+            }
+        })
     }
 
     /// The value of an integer keyword.
@@ -163,6 +170,18 @@ pub fn keyword_of(card: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Is it one of these keywords, case aside? A `#` at the end of a name stands for a
+/// number.
+pub fn is_one_of(keyword: &str, names: &[&str]) -> bool {
+    let is_number = |tail: &str| !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit());
+    names.iter().any(|name| match name.strip_suffix('#') {
+        None => keyword.eq_ignore_ascii_case(name),
+        Some(stem) => keyword
+            .split_at_checked(stem.len())
+            .is_some_and(|(head, tail)| head.eq_ignore_ascii_case(stem) && is_number(tail)),
+    })
+}
+
 fn strip_hierarch(keyword: &str) -> Option<&str> {
     let (first, rest) = keyword.split_once(' ')?;
     first.eq_ignore_ascii_case("HIERARCH").then(|| rest.trim())
@@ -181,10 +200,33 @@ fn value_field(card: &[u8]) -> Option<&[u8]> {
     (card[8] == b'=').then(|| &card[9..])
 }
 
+/// The value of a card, and of the CONTINUE cards that are first among those behind it.
+fn value_of<'a>(card: &[u8], mut behind: impl Iterator<Item = &'a [u8]>) -> Option<Value> {
+    let (mut value, mut goes_on) = parse_value(value_field(card)?);
+    while goes_on {
+        let Value::Text(text) = &mut value else { break };
+        let more = behind.next().filter(|card| keyword_of(card) == "CONTINUE");
+        let Some((Value::Text(tail), again)) = more.map(|card| parse_value(&card[8..])) else {
+            break;
+        };
+        text.pop();
+        text.push_str(&tail);
+        goes_on = again;
+    }
+    Some(value)
+}
+
+/// Text as headers written by careless programs have it: Latin-1, which loses no bytes.
+fn latin1(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect()),
+    }
+}
+
 /// The value in a field, and whether a string ends in `&` and may go on.
 fn parse_value(field: &[u8]) -> (Value, bool) {
-    // Latin-1: headers written by careless programs must not lose bytes.
-    let text: String = field.iter().map(|&byte| char::from(byte)).collect();
+    let text = latin1(field);
     let text = text.trim();
     if let Some(quoted) = text.strip_prefix('\'') {
         let string = unquote(quoted);

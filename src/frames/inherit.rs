@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 
-use super::cards::{CARD_BYTES, Cards, Value, keyword_of};
+use super::cards::{Cards, Value, is_one_of, keyword_of};
 use super::hdu::{Content, Hdu, Place, Walk};
 use super::source::Source;
 
@@ -45,30 +45,14 @@ pub(super) fn inherited(source: &Source, hdu: &Hdu) -> Result<Cards> {
         return Ok(Cards::default());
     }
     let own: HashSet<String> = hdu.cards.iter().map(name_of).collect();
-    let mut taken = Vec::new();
-    let mut is_taken = false;
-    for card in primary.cards.iter() {
+    let mut taken = primary.cards;
+    taken.retain(|card| {
         let name = name_of(card);
-        // A long text goes on in cards of another name.
-        if name != "CONTINUE" {
-            is_taken = !REMARKS.contains(&&name[..]) && !is_own(&name) && !own.contains(&name);
-        }
-        if is_taken {
-            taken.extend_from_slice(&card[..CARD_BYTES]);
-        }
-    }
-    Ok(Cards::from_bytes(taken))
+        !is_one_of(&name, &REMARKS) && !is_one_of(&name, &OWN) && !own.contains(&name)
+    });
+    Ok(taken)
 }
 
 fn name_of(card: &[u8]) -> String {
     keyword_of(card).to_ascii_uppercase()
-}
-
-fn is_own(name: &str) -> bool {
-    OWN.iter().any(|own| match own.strip_suffix('#') {
-        None => *own == name,
-        Some(stem) => name
-            .strip_prefix(stem)
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())),
-    })
 }

@@ -6,6 +6,7 @@
 //! also those in a list that lies elsewhere.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek};
@@ -88,6 +89,16 @@ pub fn walk(inputs: Vec<Input>, takes_all: bool, may_be_empty: bool) -> Result<V
         }
     }
     Ok(walked)
+}
+
+/// Leaves out files that are named again, by whatever name.
+pub fn once(mut inputs: Vec<Input>) -> Vec<Input> {
+    let mut named = HashSet::new();
+    inputs.retain(|input| {
+        let path = fs::canonicalize(&input.path);
+        input.stream.is_some() || named.insert(path.unwrap_or_else(|_| input.path.clone()))
+    });
+    inputs
 }
 
 /// What lies in a directory: the last comes first, to be taken last. Each with its

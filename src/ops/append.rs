@@ -270,7 +270,8 @@ fn warn_of_blank(path: &Path, plan: &Plan, progress: &dyn Progress) {
     let name = show_path(path);
     if plan.new_blank {
         progress.warn(&format!(
-            "{name}: frames now say BLANK is {blank}; so it is for the whole cube"
+            "{name}: frames now say BLANK is {blank}; so it is for the whole cube, also where frames \
+             that came before have this value"
         ));
     }
     if plan.without_blank > 0 {

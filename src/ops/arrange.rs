@@ -166,8 +166,10 @@ fn positions_of_frames(
     progress: &dyn Progress,
 ) -> Result<Vec<u64>> {
     let came_from = |record: &Record| {
+        // Records hold names as text.
         let source = Path::new(&record.source);
-        sources.iter().position(|name| name == source)
+        let is_it = |name: &PathBuf| Path::new(&*name.to_string_lossy()) == source;
+        sources.iter().position(is_it)
     };
     let wanted = |record: &Record| {
         record.axis == axis && (sources.is_empty() || came_from(record).is_some())
@@ -305,6 +307,13 @@ pub fn sort(
                 Ok(())
             })?;
             owners.sort_unstable_by_key(|&(slot, _, _)| slot);
+            if frames == 0 {
+                return Err(Error::input(format!(
+                    "no frame joined {}: there is nothing to sort",
+                    AXIS_NAMES[axis]
+                ))
+                .hint("cube info --frames tells which axis each joined"));
+            }
             if missing == frames {
                 return Err(Error::input(format!("no frame has the keyword {by}"))
                     .hint("cube info --frames --cards shows what they have"));

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::append::now;
 use super::crew::share;
-use super::frames::{each_along, only};
+use super::frames::{each_along, only, stacked_axis};
 use super::lanes::{Sample, Shares};
 use super::part::Part;
 use super::slice::{self, Begin, Request};
@@ -50,7 +50,7 @@ const TILE_COST: u64 = 64;
 /// What `clean` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The axis that lines run along; `None` is the last.
+    /// The axis that lines run along; `None` is that of [`region`].
     pub axis: Option<usize>,
     /// How lines are clipped. What is wanted of a line follows from `fill`.
     pub rule: Rule,
@@ -226,14 +226,18 @@ fn change(
     }
 }
 
-/// The part of a cube that is meant, one span per axis, and the axis.
+/// The part of a cube that is meant, one span per axis, and the axis: where none is
+/// named the one that the frames are stacked on, or the last.
 pub(super) fn region(
     snapshot: &Snapshot,
     axis: Option<usize>,
     section: Option<&str>,
 ) -> Result<(usize, Vec<Span>)> {
     let shape = snapshot.shape();
-    let axis = axis.unwrap_or(shape.len() - 1);
+    let axis = match axis {
+        Some(axis) => axis,
+        None => stacked_axis(snapshot)?.unwrap_or(shape.len().saturating_sub(1)),
+    };
     if axis >= shape.len() {
         return Err(Error::input(format!(
             "there is no axis {}: the cube is {}",
@@ -259,7 +263,7 @@ pub(super) fn region(
 /// So few samples stand along an axis that a rule can reject none, which nobody expects.
 pub(super) fn warn_of_few(rule: &Rule, samples: u64, progress: &dyn Progress) {
     let (reach, sigma) = (rule.reach(samples), rule.lower.min(rule.upper));
-    if reach <= sigma {
+    if reach <= sigma && sigma.is_finite() {
         let center = match rule.center {
             Center::Median => "median",
             Center::Mean => "mean",
@@ -312,13 +316,13 @@ fn run(
         patches: !options.dry_run,
         marks: options.mask.is_some(),
     };
-    stop.begin_work();
     let mask = match &options.mask {
         Some((target, format)) => Some(Mask::new(
             path, snapshot, &spans, target, *format, progress,
         )?),
         None => None,
     };
+    stop.begin_work();
     let void = match options.fill_nan {
         true => Void::ByFrames,
         false => Void::Plain,
@@ -545,6 +549,10 @@ impl<'e, 'w> Taker<'e, 'w> {
         }
         for (_, patches) in &mut set {
             patches.sort_unstable();
+            // Of two parts that overlap neither is known to be right.
+            if !patches.is_sorted_by(|a, b| a.0 < b.0) {
+                return Err(Error::damaged("the parts have a sample twice"));
+            }
         }
         self.cost = 0;
         edit.patch(&set)

@@ -66,7 +66,7 @@ pub enum Scale {
 /// What `combine` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The axis that goes; `None` is the last.
+    /// The axis that goes; `None` is that of [`clean::region`].
     pub axis: Option<usize>,
     /// What a line becomes.
     pub method: Statistic,
@@ -141,7 +141,6 @@ pub fn combine(
     if let (Reject::Sigma(rule), None) = (&options.reject, options.part) {
         clean::warn_of_few(rule, spans[axis].len, progress);
     }
-    stop.begin_work();
     let lines = Lines::new(snapshot, axis, &spans, Void::Plain).at(path)?;
     let void = match lines.is_whole() {
         true => Void::None,
@@ -178,6 +177,7 @@ pub fn combine(
         )?)),
         (None, None) => return Err(Error::input("no output was named")),
     };
+    stop.begin_work();
     let rejected = match is_wide(snapshot.catalog().dtype) {
         true => job.stream::<f64>(&plan, goes),
         false => job.stream::<f32>(&plan, goes),
@@ -214,7 +214,6 @@ pub fn apply(
     let (axis, spans) =
         clean::region(snapshot, options.axis, options.section.as_deref()).at(path)?;
     let out = Outputs::check(&options)?;
-    stop.begin_work();
     let job = Job {
         snapshot,
         axis,
@@ -225,6 +224,7 @@ pub fn apply(
         stop,
     };
     let mut sinks = out.open(path, &job)?;
+    stop.begin_work();
     progress.begin("putting parts together", parts.len() as u64, 0);
     let mut rejected = 0u64;
     for part in &mut parts {

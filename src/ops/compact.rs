@@ -122,11 +122,13 @@ pub fn compact(
     };
     make().at(path)?;
     let commands = snapshot.verbs_before(usize::MAX).len() as u64;
-    progress.warn(&format!(
-        "{}: {} of history end here; undo cannot go behind it",
-        show_path(path),
-        count(commands, "command")
-    ));
+    if commands > 0 {
+        progress.warn(&format!(
+            "{}: the history ends here, {} long; undo cannot go behind it",
+            show_path(path),
+            count(commands, "command")
+        ));
+    }
     Ok(report)
 }
 

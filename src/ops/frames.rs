@@ -119,6 +119,15 @@ pub(super) fn joined_axis(snapshot: &Snapshot) -> Result<usize> {
     Ok(reader.get(frame)?.map_or(2, |record| record.axis))
 }
 
+/// The same where frames have no extent on it: they stand there one behind the other,
+/// sample by sample.
+pub(super) fn stacked_axis(snapshot: &Snapshot) -> Result<Option<usize>> {
+    let frame = snapshot.catalog().header_frame.unwrap_or(0);
+    let record = snapshot.record_reader().get(frame)?;
+    let is_stacked = |record: &Record| record.shape.get(record.axis).is_none_or(|&len| len == 1);
+    Ok(record.filter(is_stacked).map(|record| record.axis))
+}
+
 /// Calls `each` for every frame that is wanted, meets all conditions and has not been
 /// taken out, in order of arrival.
 pub(super) fn each_chosen(
@@ -219,8 +228,11 @@ pub(super) fn each_along(
     each: &mut dyn FnMut(&Record, &[usize]) -> Result<()>,
 ) -> Result<()> {
     let positions = snapshot.positions();
+    let mut spans: Vec<Span> = (snapshot.shape().iter().map(|&len| Span::run(0, len))).collect();
+    spans[axis] = *span;
+    let slots = snapshot.slot_ranges(&spans);
     let mut numbers = Vec::new();
-    snapshot.for_each_record(&mut |record| {
+    snapshot.for_each_record_of(&|group| group.meets(&slots), &mut |record| {
         if !is_meant(&positions, &record) {
             return Ok(());
         }

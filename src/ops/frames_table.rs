@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::format::ledger::{Group, Record, cards_from_text};
 use crate::frames::cards::{Cards, Value};
 use crate::region::{AXIS_NAMES, Span};
-use crate::sinks::fits::{each_value, image_cards};
+use crate::sinks::fits::image_cards;
 use crate::sinks::table::{Kind, Table};
 
 /// What a FITS table can have (FITS Standard 4.0, section 7.3.1).
@@ -72,9 +72,14 @@ impl<'s> FramesTable<'s> {
             .collect();
         let near = |group: &Group| ranges.iter().any(|slots| group.meets(slots));
         let mut order = Vec::new();
+        let mut seen = Seen::default();
         snapshot.for_each_record_of(&near, &mut |record| {
             if let Some(found) = frames.overlap(&record) {
                 order.push((found.first, record.frame));
+                for (number, value) in own_values(snapshot, &record, &found).iter().enumerate() {
+                    seen.own[number].widen(value);
+                }
+                seen.add(&record);
             }
             Ok(())
         })?;
@@ -83,16 +88,6 @@ impl<'s> FramesTable<'s> {
         }
         order.sort_unstable();
         frames.order = order;
-        let mut seen = Seen::default();
-        snapshot.for_each_record_of(&near, &mut |record| {
-            if let Some(found) = frames.overlap(&record) {
-                for (number, value) in own_values(snapshot, &record, &found).iter().enumerate() {
-                    seen.own[number].widen(value);
-                }
-                seen.add(&record);
-            }
-            Ok(())
-        })?;
         frames.define(&seen, progress);
         Ok(Some(frames))
     }
@@ -248,11 +243,11 @@ fn own_values(snapshot: &Snapshot, record: &Record, found: &Overlap) -> [Value; 
 /// Calls `each` for the keywords of a frame and their values, in order.
 fn each_of(record: &Record, each: &mut dyn FnMut(&str, Value)) {
     let cards = Cards::from_bytes(cards_from_text(&record.cards));
-    each_value(&image_cards(&cards), &mut |keyword, value| {
+    for (keyword, value) in image_cards(&cards).values() {
         if let Some(value) = meant(value) {
-            each(keyword, value);
+            each(&keyword, value);
         }
-    });
+    }
 }
 
 /// The value as a table takes it; `None` for a card without one.

@@ -685,7 +685,7 @@ impl Samples for Opened {
 
 /// The error of a command that has bad inputs and may not go on without them.
 pub fn refuse_bad(bad: Vec<Error>) -> Error {
-    let others = bad.len() as u64 - 1;
+    let others = bad.len().saturating_sub(1) as u64;
     let mut bad = bad.into_iter();
     let first = bad.next().unwrap_or_else(|| Error::input("no input"));
     if others == 0 {

@@ -1,7 +1,6 @@
 //! Which frames a cube has already, for a command that is run again.
 //!
-//! Every frame of the cube stands for one input: a file that is named twice and
-//! is in the cube once is taken in once more.
+//! Every frame of the cube stands for one input.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -79,8 +78,10 @@ impl Seen {
             return Ok(None);
         };
         let modified = nanoseconds(facts.modified);
+        // Names that are no text are not told apart by what records have of them.
+        let is_text = !source.contains(char::REPLACEMENT_CHARACTER);
         let untouched = |known: &Present| {
-            modified.is_some() && known.modified == modified && known.source == source
+            modified.is_some() && known.modified == modified && known.source == source && is_text
         };
         let found = match known.iter().rposition(untouched) {
             Some(found) => Some(found),

@@ -125,7 +125,6 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         .map(|planes| sheet::plan(planes, &requests, format));
     let planes = planes.transpose().at(path)?;
     let named = Named::new(snapshot, first, format, &options.keys, progress).at(path)?;
-    stop.begin_work();
     let dtype = snapshot.catalog().dtype;
     let shape = planes.unwrap_or_else(|| shape(&requests));
     let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
@@ -175,6 +174,8 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         output.look.marks = marks(snapshot, &requests).at(path)?;
     }
     let mut sink = output.begin_shaped(&requests, shape, named, progress)?;
+    // Until here one signal ends all, also the wait for whoever is to read from a pipe.
+    stop.begin_work();
     progress.begin("reading", 0, total);
     if let Some(bare) = &bare {
         let bare = Streamed {
@@ -274,7 +275,8 @@ impl Begin<'_> {
         let first = &requests[0];
         let (target, format, dtype) = (self.target, self.format, self.dtype);
         if format.is_text() {
-            return text::create(target, format, dtype, profiles(requests, format, named)?);
+            let profiles = profiles(requests, format, named)?;
+            return text::create(target, format, dtype, self.blank, profiles);
         }
         let names = first.kept.iter().map(|&axis| AXIS_NAMES[axis].to_string());
         let profile = (requests.len() > 1).then(|| "profile".to_string());
@@ -508,6 +510,12 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
         .rposition(|&axis| shape[axis] != 1)
         .map_or(0, |last| last + 1);
     if texts.len() < needed || fixed.len() < texts.len() {
+        if fixed.is_empty() {
+            return Err(
+                Error::input("--axis names every axis, which leaves none for --at")
+                    .hint("without --at the whole cube comes out"),
+            );
+        }
         let names: Vec<&str> = fixed.iter().map(|&axis| AXIS_NAMES[axis]).collect();
         return Err(Error::input(format!(
             "--at `{place}` has {}, and takes one on each of {}",

@@ -18,7 +18,7 @@ use super::table::{Kind, Table};
 use super::{Encoding, Image, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
-use crate::frames::cards::{CARD_BYTES, Cards, Value, keyword_of};
+use crate::frames::cards::{Cards, is_one_of, keyword_of};
 use crate::kernels::checksum::Sum;
 use clean::clean;
 use hdu::Hdu;
@@ -27,7 +27,7 @@ use hdu::Hdu;
 const BLOCK_BYTES: usize = 2880;
 
 /// Keywords that describe the layout of another file, not of the one written.
-/// A `#` stands for a number.
+/// Names as [`is_one_of`] takes them.
 const LAYOUT_KEYWORDS: [&str; 21] = [
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "PCOUNT", "GCOUNT", "GROUPS", "EXTEND",
     "BLOCKED", "BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "THEAP", "TFIELDS", "TFORM#",
@@ -49,44 +49,11 @@ pub fn image_cards(cards: &Cards) -> Cards {
     let mut kept = cards.clone();
     kept.retain(|card| {
         let keyword = keyword_of(card);
-        let is_of = |names: &[&str]| names.iter().any(|name| matches_name(&keyword, name));
-        let is_layout = is_of(&LAYOUT_KEYWORDS) || compressed && is_of(&COMPRESSION_KEYWORDS);
+        let is_layout = is_one_of(&keyword, &LAYOUT_KEYWORDS)
+            || compressed && is_one_of(&keyword, &COMPRESSION_KEYWORDS);
         !is_layout
     });
     kept
-}
-
-/// Calls `each` for every keyword that has a value, in capitals, and the value, in
-/// order. Strings that CONTINUE are joined.
-pub fn each_value(cards: &Cards, each: &mut dyn FnMut(&str, Value)) {
-    const NO_VALUES: [&str; 4] = ["COMMENT", "HISTORY", "CONTINUE", ""];
-    let bytes = cards.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let keyword = keyword_of(&bytes[at..at + CARD_BYTES]).to_ascii_uppercase();
-        let mut end = at + CARD_BYTES;
-        while end < bytes.len() && keyword_of(&bytes[end..end + CARD_BYTES]) == "CONTINUE" {
-            end += CARD_BYTES;
-        }
-        if !NO_VALUES.contains(&&keyword[..])
-            && let Some(value) = Cards::from_bytes(bytes[at..end].to_vec()).get(&keyword)
-        {
-            each(&keyword, value);
-        }
-        at = end;
-    }
-}
-
-/// Is `keyword` the name, with a number in the place of its `#`?
-fn matches_name(keyword: &str, name: &str) -> bool {
-    let Some(stem) = name.strip_suffix('#') else {
-        return keyword.eq_ignore_ascii_case(name);
-    };
-    let (Some(head), Some(tail)) = (keyword.get(..stem.len()), keyword.get(stem.len()..)) else {
-        return false;
-    };
-    let is_number = !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit());
-    head.eq_ignore_ascii_case(stem) && is_number
 }
 
 /// How a type is stored: BITPIX, and the BZERO that makes it unsigned (or, for

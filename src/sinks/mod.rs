@@ -367,7 +367,7 @@ pub fn create_with(
         }
         Format::Text | Format::Csv | Format::Tsv | Format::Json => {
             let profiles = text::Profiles::of_image(image, format)?;
-            text::create(target, format, image.dtype, profiles)
+            text::create(target, format, image.dtype, image.blank, profiles)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Profiles out as text: one line per position, one column per profile.
 //!
-//! Numbers are in the shortest form that reads back to the same value; missing
-//! floats are `nan`. The first column is the position, counted from 1, and is
+//! Numbers are in the shortest form that reads back to the same value; what is NaN or
+//! BLANK is `nan`. The first column is the position, counted from 1, and is
 //! named after the axis; the column of a profile is named after its place, `120,45`,
 //! or `value` where there is only one. Between them stands what the frame at the position
 //! says of itself, where that is asked for; `nan` where it says nothing.
@@ -11,7 +11,7 @@
 //! | text | `# z<TAB>value`, then `1<TAB>10.5`: awk, gnuplot and `numpy.loadtxt` read it |
 //! | csv | `z,"120,45","130,50"`, then `1,10.5,9`: RFC 4180, but lines end in LF |
 //! | tsv | as csv with tabs, nothing quoted |
-//! | json | `{"axis":"z","positions":[1,2],"profiles":[{"at":[120,45],"values":[10.5,null]}]}`, with `null` for NaN and infinities |
+//! | json | `{"axis":"z","positions":[1,2],"profiles":[{"at":[120,45],"values":[10.5,null]}]}`, with `null` for NaN, BLANK and infinities |
 //!
 //! Samples come profile after profile. JSON and a single profile are streamed;
 //! columns side by side must wait for the last profile, up to [`MAX_HELD_BYTES`].
@@ -126,6 +126,7 @@ pub fn create(
     target: &Target,
     format: Format,
     dtype: DType,
+    blank: Option<i128>,
     profiles: Profiles,
 ) -> Result<Box<dyn Sink>> {
     let bytes = profiles.bytes(dtype)?;
@@ -155,6 +156,7 @@ pub fn create(
         written: 0,
         layout,
         dtype,
+        blank: blank.and_then(|blank| dtype.bits_of_int(blank)),
         profiles,
     };
     sink.begin(format)?;
@@ -178,6 +180,7 @@ struct TextSink {
     written: usize,
     layout: Layout,
     dtype: DType,
+    blank: Option<u64>,
     profiles: Profiles,
 }
 
@@ -246,11 +249,17 @@ impl TextSink {
         }
         for sample in samples.chunks_exact(self.dtype.size()) {
             self.text.push(separator);
-            let bits = self.dtype.bits_at(sample);
-            self.text.push_str(&self.dtype.show(bits));
+            self.text.push_str(&self.show(sample));
         }
         self.text.push('\n');
         self.hand_on(TEXT_BYTES)
+    }
+
+    fn show(&self, sample: &[u8]) -> String {
+        match self.dtype.bits_at(sample) {
+            blank if self.blank == Some(blank) => "nan".to_string(),
+            bits => self.dtype.show(bits),
+        }
     }
 
     fn json_value(&mut self, sample: &[u8]) -> Result<()> {
@@ -260,7 +269,7 @@ impl TextSink {
         } else {
             self.text.push(',');
         }
-        let shown = self.dtype.show(self.dtype.bits_at(sample));
+        let shown = self.show(sample);
         let is_number = !shown.ends_with("nan") && !shown.ends_with("inf");
         self.text.push_str(if is_number { &shown } else { "null" });
         self.written += 1;
@@ -351,7 +360,7 @@ mod tests {
             at: at.iter().map(|at| at.to_vec()).collect(),
         };
         let target = Target::from_path(&path, false);
-        let mut sink = create(&target, format, DType::F32, profiles).unwrap();
+        let mut sink = create(&target, format, DType::F32, None, profiles).unwrap();
         for sample in samples {
             sink.write(&sample.to_le_bytes()).unwrap();
         }
@@ -381,6 +390,30 @@ mod tests {
             of(Format::Json),
             "{\"axis\":\"z\",\"positions\":[4,3],\"profiles\":[{\"at\":[1,2],\"values\":[1,2]},{\"at\":[3,4],\"values\":[-0,null]}]}\n"
         );
+    }
+
+    #[test]
+    fn blank_is_no_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |format: Format| {
+            let path = folder.path().join(format.name());
+            let profiles = Profiles {
+                axis: "z".into(),
+                positions: Span::run(0, 3),
+                in_cube: None,
+                beside: Vec::new(),
+                at: vec![Vec::new()],
+            };
+            let target = Target::from_path(&path, false);
+            let mut sink = create(&target, format, DType::I16, Some(-1), profiles).unwrap();
+            for sample in [1i16, -1, 256] {
+                sink.write(&sample.to_le_bytes()).unwrap();
+            }
+            sink.finish().unwrap();
+            std::fs::read_to_string(&path).unwrap()
+        };
+        assert_eq!(of(Format::Csv), "z,value\n1,1\n2,nan\n3,256\n");
+        assert!(of(Format::Json).contains("\"values\":[1,null,256]"));
     }
 
     #[test]
@@ -423,7 +456,7 @@ mod tests {
                     at: vec![vec![1]; n_profiles],
                 };
                 let target = Target::from_path("/dev/null".as_ref(), false);
-                let mut sink = create(&target, format, DType::U8, profiles).unwrap();
+                let mut sink = create(&target, format, DType::U8, None, profiles).unwrap();
                 assert!(sink.write(&[1]).is_err());
                 sink.finish().unwrap();
             }

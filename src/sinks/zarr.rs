@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::fits::{each_value, image_cards};
+use super::fits::image_cards;
 use super::folder::Folder;
 use super::output::Target;
 use super::{Image, Remaining, Sink};
@@ -411,12 +411,12 @@ pub(super) fn attributes(cards: &Cards) -> Map<String, Json> {
         lines.push(String::from_utf8_lossy(&card[8..]).trim_end().to_string());
     }
     let mut values = Map::new();
-    each_value(&cards, &mut |keyword, value| {
+    for (keyword, value) in cards.values() {
         // Of two cards of one name the first counts.
-        if let (false, Some(value)) = (values.contains_key(keyword), json_of(value)) {
-            values.insert(keyword.to_string(), value);
+        if let (false, Some(value)) = (values.contains_key(&keyword), json_of(value)) {
+            values.insert(keyword, value);
         }
-    });
+    }
     let mut out = Map::new();
     for (key, value) in [
         ("fits", Json::from(values)),

@@ -486,6 +486,16 @@ fn what_was_done_comes_as_json() {
     assert_eq!(again["present"], 2);
     assert!(again["bad"][0].as_str().unwrap().starts_with("bad.fits: "));
     assert_eq!(again["shape"], serde_json::json!([3, 2, 3]));
+    // A glob within another names the same files again.
+    dir.frame("4.fits", &Image::new(&[3, 2], |_| 4u8));
+    let twice = report(
+        "append a.cube --json --resume . ./3.fits 4.fits 4.fits --skip-bad",
+        3,
+    );
+    assert_eq!(
+        (&twice["frames"], &twice["present"]),
+        (&1.into(), &3.into())
+    );
     // What never began has no report.
     dir.cube("append a.cube --json bad.fits")
         .fails(&["bad.fits"]);

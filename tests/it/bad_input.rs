@@ -669,3 +669,71 @@ fn names_that_mean_something_elsewhere_are_just_files() {
     }
     assert!(!dir.exists("new.cube") && !dir.exists("x"));
 }
+
+#[test]
+fn a_report_that_cannot_be_written_says_that_the_command_is_done() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return crate::support::skip("no /dev/full");
+    }
+    let dir = Scratch::new();
+    for number in 0..9u8 {
+        let peak = if number == 4 { 200 } else { number };
+        dir.frame(&format!("{number}.fits"), &Image::new(&[3, 2], |_| peak));
+    }
+    let full = |line: &str| {
+        let mut command = dir.command();
+        let out = std::fs::File::options().write(true).open("/dev/full");
+        let command = command.args(line.split_whitespace()).stdout(out.unwrap());
+        let run = crate::support::finish(command.spawn().unwrap());
+        assert_eq!(run.status, 1);
+        run.says(&["no space left on device", "its report alone is lost"]);
+    };
+    full("append a.cube --json 0.fits 1.fits 2.fits 3.fits 4.fits 5.fits 6.fits 7.fits 8.fits");
+    assert_eq!(dir.info("a.cube")["frames"], 9);
+    full("clean a.cube --sigma 2 --json");
+    full("clean a.cube --sigma 2 --report");
+    dir.cube("clean a.cube --mask - --mask-format npy --json")
+        .fails(&["both go to standard output"]);
+}
+
+#[test]
+fn names_that_are_no_text_are_told_apart_by_their_samples() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let dir = Scratch::new();
+    let names = [
+        OsStr::from_bytes(b"\xff.fits"),
+        OsStr::from_bytes(b"\xfe.fits"),
+    ];
+    let run = |args: &[&OsStr]| {
+        let mut command = dir.command();
+        let run = crate::support::finish(command.args(args).spawn().unwrap());
+        assert_eq!(run.status, 0, "{}", run.err);
+        run
+    };
+    let [append, resume, cube] = ["append", "--resume", "a.cube"].map(OsStr::new);
+    for (number, name) in names.into_iter().enumerate() {
+        dir.frame("1.fits", &Image::new(&[3, 2], |_| number as u8));
+        let path = dir.path("").join(name);
+        std::fs::rename(dir.path("1.fits"), &path).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        run(&[append, cube, resume, name]).says(&["1 frame added"]);
+    }
+    run(&[append, cube, resume, names[0], names[1]]).says(&["0 frames added", "2 there already"]);
+    let [delete, source] = ["delete", "--source"].map(OsStr::new);
+    run(&[delete, cube, source, names[0]]);
+}
+
+#[test]
+fn a_number_that_is_too_large_is_not_infinity() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::new(&[3, 2], |k| k as f32));
+    dir.cube("append a.cube --pad 1e39 1.fits")
+        .fails(&["pad value 1e39 does not fit float32"]);
+    dir.ok("append a.cube --pad inf 1.fits");
+    dir.cube("sort a.cube --axis x --by EXPTIME")
+        .fails(&["no frame joined x"]);
+    dir.cube("slice a.cube --axis x,y,z --at 1")
+        .fails(&["leaves none for --at"]);
+}

@@ -369,3 +369,24 @@ fn what_cannot_be_combined_is_refused() {
         );
     }
 }
+
+#[test]
+fn frames_are_combined_along_the_axis_they_are_stacked_on() {
+    let dir = Scratch::new();
+    for number in 1..=5u8 {
+        dir.frame(
+            &format!("{number}.fits"),
+            &Image::new(&[7], |k| number + k as u8),
+        );
+    }
+    dir.ok("append spectra.cube 1.fits 2.fits 3.fits 4.fits 5.fits");
+    let run = dir.ok("combine spectra.cube --method median -o m.fits");
+    run.says(&["5 positions of y combined"]);
+    let hdu = &read_fits(&dir.read("m.fits"))[0];
+    let expected: Vec<u8> = (3..10u8).flat_map(|k| f32::from(k).to_be_bytes()).collect();
+    assert_eq!(&hdu.data[..expected.len()], expected);
+    // Side by side they are not stacked.
+    dir.ok("append wide.cube --axis x 1.fits 2.fits");
+    let run = dir.ok("combine wide.cube --method mean -o w.fits");
+    run.says(&["1 position of z combined"]);
+}

@@ -48,7 +48,7 @@ fn every_sample_and_record_stays_and_the_file_is_smaller() {
     fs::set_permissions(dir.path("a.cube"), fs::Permissions::from_mode(0o640)).unwrap();
     symlink("a.cube", dir.path("link.cube")).unwrap();
     let run = dir.ok("compact link.cube");
-    let run = run.says(&["5 commands of history end here; undo cannot go behind it"]);
+    let run = run.says(&["the history ends here, 5 commands long; undo cannot go behind it"]);
     assert_eq!(run.out(), "");
     assert_eq!(bits(&dir.samples::<f32>("a.cube")), samples);
     assert_eq!(frames(&dir), records);

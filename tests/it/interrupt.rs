@@ -286,3 +286,27 @@ fn resume_tells_files_of_one_name_size_and_time_by_their_samples() {
     dir.ok("append a.cube --resume d1/e.fits d2/e.fits");
     assert_eq!(dir.samples::<i16>("a.cube"), [1, 2]);
 }
+
+#[test]
+fn one_signal_ends_the_wait_for_whoever_is_to_read_from_a_pipe() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::new(&[3, 2], |k| k as u8));
+    dir.ok("append a.cube 1.fits");
+    let fifo = dir.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let mut command = dir.command();
+    let child = command.args(["slice", "a.cube", "--format", "npy", "-o", "fifo"]);
+    let child = child.spawn().unwrap();
+    // It opens the cube first, and then waits.
+    let opened = format!("/proc/{}/fd", child.id());
+    wait_until("the cube is open", || {
+        fs::read_dir(&opened).is_ok_and(|fds| {
+            let mut links = fds.flatten().map(|fd| fs::read_link(fd.path()));
+            links.any(|link| link.is_ok_and(|link| link.ends_with("a.cube")))
+        })
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&child, "TERM");
+    assert_eq!(finish(child).status, 130);
+}

@@ -411,9 +411,14 @@ fn the_example_of_an_insert_is_what_pieces_do() {
         "Positions, slots, pieces",
         &["after", "pieces of z", "slots read, in order", "`slots`"].map(|c| c.trim_matches('`')),
     );
-    let appended = Pieces::default().insert(0, 0, 5);
-    let inserted = appended.insert(3, 5, 2);
-    let deleted = inserted.delete(0, 1);
+    let spliced = |before: &Pieces, position, removed, slot, len| {
+        let mut pieces = before.clone();
+        pieces.splice(position, removed, slot, len);
+        pieces
+    };
+    let appended = spliced(&Pieces::default(), 0, 0, 0, 5);
+    let inserted = spliced(&appended, 3, 0, 5, 2);
+    let deleted = spliced(&inserted, 0, 1, 0, 0);
     for (row, (pieces, slots)) in rows
         .iter()
         .zip([(appended, 5), (inserted, 7), (deleted, 7)])

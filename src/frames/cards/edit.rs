@@ -5,7 +5,7 @@
 //! standard become HIERARCH cards. A card and its CONTINUE cards stay together.
 //! Whatever is put in, what comes out is printable ASCII.
 
-use super::{CARD_BYTES, Cards, Value, is_named, keyword_of, value_field};
+use super::{CARD_BYTES, Cards, Value, is_named, keyword_of, latin1, value_field};
 
 /// Numbers and logicals end at this width behind `= `.
 const FIXED_WIDTH: usize = 20;
@@ -120,8 +120,7 @@ pub fn comment_of(card: &[u8]) -> String {
         byte == b'/' && !in_string
     });
     let comment = slash.map_or(&b""[..], |slash| &field[slash + 1..]);
-    let text: String = comment.iter().map(|&byte| char::from(byte)).collect();
-    text.trim().to_string()
+    latin1(comment).trim().to_string()
 }
 
 /// Cards, each with the CONTINUE cards behind it.

@@ -4,7 +4,7 @@
 //! here, but every number is looked at that says where a tile is or how large.
 
 use crate::error::{Error, Result};
-use crate::frames::cards::{CARD_BYTES, Cards, Value, keyword_of};
+use crate::frames::cards::{CARD_BYTES, Cards, Value, is_one_of, keyword_of};
 use crate::frames::hdu::{Content, Hdu, bitpix_of, check_data};
 use crate::frames::source::Source;
 use crate::region::volume;
@@ -39,15 +39,13 @@ const TILE_COLUMNS: [&str; 3] = [
 ];
 
 /// Keywords of the table, or of its compression: not the image's.
-const TABLE_KEYWORDS: [&str; 31] = [
+const TABLE_KEYWORDS: [&str; 37] = [
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTEND",
     "TFIELDS", "THEAP", "CHECKSUM", "DATASUM", "ZIMAGE", "ZCMPTYPE", "ZBITPIX", "ZNAXIS",
     "ZSIMPLE", "ZTENSION", "ZEXTEND", "ZBLOCKED", "ZPCOUNT", "ZGCOUNT", "ZHECKSUM", "ZDATASUM",
-    "ZQUANTIZ", "ZDITHER0", "ZMASKCMP", "ZBLANK", "ZSCALE", "ZZERO",
+    "ZQUANTIZ", "ZDITHER0", "ZMASKCMP", "ZBLANK", "ZSCALE", "ZZERO", "TTYPE#", "TFORM#", "ZNAXIS#",
+    "ZTILE#", "ZNAME#", "ZVAL#",
 ];
-
-/// Keywords like those, with a number behind them.
-const NUMBERED_KEYWORDS: [&str; 6] = ["TTYPE", "TFORM", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL"];
 
 /// How tiles are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -586,16 +584,10 @@ fn image_cards(hdu: &Hdu, bitpix: i32, axes: &[u64]) -> Cards {
 }
 
 fn is_of_image(card: &[u8]) -> bool {
-    let keyword = keyword_of(card).to_ascii_uppercase();
-    let numbered = NUMBERED_KEYWORDS
-        .iter()
-        .filter_map(|name| keyword.strip_prefix(name));
-    let is_numbered = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    let keyword = keyword_of(card);
     // The name that cfitsio gives a table when the image had none.
     let is_made_up = keyword == "EXTNAME" && card.starts_with(b"EXTNAME = 'COMPRESSED_IMAGE'");
-    !TABLE_KEYWORDS.contains(&keyword.as_str())
-        && !numbered.into_iter().any(is_numbered)
-        && !is_made_up
+    !is_one_of(&keyword, &TABLE_KEYWORDS) && !is_made_up
 }
 
 pub(super) fn damaged(number: u32, what: &str) -> Error {

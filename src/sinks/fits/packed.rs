@@ -11,10 +11,10 @@ use std::io::Write;
 use flate2::write::GzEncoder;
 
 use super::hdu::Hdu;
-use super::{COMPRESSION_KEYWORDS, axes, matches_name, meaning, rice, stored, write_table};
+use super::{COMPRESSION_KEYWORDS, axes, meaning, rice, stored, write_table};
 use crate::dtype::DType;
 use crate::error::{Context, Error, IoContext, Result};
-use crate::frames::cards::{CARD_BYTES, Cards, keyword_of};
+use crate::frames::cards::{CARD_BYTES, Cards, is_one_of, keyword_of};
 use crate::kernels::swap::flip_sign;
 use crate::sinks::output::{GZIP_LEVEL, Output, Target};
 use crate::sinks::table::Table;
@@ -359,13 +359,8 @@ fn header(image: &Image, tiling: &Tiling, is_wide: bool) -> Vec<u8> {
     let mut bytes = cards.as_bytes().to_vec();
     // What of the image's own cards has a meaning here had another one there.
     let own = meaning(image);
-    let is_of_tiles = |card: &[u8]| {
-        let keyword = keyword_of(card);
-        let mut names = COMPRESSION_KEYWORDS.iter();
-        names.any(|name| matches_name(&keyword, name))
-    };
     for card in own.chunks_exact(CARD_BYTES) {
-        if !is_of_tiles(card) {
+        if !is_one_of(&keyword_of(card), &COMPRESSION_KEYWORDS) {
             bytes.extend_from_slice(card);
         }
     }
