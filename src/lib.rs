@@ -38,7 +38,7 @@
 //! assert!(!ops::open(night, &Quiet)?.1.catalog().patches.is_empty());
 //!
 //! // And take it back.
-//! let undone = history::undo(night, Busy::Fail, &Quiet)?;
+//! let undone = history::undo(night, None, Busy::Fail, &Quiet)?;
 //! assert_eq!(undone.command.verb, "clean");
 //! # Ok(())
 //! # }

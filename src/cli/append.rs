@@ -1,14 +1,13 @@
 //! `cube append` and `cube insert`: one code path, two verbs.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::{
-    Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_error, print_report, say,
-};
+use super::{Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_report, say};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
 use crate::frames::array::Layout;
@@ -272,8 +271,13 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     let report = append(&args.cube, &inputs, &options, &bar, stop)?;
     // Pages of one file are bad for one reason.
     let alike = |a: &Error, b: &Error| a.to_string() == b.to_string();
+    let mut hints = HashSet::new();
     for errors in report.bad.chunk_by(alike) {
-        print_error(&errors[0]);
+        say(&format!("cube: {}", errors[0]));
+        // Whatever is wrong with many, one hint is enough.
+        if let Some(hint) = errors[0].hint_text().filter(|&hint| hints.insert(hint)) {
+            say(&format!("hint: {hint}"));
+        }
         if errors.len() > 1 {
             say(&format!("cube: the same {} times", errors.len()));
         }

@@ -29,6 +29,7 @@ impl Arranging {
         Options {
             axis: self.axis,
             busy: self.lock.busy(),
+            dry_run: false,
             line,
         }
     }
@@ -36,7 +37,7 @@ impl Arranging {
     fn report(&self, cube: &std::path::Path, report: &Report, done: &str) {
         if !self.common.quiet {
             say(&format!(
-                "{}: {} of {} {done}; the cube is {}",
+                "{}: {} of {} {done} {}",
                 show_path(cube),
                 count(report.positions, "position"),
                 AXIS_NAMES[report.axis],
@@ -74,6 +75,10 @@ pub(super) struct DeleteArgs {
     #[command(flatten)]
     chosen: Where,
 
+    /// Say how many it would be, and leave the cube as it is
+    #[arg(long)]
+    dry_run: bool,
+
     #[command(flatten)]
     arranging: Arranging,
 }
@@ -87,12 +92,20 @@ pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
         },
     };
     let bar = args.arranging.common.bar();
-    let report = delete(&args.cube, &which, &args.arranging.options(line), &bar)?;
-    let frames = match report.frames {
-        0 => "taken away".to_string(),
-        frames => format!("taken away, with {}", count(frames, "frame")),
+    let options = Options {
+        dry_run: args.dry_run,
+        ..args.arranging.options(line)
     };
-    args.arranging.report(&args.cube, &report, &frames);
+    let report = delete(&args.cube, &which, &options, &bar)?;
+    let with = match report.frames {
+        0 => String::new(),
+        frames => format!(", with {}", count(frames, "frame")),
+    };
+    let done = match args.dry_run {
+        true => format!("would be taken away{with}; the cube would be"),
+        false => format!("taken away{with}; the cube is"),
+    };
+    args.arranging.report(&args.cube, &report, &done);
     Ok(DONE)
 }
 
@@ -120,7 +133,8 @@ pub(super) fn run_move(args: &MoveArgs, line: String) -> Result<u8> {
     let bar = args.arranging.common.bar();
     let options = args.arranging.options(line);
     let report = shift(&args.cube, &args.from, &args.to, &options, &bar)?;
-    args.arranging.report(&args.cube, &report, "moved");
+    args.arranging
+        .report(&args.cube, &report, "moved; the cube is");
     Ok(DONE)
 }
 
@@ -148,6 +162,7 @@ pub(super) fn run_sort(args: &SortArgs, line: String) -> Result<u8> {
     let bar = args.arranging.common.bar();
     let options = args.arranging.options(line);
     let report = sort(&args.cube, &args.by, args.reverse, &options, &bar)?;
-    args.arranging.report(&args.cube, &report, "changed place");
+    args.arranging
+        .report(&args.cube, &report, "changed place; the cube is");
     Ok(DONE)
 }

@@ -72,10 +72,14 @@ fn shortened(line: &str) -> String {
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube undo night.cube\n  \
-    cube undo night.cube --wait")]
+    cube undo night.cube --to 7                # as after generation 7 of cube log")]
 pub(super) struct UndoArgs {
     /// The cube
     cube: PathBuf,
+
+    /// Take back all commands behind this generation, as `cube log` numbers them
+    #[arg(long, value_name = "GENERATION")]
+    to: Option<u64>,
 
     #[command(flatten)]
     lock: Lock,
@@ -86,10 +90,14 @@ pub(super) struct UndoArgs {
 
 pub(super) fn run_undo(args: &UndoArgs) -> Result<u8> {
     let busy = args.lock.busy();
-    let undone = undo(&args.cube, busy, &args.common.bar())?;
+    let undone = undo(&args.cube, args.to, busy, &args.common.bar())?;
     if !args.common.quiet {
+        let many = match undone.commands {
+            1 => String::new(),
+            _ => format!("{}, from ", count(undone.commands, "command")),
+        };
         say(&format!(
-            "{}: took back {} of {}; the cube is {}",
+            "{}: took back {many}{} of {}; the cube is {}",
             show_path(&args.cube),
             undone.command.verb,
             undone.command.time,

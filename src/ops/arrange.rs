@@ -25,6 +25,8 @@ pub struct Options {
     pub axis: Option<usize>,
     /// What to do when another writer is at work.
     pub busy: Busy,
+    /// Is the cube to stay as it is?
+    pub dry_run: bool,
     /// The command as typed, for the history.
     pub line: String,
 }
@@ -91,7 +93,7 @@ fn change(
             _ => 0,
         };
         let shape = edit.lens()[..edit.catalog().axes.len()].to_vec();
-        if positions > 0 {
+        if positions > 0 && !options.dry_run {
             edit.finish()?;
         }
         Ok(Report {

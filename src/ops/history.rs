@@ -67,32 +67,53 @@ pub fn log(path: &Path, progress: &dyn Progress) -> Result<Vec<Entry>> {
 /// What `undo` did.
 #[derive(Clone, Debug)]
 pub struct Undone {
-    /// The command that was taken back.
+    /// The first of the commands that were taken back.
     pub command: Command,
+    /// How many they were.
+    pub commands: u64,
     /// Lengths of the axes now.
     pub shape: Vec<u64>,
 }
 
-/// Takes the last command back.
+/// Takes the last command back, or all behind the generation `to`.
 ///
 /// # Errors
 /// When there is none, or the cube cannot be written.
-pub fn undo(path: &Path, busy: Busy, progress: &dyn Progress) -> Result<Undone> {
+pub fn undo(path: &Path, to: Option<u64>, busy: Busy, progress: &dyn Progress) -> Result<Undone> {
     let mut writer = open_to_write(path, busy, progress)?;
     let mut work = || -> Result<Undone> {
         let now = writer.snapshot()?;
-        let command = now.catalog().command.clone();
-        let Some(before) = now.previous()? else {
+        let last = now.catalog().generation;
+        let unknown = |to: u64| {
+            Error::input(format!("undo cannot lead to generation {to}"))
+                .hint("cube log numbers those that it can lead to")
+        };
+        if let Some(to) = to.filter(|&to| to >= last) {
+            return Err(unknown(to));
+        }
+        let mut command = now.catalog().command.clone();
+        let Some(mut before) = now.previous()? else {
             let what = format!(
                 "there is nothing to undo: the history begins with {}",
                 command.verb
             );
             return Err(Error::input(what));
         };
+        let mut commands = 1;
+        while let Some(to) = to.filter(|&to| to != before.catalog().generation) {
+            let earlier = match before.catalog().generation > to {
+                true => before.previous()?,
+                false => None,
+            };
+            command = before.catalog().command.clone();
+            before = earlier.ok_or_else(|| unknown(to))?;
+            commands += 1;
+        }
         let edit = writer.edit(command.clone())?;
         edit.revert(&before)?;
         Ok(Undone {
             command,
+            commands,
             shape: before.shape(),
         })
     };

@@ -226,6 +226,9 @@ pub fn plan(
                     Some(seen) => seen.take(&planned, &taking.reading, target.dtype)?,
                     None => None,
                 };
+                if present.is_none() && seen.as_ref().is_some_and(|seen| seen.has_name(&planned)) {
+                    notes.add(&input.path, &[OTHER_OF_NAME.to_string()]);
+                }
                 Ok((planned, present))
             });
             match planned.at(&input.path) {
@@ -245,7 +248,12 @@ pub fn plan(
     progress.end();
     notes.show(progress);
     for complaint in gate.complaints() {
-        progress.warn(&format!("--where: {complaint}"));
+        let complaint = format!("--where: {complaint}");
+        // A slip is not to look like a night without frames.
+        if plan.left_out == plan.found {
+            return Err(Error::input(complaint));
+        }
+        progress.warn(&complaint);
     }
     plan.axis = axis.unwrap_or(2);
     plan.blank = target.as_ref().and_then(|target| target.blank);
@@ -262,6 +270,9 @@ pub fn plan(
     }
     Ok(plan)
 }
+
+const OTHER_OF_NAME: &str = "is not the frame of that name that the cube has, and comes in beside it; \
+                             delete --source takes away what came from a file";
 
 fn other_axis(shape: &[u64], own_axis: usize) -> Error {
     Error::input(format!(

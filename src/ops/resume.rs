@@ -2,7 +2,7 @@
 //!
 //! Every frame of the cube stands for one input.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -32,15 +32,22 @@ pub struct Present {
     check: u32,
 }
 
-/// The frames that a cube has, each until an input is found that it is.
-pub(super) struct Seen(HashMap<FileKey, Vec<Present>>);
+/// The frames that a cube has.
+pub(super) struct Seen {
+    /// Each until an input is found that it is.
+    left: HashMap<FileKey, Vec<Present>>,
+    /// The name of the file of each as it was given, the HDU, and the channel.
+    names: HashSet<(String, u32, Option<u64>)>,
+}
 
 impl Seen {
     pub(super) fn new(cube: &Snapshot) -> Result<Seen> {
         let positions = cube.positions();
         let mut seen: HashMap<FileKey, Vec<Present>> = HashMap::new();
+        let mut names = HashSet::new();
         cube.for_each_record(&mut |record| {
             if let Some((first, _)) = positions.of(&record) {
+                names.insert((record.source.clone(), record.part, record.channel));
                 let name = file_name(Path::new(&record.source));
                 let known = seen.entry((name, record.file_bytes, record.part, record.channel));
                 known.or_default().push(Present {
@@ -58,7 +65,14 @@ impl Seen {
         for known in seen.values_mut() {
             known.sort_unstable_by_key(|present| std::cmp::Reverse(present.position));
         }
-        Ok(Seen(seen))
+        Ok(Seen { left: seen, names })
+    }
+
+    /// Has the cube a frame that came from a file of this very name?
+    pub(super) fn has_name(&self, planned: &Planned) -> bool {
+        let facts = &planned.facts;
+        let name = planned.source().into_owned();
+        self.names.contains(&(name, facts.part, facts.channel))
     }
 
     /// The frame that this input is: a file of the same name and size. When it is
@@ -74,7 +88,7 @@ impl Seen {
         let source = planned.source();
         let name = file_name(Path::new(source.as_ref()));
         let key = (name, facts.file_bytes, facts.part, facts.channel);
-        let Some(known) = self.0.get_mut(&key).filter(|known| !known.is_empty()) else {
+        let Some(known) = self.left.get_mut(&key).filter(|known| !known.is_empty()) else {
             return Ok(None);
         };
         let modified = nanoseconds(facts.modified);

@@ -500,3 +500,30 @@ fn what_was_done_comes_as_json() {
     dir.cube("append a.cube --json bad.fits")
         .fails(&["bad.fits"]);
 }
+
+#[test]
+fn another_file_of_the_same_name_is_told() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::new(&[3, 2], |_| 1u8));
+    dir.ok("append a.cube 1.fits");
+    dir.frame("1.fits", &Image::new(&[3, 2], |_| 2u8));
+    dir.ok("append a.cube --resume 1.fits").says(&[
+        "1 frame added",
+        "is not the frame of that name that the cube has",
+    ]);
+    // One hint is enough, whatever is wrong with many.
+    for number in 2..=3 {
+        let image = Image::new(&[3, 2], |_| -1i64);
+        dir.frame(&format!("{number}.fits"), &image);
+    }
+    let run = dir
+        .cube("append a.cube --skip-bad 1.fits 2.fits 3.fits")
+        .ends(3);
+    let lines = |head: &str| {
+        run.err
+            .lines()
+            .filter(|line| line.starts_with(head))
+            .count()
+    };
+    assert_eq!((lines("cube: "), lines("hint: ")), (2, 1), "{}", run.err);
+}

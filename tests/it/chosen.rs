@@ -435,3 +435,16 @@ fn a_part_of_each_frame_is_measured_for_itself() {
         .fails(&["a.cube: "]);
     dir.cube("info a.cube --section [1,2,*]").ends(2);
 }
+
+#[test]
+fn a_slip_in_where_does_not_look_like_a_night_without_frames() {
+    let dir = Scratch::new();
+    for number in 1..=2u8 {
+        let image = Image::new(&[3, 2], |_| number).with("FILTER", "'R'");
+        dir.frame(&format!("{number}.fits"), &image);
+    }
+    dir.cube("append a.cube -q --where FILTR=='R' 1.fits 2.fits")
+        .fails(&["no frame has a card FILTR"]);
+    dir.ok("append a.cube -q --where FILTER=='V' 1.fits 2.fits");
+    assert!(!dir.exists("a.cube"));
+}

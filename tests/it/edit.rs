@@ -461,3 +461,37 @@ fn strips_of_any_width_follow_one_another_within_tiles() {
         assert_eq!(dir.samples::<u16>("a.cube"), all, "{widths:?}");
     }
 }
+
+#[test]
+fn undo_leads_to_any_generation_of_the_log() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2, 3]);
+    for at in [1, 2] {
+        dir.ok(&format!("delete a.cube --at {at}"));
+    }
+    let nine = frame(&dir, 9);
+    dir.ok(&format!("append a.cube {nine}"));
+    assert_eq!(values(&dir, "a.cube"), [2, 9]);
+    dir.cube("undo a.cube --to 4")
+        .fails(&["cannot lead to generation 4"]);
+    dir.ok("undo a.cube --to 2")
+        .says(&["took back 2 commands, from delete"]);
+    assert_eq!(values(&dir, "a.cube"), [2, 3]);
+    // The commands are gone from the history, and so are their numbers.
+    dir.cube("undo a.cube --to 3")
+        .fails(&["cannot lead to generation 3"]);
+    dir.ok("undo a.cube --to 1").says(&["took back delete of"]);
+    assert_eq!(values(&dir, "a.cube"), [1, 2, 3]);
+    dir.ok("check a.cube --deep");
+}
+
+#[test]
+fn a_dry_delete_tells_and_leaves_all_as_it_is() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[1, 2, 3]);
+    let before = dir.read("a.cube");
+    dir.ok("delete a.cube --where NUMBER>1 --dry-run").says(&[
+        "2 positions of z would be taken away, with 2 frames; the cube would be 2 x 2 x 1",
+    ]);
+    assert_eq!(dir.read("a.cube"), before);
+}
