@@ -564,3 +564,52 @@ fn void_that_looks_like_data_is_told() {
         assert!(!run.err.contains(told), "{cut}: {}", run.err);
     }
 }
+
+#[test]
+fn frames_that_fill_a_cut_together_leave_no_void() {
+    let dir = Scratch::new();
+    let frame = |shape: &[u64]| Image::new(shape, |k| k as i16);
+    dir.frame("a.fits", &frame(&[8, 10]));
+    dir.frame("row.fits", &frame(&[16, 3]));
+    dir.frame("u.fits", &Image::new(&[8, 10], |k| k as u16));
+    dir.frame("plane.fits", &frame(&[16, 10]));
+    dir.frame("short.fits", &frame(&[8, 9]));
+    let told = "where no frame reaches, the cut is ";
+    let is_told = |cut: &str| {
+        let run = dir.ok(&format!("slice {cut} -o out.fits --overwrite"));
+        run.err.contains(told)
+    };
+    dir.ok("append x.cube --axis x a.fits a.fits --tile 5,4,2");
+    dir.ok("append y.cube --axis y a.fits a.fits a.fits");
+    dir.ok("append u.cube --axis x u.fits u.fits");
+    for cube in [
+        "x.cube",
+        "y.cube",
+        "u.cube",
+        "u.cube --section [-*,2:9:3,*]",
+    ] {
+        assert!(!is_told(cube), "{cube}");
+    }
+    // Tiles of both axes, a strip in the middle of one, and planes behind them.
+    dir.ok("append x.cube --axis y row.fits");
+    dir.ok("insert x.cube --axis x --at 3 a.fits");
+    dir.ok("insert x.cube --axis y --at 6 row.fits");
+    assert!(is_told("x.cube"), "the strip and the last row are short");
+    assert!(is_told("x.cube --section [1:12,1:14,*]"));
+    assert!(!is_told("x.cube --section [11:24:2,1:5,*]"));
+    assert!(!is_told("x.cube --section [1:10,9:13,*]"));
+    dir.ok("compact u.cube");
+    assert!(!is_told("u.cube"));
+    // Of four axes, the last grown by a cube.
+    dir.ok("append w.cube --axis z plane.fits plane.fits plane.fits");
+    dir.ok("append more.cube --axis z plane.fits plane.fits plane.fits");
+    dir.ok("append w.cube --axis w more.cube");
+    assert!(!is_told("w.cube"));
+    dir.ok("append w.cube --axis w plane.fits");
+    assert!(is_told("w.cube"));
+    assert!(!is_told("w.cube --section [*,*,*,1:2]"));
+    // Only what is stepped over is void.
+    dir.ok("append s.cube a.fits short.fits a.fits");
+    assert!(is_told("s.cube") && !is_told("s.cube --section [*,*,1:3:2]"));
+    assert!(!is_told("s.cube --section [*,9:1:2,*]") && is_told("s.cube --section [*,10:1:3,*]"));
+}
