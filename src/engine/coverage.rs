@@ -52,13 +52,6 @@ fn holds(runs: &Runs, slot: u64) -> bool {
     next.checked_sub(1).is_some_and(|run| slot < runs[run].1)
 }
 
-fn holds_all(runs: &Runs, wanted: &Runs) -> bool {
-    wanted.iter().all(|&(lo, hi)| {
-        let next = runs.partition_point(|run| run.0 <= lo);
-        next.checked_sub(1).is_some_and(|run| hi <= runs[run].1)
-    })
-}
-
 fn meet(runs: &Runs, wanted: &Runs) -> bool {
     runs.iter().any(|&(lo, hi)| {
         let next = wanted.partition_point(|run| run.1 <= lo);
@@ -135,21 +128,31 @@ impl Coverage {
             }
             Ok(())
         })?;
-        let is_whole = |class: &[u32; MAX_RANK]| {
+        // Frames have no sample in common: all are covered when as many as all are.
+        let by_slot: [SegmentsBySlot; MAX_RANK] =
+            std::array::from_fn(|other| SegmentsBySlot::new(&segments[other], tile[other]));
+        let across = |class: &[u32; MAX_RANK]| {
             let others = (0..MAX_RANK).filter(|&other| other != axis);
-            let mut others = others.map(|other| (class[other], other));
-            others.all(|(number, other)| holds_all(&runs[number as usize], &wanted[other]))
+            others.fold(1, |samples: u128, other| {
+                samples.saturating_mul(by_slot[other].count(&runs[class[other] as usize]))
+            })
         };
-        let whole: Vec<bool> = classes.iter().map(is_whole).collect();
-        let covering = along.iter().filter(|span| whole[span.2 as usize]);
-        let covering = joined(covering.map(|&(lo, hi, _)| (lo, hi)).collect());
-        if holds_all(&covering, &wanted[axis]) {
+        let across: Vec<u128> = classes.iter().map(across).collect();
+        let spans = by_slot[axis].numbers_of(&along);
+        let covered = spans.iter().fold(0, |samples: u128, &(lo, hi, class)| {
+            samples.saturating_add(u128::from(hi - lo).saturating_mul(across[class as usize]))
+        });
+        let lens = segments.iter().map(|segments| {
+            let lens = segments.iter().map(|segment| u128::from(segment.len));
+            lens.sum::<u128>()
+        });
+        if covered == lens.fold(1, u128::saturating_mul) {
             return Ok(None);
         }
         Ok(Some(Coverage {
-            spans: numbers_of(&along, &segments[axis], tile[axis]),
             runs,
             classes,
+            spans,
         }))
     }
 
@@ -189,39 +192,54 @@ impl Coverage {
     }
 }
 
-/// Spans of slots as numbers of the samples of a line, by its segments.
-fn numbers_of(along: &[(u64, u64, u32)], segments: &[Segment], tile: u64) -> Vec<(u64, u64, u32)> {
-    let mut sorted: Vec<(u64, u64, &Segment)> = segments
-        .iter()
-        .map(|segment| {
+/// The segments of an axis with the slots that they reach over, sorted by these.
+struct SegmentsBySlot<'a>(Vec<(u64, u64, &'a Segment)>);
+
+impl SegmentsBySlot<'_> {
+    fn new(segments: &[Segment], tile: u64) -> SegmentsBySlot<'_> {
+        let segments = segments.iter().map(|segment| {
             let (lo, hi) = slots_of(segment, tile);
             (lo, hi, segment)
-        })
-        .collect();
-    sorted.sort_unstable_by_key(|&(lo, ..)| lo);
-    let mut out: Vec<(u64, u64, u32)> = Vec::new();
-    for &(lo, hi, class) in along {
-        let mut next = sorted.partition_point(|&(_, end, _)| end <= lo);
-        while let Some(&(start, end, segment)) = sorted.get(next).filter(|run| run.0 < hi) {
-            // Of the slots `start + n * step`, those from `lo` to `hi`.
-            let step = segment.step.unsigned_abs();
-            let from = lo.max(start).abs_diff(start).div_ceil(step);
-            let upto = (hi.min(end) - start).div_ceil(step);
-            let (from, upto) = match segment.step > 0 {
-                true => (from, upto),
-                // The first sample has the greatest slot.
-                false => (segment.len - upto, segment.len - from),
-            };
-            let span = (segment.first + from, segment.first + upto, class);
-            match out.last_mut() {
-                Some(last) if last.2 == class && last.1 == span.0 => last.1 = span.1,
-                _ if span.0 < span.1 => out.push(span),
-                _ => {}
-            }
-            next += 1;
-        }
+        });
+        let mut sorted: Vec<(u64, u64, &Segment)> = segments.collect();
+        sorted.sort_unstable_by_key(|&(lo, ..)| lo);
+        SegmentsBySlot(sorted)
     }
-    out
+
+    /// How many samples of a line lie in these slots.
+    fn count(&self, runs: &Runs) -> u128 {
+        let runs: Vec<(u64, u64, u32)> = runs.iter().map(|&(lo, hi)| (lo, hi, 0)).collect();
+        let spans = self.numbers_of(&runs);
+        spans.iter().map(|&(lo, hi, _)| u128::from(hi - lo)).sum()
+    }
+
+    /// Spans of slots as numbers of the samples of a line.
+    fn numbers_of(&self, along: &[(u64, u64, u32)]) -> Vec<(u64, u64, u32)> {
+        let sorted = &self.0;
+        let mut out: Vec<(u64, u64, u32)> = Vec::new();
+        for &(lo, hi, class) in along {
+            let mut next = sorted.partition_point(|&(_, end, _)| end <= lo);
+            while let Some(&(start, end, segment)) = sorted.get(next).filter(|run| run.0 < hi) {
+                // Of the slots `start + n * step`, those from `lo` to `hi`.
+                let step = segment.step.unsigned_abs();
+                let from = lo.max(start).abs_diff(start).div_ceil(step);
+                let upto = (hi.min(end) - start).div_ceil(step);
+                let (from, upto) = match segment.step > 0 {
+                    true => (from, upto),
+                    // The first sample has the greatest slot.
+                    false => (segment.len - upto, segment.len - from),
+                };
+                let span = (segment.first + from, segment.first + upto, class);
+                match out.last_mut() {
+                    Some(last) if last.2 == class && last.1 == span.0 => last.1 = span.1,
+                    _ if span.0 < span.1 => out.push(span),
+                    _ => {}
+                }
+                next += 1;
+            }
+        }
+        out
+    }
 }
 
 impl ColumnCoverage {
@@ -270,8 +288,6 @@ mod tests {
         for slot in 0..14 {
             assert_eq!(holds(&runs, slot), slot < 5 || (7..12).contains(&slot));
         }
-        assert!(holds_all(&runs, &vec![(1, 5), (7, 8)]));
-        assert!(!holds_all(&runs, &vec![(4, 8)]));
         assert!(meet(&runs, &vec![(5, 8)]) && !meet(&runs, &vec![(5, 7), (12, 20)]));
     }
 
@@ -308,7 +324,7 @@ mod tests {
                 *class = found.map(|run| run.2);
             }
             let mut found = vec![None; span.len as usize];
-            for (lo, hi, class) in numbers_of(&along, &segments, 4) {
+            for (lo, hi, class) in SegmentsBySlot::new(&segments, 4).numbers_of(&along) {
                 found[lo as usize..hi as usize].fill(Some(class));
             }
             assert_eq!(found, expected, "{span:?}");

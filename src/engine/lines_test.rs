@@ -134,6 +134,7 @@ fn lines_hold_the_samples_that_are_read_one_by_one() {
                         true => from_lines::<f64>(&lines, 48),
                         false => from_lines::<f32>(&lines, 16),
                     };
+                    let void_before = void;
                     for (number, (value, inside, at)) in found.into_iter().enumerate() {
                         let mut rest = number as u64;
                         let position: Vec<u64> = spans
@@ -184,6 +185,9 @@ fn lines_hold_the_samples_that_are_read_one_by_one() {
                             assert_eq!(bits, catalog.pad);
                             void += 1;
                         }
+                    }
+                    if void_by == Void::ByFrames {
+                        assert_eq!(lines.is_whole(), void == void_before, "{name} {spans:?}");
                     }
                 }
             }

@@ -106,12 +106,27 @@ impl Positions {
     /// Where the frame's samples stand on an axis: runs of positions, and how
     /// long each is.
     pub fn runs(&self, record: &Record, axis: usize) -> Vec<(u64, u64)> {
+        let runs = self.pixels(record, axis);
+        runs.map(|(_, position, len)| (position, len)).collect()
+    }
+
+    /// The same, with the number of each run's first pixel in the frame, from 0, before it.
+    pub fn pixels(
+        &self,
+        record: &Record,
+        axis: usize,
+    ) -> impl Iterator<Item = (u64, u64, u64)> + use<> {
         let slots = record.slots.get(axis).map_or(&[][..], |slots| slots);
         let runs = slots
             .iter()
             .flat_map(|&Piece(slot, len)| self.0[axis].runs(slot, len));
-        runs.filter_map(|(position, len)| Some((position?, len)))
-            .collect()
+        let runs: Vec<(Option<u64>, u64)> = runs.collect();
+        let mut next = 0;
+        runs.into_iter().filter_map(move |(position, len)| {
+            let pixel = next;
+            next += len;
+            Some((pixel, position?, len))
+        })
     }
 
     /// The same, position by position.

@@ -18,15 +18,17 @@
 //! * IRAF `LTVi' = (LTVi - first) / step + 1`, `LTMi_j' = LTMi_j / step_i`.
 //!
 //! World axis i goes where pixel axis i goes, so reordered axes are renumbered
-//! in every keyword.
+//! in every keyword. [`Told`] holds headers of frames side by side against each other.
 
 mod keys;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cards::{Cards, Value, comment_of, keyword_of};
 use crate::region::{AXIS_NAMES, MAX_RANK};
-use keys::{Key, PRIMARY};
+use keys::{DETECTOR, Key, PRIMARY, SCAN};
+pub use told::{Told, Unlike};
 
 /// What becomes of one axis of the frame that a header describes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,18 +77,24 @@ type KeptAxes = BTreeMap<usize, Kept>;
 /// axis of the frame, x first. Axes of the header beyond those are taken for
 /// degenerate and left out. The notes tell a user what was left out and why.
 pub fn cut(cards: &Cards, axes: &[AxisCut]) -> (Cards, Vec<String>) {
+    cut_of_many(cards, axes, &Unlike::default())
+}
+
+/// The same for a cut through several frames, of which others describe these axes in
+/// another way.
+pub fn cut_of_many(cards: &Cards, axes: &[AxisCut], unlike: &Unlike) -> (Cards, Vec<String>) {
     let header = Header::read(cards);
     let mut notes = Vec::new();
     let described = header.alternates.iter().map(|(&alternate, present)| {
-        let kept = header.kept(alternate, present, axes, &mut notes);
+        let kept = header.kept(alternate, present, (axes, unlike), &mut notes);
         (alternate, kept)
     });
     let described: BTreeMap<char, KeptAxes> = described.collect();
     let cut = Cut {
         sip: described.get(&PRIMARY).and_then(sip_axes),
-        iraf: iraf_axes(&header, axes),
+        iraf: iraf_axes(&header, axes, unlike),
         n_output: axes.iter().filter_map(output_of).max().map_or(0, |n| n + 1),
-        plate: plate_axes(axes),
+        plate: plate_axes(axes, unlike),
         keeps_sections: (0..2).all(|axis| is_untouched(axes, axis)),
         keeps_order: keeps_order(&header, axes),
         header: &header,
@@ -195,7 +203,10 @@ fn sip_axes(kept: &KeptAxes) -> Option<[Kept; 2]> {
 
 /// The first two axes, where they have kept all of their pixels, or some in a row,
 /// and are the only ones.
-fn plate_axes(axes: &[AxisCut]) -> Option<[Kept; 2]> {
+fn plate_axes(axes: &[AxisCut], unlike: &Unlike) -> Option<[Kept; 2]> {
+    if unlike.contains(SCAN, 1) || unlike.contains(SCAN, 2) {
+        return None;
+    }
     let pair = [kept_axis(axes, 1)?, kept_axis(axes, 2)?];
     let is_plain = |(kept, axis): (&Kept, usize)| kept.axis == axis && kept.step == 1.0;
     let is_alone = axes.iter().filter_map(output_of).all(|output| output < 2);
@@ -204,8 +215,8 @@ fn plate_axes(axes: &[AxisCut]) -> Option<[Kept; 2]> {
 
 /// Axes of IRAF's map between pixels of the image and of the detector; none
 /// where a kept axis depends on one that is not.
-fn iraf_axes(header: &Header, axes: &[AxisCut]) -> KeptAxes {
-    let numbers = 1..=axes.len();
+fn iraf_axes(header: &Header, axes: &[AxisCut], unlike: &Unlike) -> KeptAxes {
+    let numbers = (1..=axes.len()).filter(|&axis| !unlike.contains(DETECTOR, axis));
     let kept: KeptAxes = numbers
         .filter_map(|axis| Some((axis, kept_axis(axes, axis)?)))
         .collect();
@@ -310,7 +321,7 @@ impl Header {
         &self,
         alternate: char,
         present: &BTreeSet<usize>,
-        axes: &[AxisCut],
+        (axes, unlike): (&[AxisCut], &Unlike),
         notes: &mut Vec<String>,
     ) -> KeptAxes {
         let mut note = |text: String| {
@@ -328,6 +339,9 @@ impl Header {
             match (kept_axis(axes, axis), axes.get(axis.wrapping_sub(1))) {
                 (Some(_), _) if is_table => note(format!(
                     "coordinates of axis {name} are left out: their table is not in the output"
+                )),
+                (Some(_), _) if unlike.contains(alternate, axis) => note(format!(
+                    "coordinates of axis {name} are left out: frames in the output do not continue one another's"
                 )),
                 (Some(found), _) => {
                     kept.insert(axis, found);

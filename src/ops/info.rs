@@ -1,8 +1,9 @@
 //! `cube info`: what a cube holds.
 //!
 //! What is said of the cube as a whole comes from the catalog and the headers of its
-//! first and last frame, so it takes no longer for a large one; all frames' records
-//! are read when they are asked for.
+//! first and last frame, so it takes no longer for a large one, a mosaic apart: whether its
+//! frames continue one another's coordinates, all of them say. All frames' records are
+//! read when they are asked for.
 
 use std::path::Path;
 

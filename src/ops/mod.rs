@@ -17,7 +17,7 @@
 //! * [`info`]: what a cube holds.
 //! * [`in_place`]: a cube as Zarr readers see it, `coordinates` its frames.
 //! * [`mod@slice`]: cuts through it; `profiles` names their positions, `sheet` puts planes
-//!   side by side.
+//!   side by side, `mosaic` tells whether frames side by side have coordinates in common.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -39,6 +39,7 @@ pub mod history;
 pub mod in_place;
 pub mod info;
 mod lanes;
+mod mosaic;
 pub mod part;
 pub mod plan;
 mod profiles;

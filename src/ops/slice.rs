@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::frames::{Keys, open_chosen};
 use super::frames_table::FramesTable;
+use super::mosaic::{Standing, stands, unlike};
 use super::profiles::{Named, profile_axis, profiles};
 use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
@@ -540,9 +541,9 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
 }
 
 /// The header of a cut: that of the frame its first sample came with, its
-/// coordinates fitted to the cut; what a user should know of that is told where one
-/// of the formats has a place for it. Also that frame's record, when the cut is the
-/// frame and nothing else.
+/// coordinates fitted to the cut, as far as frames beside that one continue them; what
+/// a user should know of that is told where one of the formats has a place for it. Also
+/// that frame's record, when the cut is the frame and nothing else.
 pub(super) fn header(
     snapshot: &Snapshot,
     request: &Request,
@@ -562,12 +563,14 @@ pub(super) fn header(
     let Some(record) = record else {
         return Ok((Cards::default(), None));
     };
-    let positions = snapshot.positions().of(&record);
+    let positions = snapshot.positions();
+    let stands = stands(snapshot, &positions, request, &record);
     let cuts: Vec<AxisCut> = (0..request.spans.len())
-        .map(|axis| axis_cut(request, axis, &record, positions))
+        .map(|axis| axis_cut(request, axis, &record, stands[axis].as_ref()))
         .collect();
     let cards = Cards::from_bytes(cards_from_text(&record.cards));
-    let (cards, notes) = wcs::cut(&fits::image_cards(&cards), &cuts);
+    let unlike = unlike(snapshot, &positions, request, (&record, &cards, &stands))?;
+    let (cards, notes) = wcs::cut_of_many(&fits::image_cards(&cards), &cuts, &unlike);
     if formats.iter().any(|format| format.holds_cards()) {
         notes.iter().for_each(|note| progress.warn(note));
     }
@@ -576,7 +579,7 @@ pub(super) fn header(
         AxisCut::Dropped => record.shape.get(axis).is_none_or(|&len| len == 1),
         AxisCut::Lost { .. } => false,
     });
-    let outside = positions.is_some_and(|(first, whole)| {
+    let outside = positions.of(&record).is_some_and(|(first, whole)| {
         let fixed = first.iter().zip(&request.spans).enumerate();
         whole
             && fixed
@@ -591,33 +594,25 @@ fn axis_cut(
     request: &Request,
     axis: usize,
     record: &Record,
-    positions: Option<(Coordinates, bool)>,
+    standing: Option<&Standing>,
 ) -> AxisCut {
     let output = request.kept.iter().position(|&kept| kept == axis);
     let Some(output) = output else {
         return AxisCut::Dropped;
     };
     let span = request.spans[axis];
-    let len = record.shape.get(axis).copied().unwrap_or(1);
-    let Some((first, true)) = positions else {
+    let Some((origin, standing)) = standing.and_then(|it| Some((it.origin?, it))) else {
         return AxisCut::Lost {
             output: Some(output),
         };
     };
-    // On the axis it joined, a frame's coordinates say nothing of its neighbours.
-    let end = first[axis] + len;
-    let last = span.at(span.len.max(1) - 1);
-    let beyond = span.start.min(last) < first[axis] || end <= span.start.max(last);
-    if axis == record.axis && beyond && record.shape.len() > axis && len > 1 {
-        return AxisCut::Lost {
-            output: Some(output),
-        };
-    }
+    let len = record.shape.get(axis).copied().unwrap_or(1);
+    let all = u64::try_from(origin).map(|first| Span::run(first, len));
     AxisCut::Kept {
         output,
-        first: span.start as f64 - first[axis] as f64 + 1.0,
+        first: span.start as f64 - origin as f64 + 1.0,
         step: span.step as f64,
-        whole: span == Span::run(first[axis], len),
+        whole: standing.pixels == len && all.is_ok_and(|all| span == all),
     }
 }
 

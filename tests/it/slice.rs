@@ -564,3 +564,164 @@ fn void_that_looks_like_data_is_told() {
         assert!(!run.err.contains(told), "{cut}: {}", run.err);
     }
 }
+
+#[test]
+fn frames_that_fill_a_cut_together_leave_no_void() {
+    let dir = Scratch::new();
+    let frame = |shape: &[u64]| Image::new(shape, |k| k as i16);
+    dir.frame("a.fits", &frame(&[8, 10]));
+    dir.frame("row.fits", &frame(&[16, 3]));
+    dir.frame("u.fits", &Image::new(&[8, 10], |k| k as u16));
+    dir.frame("plane.fits", &frame(&[16, 10]));
+    dir.frame("short.fits", &frame(&[8, 9]));
+    let told = "where no frame reaches, the cut is ";
+    let is_told = |cut: &str| {
+        let run = dir.ok(&format!("slice {cut} -o out.fits --overwrite"));
+        run.err.contains(told)
+    };
+    dir.ok("append x.cube --axis x a.fits a.fits --tile 5,4,2");
+    dir.ok("append y.cube --axis y a.fits a.fits a.fits");
+    dir.ok("append u.cube --axis x u.fits u.fits");
+    for cube in [
+        "x.cube",
+        "y.cube",
+        "u.cube",
+        "u.cube --section [-*,2:9:3,*]",
+    ] {
+        assert!(!is_told(cube), "{cube}");
+    }
+    // Tiles of both axes, a strip in the middle of one, and planes behind them.
+    dir.ok("append x.cube --axis y row.fits");
+    dir.ok("insert x.cube --axis x --at 3 a.fits");
+    dir.ok("insert x.cube --axis y --at 6 row.fits");
+    assert!(is_told("x.cube"), "the strip and the last row are short");
+    assert!(is_told("x.cube --section [1:12,1:14,*]"));
+    assert!(!is_told("x.cube --section [11:24:2,1:5,*]"));
+    assert!(!is_told("x.cube --section [1:10,9:13,*]"));
+    dir.ok("compact u.cube");
+    assert!(!is_told("u.cube"));
+    // Of four axes, the last grown by a cube.
+    dir.ok("append w.cube --axis z plane.fits plane.fits plane.fits");
+    dir.ok("append more.cube --axis z plane.fits plane.fits plane.fits");
+    dir.ok("append w.cube --axis w more.cube");
+    assert!(!is_told("w.cube"));
+    dir.ok("append w.cube --axis w plane.fits");
+    assert!(is_told("w.cube"));
+    assert!(!is_told("w.cube --section [*,*,*,1:2]"));
+    // Only what is stepped over is void.
+    dir.ok("append s.cube a.fits short.fits a.fits");
+    assert!(is_told("s.cube") && !is_told("s.cube --section [*,*,1:3:2]"));
+    assert!(!is_told("s.cube --section [*,9:1:2,*]") && is_told("s.cube --section [*,10:1:3,*]"));
+}
+
+/// A tile of a mosaic: its first pixel is this one of the whole, from 0.
+fn tile(shape: &[u64], x: i32, y: i32) -> Image {
+    Image::new(shape, |k| k as f32)
+        .with("CTYPE1", "'RA---TAN'")
+        .with("CTYPE2", "'DEC--TAN'")
+        .with("CRPIX1", &format!("{:?}", 12.3 - f64::from(x)))
+        .with("CRPIX2", &format!("{:?}", 2.5 - f64::from(y)))
+        .with("CRVAL1", "10.0")
+        .with("CRVAL2", "20.0")
+        .with("CD1_1", "-0.1")
+        .with("CD1_2", "0.01")
+        .with("CD2_2", "0.1")
+}
+
+#[test]
+fn tiles_that_continue_one_another_keep_their_coordinates() {
+    let dir = Scratch::new();
+    for x in 0..4 {
+        dir.frame(&format!("{x}.fits"), &tile(&[6, 4], 6 * x, 0));
+    }
+    dir.frame("row.fits", &tile(&[24, 3], 0, 4));
+    dir.frame("more.fits", &tile(&[5, 7], 24, 0));
+    dir.ok("append a.cube --axis x 0.fits 1.fits 2.fits 3.fits");
+    let pixel = |cut: &str| {
+        let line = format!("slice a.cube {cut} -o out.fits --overwrite");
+        let run = dir.ok(&line);
+        assert!(!run.err.contains("left out"), "{line}: {}", run.err);
+        let hdu = &read_fits(&dir.read("out.fits"))[0];
+        assert_eq!(hdu.value("CTYPE1").as_deref(), Some("'RA---TAN'"), "{cut}");
+        assert_eq!(hdu.value("CTYPE2").as_deref(), Some("'DEC--TAN'"), "{cut}");
+        let of = |keyword: &str| hdu.number(keyword).unwrap();
+        assert!((of("CD1_2") / of("CD2_2") - 0.1).abs() < 1e-12);
+        [of("CRPIX1"), of("CRPIX2"), of("CD1_1")].map(|value| (value * 1e6).round() / 1e6)
+    };
+    assert_eq!(pixel("--axis x,y --at 1"), [12.3, 2.5, -0.1]);
+    assert_eq!(pixel("--section [5:20,*,*]"), [8.3, 2.5, -0.1]);
+    assert_eq!(pixel("--section [9:21:3,*,*]"), [2.1, 2.5, -0.3]);
+    assert_eq!(pixel("--section [-*,*,*]"), [12.7, 2.5, 0.1]);
+    // Tiles on both axes.
+    dir.ok("append a.cube --axis y row.fits");
+    dir.ok("append a.cube --axis x more.fits");
+    assert_eq!(pixel(""), [12.3, 2.5, -0.1]);
+    assert_eq!(pixel("--section [20:29,3:7,*]"), [-6.7, 0.5, -0.1]);
+    let axes = &dir.info("a.cube")["axes"];
+    assert_eq!(axes[0]["world"]["pixel"], 12.3);
+    assert_eq!(axes[1]["world"]["ctype"], "DEC--TAN");
+    // What is taken out and put back in its place.
+    dir.ok("delete a.cube --axis x --at 7:12");
+    let told = "coordinates of axis x are left out: frames in the output do not continue";
+    let cut = "slice a.cube -o out.fits --overwrite";
+    dir.ok(cut)
+        .says(&[told, "axis y are left out: they depend on axis x"]);
+    assert!(
+        read_fits(&dir.read("out.fits"))[0]
+            .value("CRPIX1")
+            .is_none()
+    );
+    assert!(dir.info("a.cube")["axes"][0]["world"].is_null());
+    assert_eq!(pixel("--section [1:6,*,*]"), [12.3, 2.5, -0.1]);
+    dir.frame("tall.fits", &tile(&[6, 7], 6, 0));
+    dir.ok("insert a.cube --axis x --at 7 tall.fits");
+    assert_eq!(pixel(""), [12.3, 2.5, -0.1]);
+    // A strip inside a tile, or a row that is not theirs.
+    dir.ok("insert a.cube --axis x --at 3 0.fits");
+    let broken = "coordinates of axis x are left out: its positions are not evenly spaced";
+    dir.ok(cut).says(&[broken]);
+    assert_eq!(pixel("--section [9:20,*,*]"), [10.3, 2.5, -0.1]);
+    dir.ok("undo a.cube");
+    dir.ok("append a.cube --axis y row.fits");
+    dir.ok(cut)
+        .says(&["coordinates of axis y are left out: frames in the output"]);
+    assert_eq!(pixel("--section [*,1:7,*]"), [12.3, 2.5, -0.1]);
+}
+
+#[test]
+fn frames_of_a_stack_have_coordinates_of_their_own() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &tile(&[6, 4], 0, 0));
+    dir.frame("2.fits", &tile(&[7, 5], 3, 1));
+    dir.frame("3.fits", &tile(&[2, 4, 2], 7, 0));
+    dir.ok("append a.cube 1.fits 2.fits");
+    let told = "do not continue";
+    let run = dir.ok("slice a.cube -o 1.out.fits");
+    assert!(!run.err.contains(told), "{}", run.err);
+    dir.ok("append a.cube --axis x 3.fits");
+    let run = dir.ok("slice a.cube -o 2.out.fits");
+    assert!(!run.err.contains(told), "{}", run.err);
+    let hdu = &read_fits(&dir.read("2.out.fits"))[0];
+    assert_eq!(
+        (hdu.number("CRPIX1"), hdu.number("CRPIX2")),
+        (Some(12.3), Some(2.5))
+    );
+    let run = dir.ok("slice a.cube --axis x,y --at 2 -o 3.out.fits");
+    run.says(&[told]);
+    // Blocks, one behind the other: each is a stack of its own, but z goes on or not.
+    for (k, x, z) in [(0, 0, 3), (1, 1, 1), (2, 0, 1)] {
+        let block = tile(&[6, 4, 2], x, 0)
+            .with("CTYPE3", "'FREQ'")
+            .with("CRPIX3", &z.to_string());
+        dir.frame(&format!("b{k}.fits"), &block);
+    }
+    let pixels = || {
+        dir.ok("slice b.cube -o b.out.fits --overwrite");
+        let hdu = &read_fits(&dir.read("b.out.fits"))[0];
+        ["CRPIX1", "CRPIX2", "CRPIX3"].map(|keyword| hdu.number(keyword))
+    };
+    dir.ok("append b.cube --axis z b0.fits b1.fits");
+    assert_eq!(pixels(), [Some(12.3), Some(2.5), Some(3.0)]);
+    dir.ok("append b.cube --axis z b2.fits");
+    assert_eq!(pixels(), [Some(12.3), Some(2.5), None]);
+}

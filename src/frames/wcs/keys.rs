@@ -4,6 +4,12 @@
 /// The primary description, which has no letter.
 pub(super) const PRIMARY: char = ' ';
 
+/// IRAF's map to the pixels of a detector, as if it were a description.
+pub(super) const DETECTOR: char = '#';
+
+/// A plate solution, as if it were a description.
+pub(super) const SCAN: char = '%';
+
 /// What a keyword is part of. Axes count from 1, as in the keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
@@ -83,7 +89,49 @@ const PLATE: [&str; 9] = [
     "YPIXELSZ",
 ];
 
+/// Keywords that hold for all axes of a description.
+const OF_ALL: [&str; 9] = [
+    "LONPOLE", "LATPOLE", "RADESYS", "RADECSYS", "EQUINOX", "SPECSYS", "RESTFRQ", "RESTFREQ",
+    "RESTWAV",
+];
+
+/// The description of whose axes, all of them, a keyword speaks.
+pub(super) fn describes_all(keyword: &str) -> Option<char> {
+    let mut stems = OF_ALL.into_iter();
+    stems.find_map(|stem| keyword.strip_prefix(stem).and_then(alternate))
+}
+
 impl Key {
+    /// The description that it is part of, and the axes there that it speaks of, one
+    /// perhaps twice; `None` where it says nothing of where pixels are.
+    pub(super) fn describes(self) -> Option<(char, [usize; 2])> {
+        match self {
+            Key::Axis {
+                axis, alternate, ..
+            }
+            | Key::Parameter {
+                axis, alternate, ..
+            } => Some((alternate, [axis, axis])),
+            Key::Matrix {
+                row,
+                column,
+                alternate,
+                ..
+            } => Some((alternate, [row, column])),
+            Key::Sip { .. } | Key::SipOrder { .. } | Key::Iraf => Some((PRIMARY, [1, 2])),
+            Key::Offset { axis } => Some((DETECTOR, [axis, axis])),
+            Key::Scale { row, column } => Some((DETECTOR, [row, column])),
+            Key::PlateCorner { axis } => Some((SCAN, [axis, axis])),
+            Key::Plate => Some((SCAN, [1, 2])),
+            Key::Count { .. }
+            | Key::Name { .. }
+            | Key::SipGreatest { .. }
+            | Key::Distortion
+            | Key::DistortionRecord
+            | Key::Section => None,
+        }
+    }
+
     /// Takes a keyword apart; `None` where it says nothing of positions.
     pub(super) fn parse(keyword: &str) -> Option<Key> {
         let keyword = &keyword.to_ascii_uppercase()[..];
