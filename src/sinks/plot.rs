@@ -13,9 +13,10 @@ mod terminal;
 
 use super::output::{Output, Target};
 use super::text::Profiles;
-use super::{Format, Look, Remaining, Sink, value_of};
+use super::{Format, Look, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
+use crate::kernels::cast::floats;
 
 /// The most stretches that a profile is divided into.
 const MAX_POINTS: u64 = 8192;
@@ -132,7 +133,7 @@ pub fn create(
 }
 
 impl PlotSink {
-    fn take(&mut self, sample: &[u8]) {
+    fn take(&mut self, value: f64) {
         let len = self.profiles.positions.len;
         let number = self.done % len;
         let profile = usize::try_from(self.done / len).unwrap_or(usize::MAX);
@@ -147,7 +148,6 @@ impl PlotSink {
             self.passed = 0;
         }
         let position = self.profiles.position(number) as f64;
-        let value = value_of(self.dtype, self.blank, sample).unwrap_or(f64::NAN);
         let bucket = match len > MAX_POINTS {
             true => u128::from(number) * u128::from(MAX_POINTS) / u128::from(len),
             false => u128::from(number),
@@ -169,9 +169,9 @@ impl PlotSink {
 impl Sink for PlotSink {
     fn write(&mut self, samples: &[u8]) -> Result<()> {
         self.remaining.take(samples).at(self.output.name())?;
-        for sample in samples.chunks_exact(self.dtype.size()) {
-            self.take(sample);
-        }
+        floats(self.dtype, self.blank, samples, &mut |values| {
+            values.iter().for_each(|&value| self.take(value));
+        });
         Ok(())
     }
 

@@ -5,11 +5,11 @@
 //! count, and a square of nothing else has a colour of its own. The stretch is taken
 //! from the picture's own pixels. Its limits stand in the text `Comment`.
 
+use super::average::Averager;
 use super::output::{Output, Target};
 use super::plot;
 use super::text::Profiles;
-use super::{Format, Image, Look, Remaining, Sink, value_of};
-use crate::dtype::DType;
+use super::{Format, Image, Look, Remaining, Sink};
 use crate::error::{Context, Error, Result};
 use crate::region::show_shape;
 
@@ -19,23 +19,6 @@ pub const MOST_SIZE: u64 = 8192;
 /// Levels from black to white; one colour is left for pixels without a value.
 const LEVELS: u8 = 254;
 
-/// A plane that is made smaller as its samples come.
-pub(super) struct Averager {
-    dtype: DType,
-    blank: Option<u64>,
-    /// Sides of the plane.
-    plane: [u64; 2],
-    /// A square of so many pixels a side is one of the picture.
-    factor: u64,
-    /// The sample that comes next.
-    at: [u64; 2],
-    /// Sums and counts of the row of squares at hand.
-    sums: Vec<(f64, u32)>,
-    /// Values of rows that are whole, y = 1 first; NaN where there is none. Planes
-    /// that come one after the other stand one after the other.
-    pub(super) values: Vec<f64>,
-}
-
 /// A picture that is being gathered.
 struct PictureSink {
     output: Output,
@@ -43,6 +26,8 @@ struct PictureSink {
     look: Look,
     /// Sides of the picture.
     sides: [u64; 2],
+    /// A square of so many samples a side is one pixel.
+    factor: u64,
     plane: Averager,
 }
 
@@ -81,59 +66,9 @@ pub fn create(target: &Target, image: &Image, look: &Look) -> Result<Box<dyn Sin
         remaining: Remaining::new(image.bytes()?, image.dtype),
         look: look.clone(),
         sides,
+        factor,
         plane: Averager::new(image, plane, factor),
     }))
-}
-
-impl Averager {
-    pub(super) fn new(image: &Image, plane: [u64; 2], factor: u64) -> Averager {
-        let width = usize::try_from(plane[0].div_ceil(factor)).unwrap_or(0);
-        Averager {
-            dtype: image.dtype,
-            blank: image.blank.and_then(|blank| image.dtype.bits_of_int(blank)),
-            plane,
-            factor,
-            at: [0, 0],
-            sums: vec![(0.0, 0); width],
-            values: Vec::new(),
-        }
-    }
-
-    /// Takes whole samples.
-    pub(super) fn write(&mut self, samples: &[u8]) {
-        for sample in samples.chunks_exact(self.dtype.size()) {
-            self.take(sample);
-        }
-    }
-
-    fn take(&mut self, sample: &[u8]) {
-        if let Some(value) = value_of(self.dtype, self.blank, sample)
-            && let Ok(column) = usize::try_from(self.at[0] / self.factor)
-        {
-            let (sum, count) = &mut self.sums[column];
-            *sum += value;
-            *count += 1;
-        }
-        self.at[0] += 1;
-        if self.at[0] < self.plane[0] {
-            return;
-        }
-        self.at = [0, self.at[1] + 1];
-        if self.at[1].is_multiple_of(self.factor) || self.at[1] == self.plane[1] {
-            for (sum, count) in &mut self.sums {
-                self.values.push(match *count {
-                    0 => f64::NAN,
-                    // Keeps large whole numbers as they are.
-                    1 => *sum,
-                    _ => *sum / f64::from(*count),
-                });
-                (*sum, *count) = (0.0, 0);
-            }
-        }
-        if self.at[1] == self.plane[1] {
-            self.at = [0, 0];
-        }
-    }
 }
 
 /// How far from black to white a value is.
@@ -167,7 +102,7 @@ impl Sink for PictureSink {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.remaining.finish().at(self.output.name())?;
-        let values = &self.plane.values;
+        let values = self.plane.means();
         let limits = self.look.stretch.limits(values);
         let level = |value: f64| match limits {
             Some(limits) if !value.is_nan() => {
@@ -186,7 +121,7 @@ impl Sink for PictureSink {
             .flat_map(|level| map.color(f64::from(level) / f64::from(LEVELS)))
             .collect();
         palette.extend(map.nothing());
-        let comment = limits_text(limits, self.plane.factor);
+        let comment = limits_text(limits, self.factor);
         let sides = self.sides.map(|side| u32::try_from(side).unwrap_or(0));
         let palette = Some(palette);
         let bytes = encode(sides, palette, &pixels, &self.look.title, &comment)?;
@@ -245,6 +180,7 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::DType;
     use crate::frames::cards::Cards;
     use crate::sinks::stretch::{Colormap, Stretch};
 

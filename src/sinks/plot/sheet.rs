@@ -9,8 +9,9 @@ use super::canvas::{Canvas, Color, text_width};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
 use crate::region::show_shape;
+use crate::sinks::average::Averager;
 use crate::sinks::output::{Output, Target};
-use crate::sinks::png::{Averager, MOST_SIZE, encode_rgb, limits_text, part_of};
+use crate::sinks::png::{MOST_SIZE, encode_rgb, limits_text, part_of};
 use crate::sinks::stretch::Stretch;
 use crate::sinks::{Image, Look, Remaining, Sheet, Sink};
 
@@ -155,7 +156,7 @@ impl SheetSink {
     /// decides nothing, or the values of all where all are wanted.
     fn limits(&self) -> Option<(f64, f64)> {
         let stretch = self.look.stretch;
-        let values = &self.planes.values;
+        let values = self.planes.means();
         if stretch == Stretch::MinMax {
             return stretch.limits(values);
         }
@@ -179,7 +180,7 @@ impl SheetSink {
         let height = whole(self.layout.rows * cell[1] + GAP);
         let mut canvas = Canvas::new(width, height, BACKGROUND);
         let map = self.look.colormap;
-        let planes = self.planes.values.chunks_exact(whole(sides[0] * sides[1]));
+        let planes = self.planes.means().chunks_exact(whole(sides[0] * sides[1]));
         for (number, plane) in (0u64..).zip(planes) {
             let left = GAP + number % self.layout.columns * cell[0];
             let top = GAP + number / self.layout.columns * cell[1];
