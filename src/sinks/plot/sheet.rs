@@ -3,13 +3,13 @@
 //!
 //! All planes have one stretch, so that what is brighter looks brighter; it is that of
 //! the middle plane. Planes too
-//! large for the sheet are averaged in squares; pixels of small ones are repeated.
+//! large for the sheet are averaged; pixels of small ones are repeated.
 
 use super::canvas::{Canvas, Color, text_width};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
 use crate::region::show_shape;
-use crate::sinks::average::Averager;
+use crate::sinks::average::{Averager, Grid};
 use crate::sinks::output::{Output, Target};
 use crate::sinks::png::{MOST_SIZE, encode_rgb, limits_text, part_of};
 use crate::sinks::stretch::Stretch;
@@ -33,12 +33,8 @@ const MARK: Color = [255, 64, 64];
 struct Layout {
     columns: u64,
     rows: u64,
-    /// A square of so many samples a side is one pixel.
-    factor: u64,
-    /// A sample is so many pixels wide.
-    zoom: u64,
-    /// Sides of a plane on the sheet, in pixels before they are repeated.
-    sides: [u64; 2],
+    /// What each plane becomes.
+    grid: Grid,
     /// Size of the letters.
     scale: u64,
 }
@@ -59,11 +55,10 @@ impl Layout {
         let rows = n_planes.div_ceil(columns);
         let cell = |n: u64, words: u64| (most / n).saturating_sub(GAP + words);
         let room = [cell(columns, 2), cell(rows, 20)];
-        let factor = (0..2).map(|side| plane[side].div_ceil(room[side].max(1)));
-        let factor = factor.max().unwrap_or(1).max(1);
-        let sides = plane.map(|len| len.div_ceil(factor));
+        let grid = Grid::new(plane, room, SIDES[usize::from(pair)]);
+        let (sides, pixels) = (grid.sides(), grid.pixels());
         let too_small = sides[0].min(sides[1]) < LEAST_SIDE.min(plane[0].min(plane[1]));
-        if sides[0] > room[0] || sides[1] > room[1] || factor > 1 && too_small {
+        if sides[0] > room[0] || sides[1] > room[1] || too_small {
             return Err(Error::input(format!(
                 "{n_planes} planes of {} do not fit a sheet of {most} pixels",
                 show_shape(&plane)
@@ -73,22 +68,17 @@ impl Layout {
                  the largest sheet"
             )));
         }
-        let wanted = SIDES[usize::from(pair)] / sides[0].max(sides[1]);
-        let most = (room[0] / sides[0]).min(room[1] / sides[1]);
-        let zoom = wanted.clamp(1, most.max(1));
         Ok(Layout {
             columns,
             rows,
-            factor,
-            zoom,
-            sides,
-            scale: if sides[0] * zoom < 100 { 1 } else { 2 },
+            grid,
+            scale: if pixels[0] < 100 { 1 } else { 2 },
         })
     }
 
     /// Width and height of a plane with its word.
     fn cell(&self) -> [u64; 2] {
-        let [width, height] = self.sides.map(|side| side * self.zoom);
+        let [width, height] = self.grid.pixels();
         [width + GAP, height + GAP + 10 * self.scale]
     }
 }
@@ -125,7 +115,7 @@ pub(in crate::sinks) fn create(
         remaining: Remaining::new(image.bytes()?, image.dtype),
         look: look.clone(),
         sheet: sheet.clone(),
-        planes: Averager::new(image, plane, layout.factor),
+        planes: Averager::new(image, layout.grid),
         dtype: image.dtype,
         layout,
     }))
@@ -143,7 +133,7 @@ impl Sink for SheetSink {
         self.remaining.finish().at(self.output.name())?;
         let limits = self.limits();
         let canvas = self.draw(limits);
-        let comment = limits_text(limits, self.layout.factor);
+        let comment = limits_text(limits, &self.layout.grid);
         let sides = [canvas.width, canvas.height];
         let bytes = encode_rgb(sides, &canvas.pixels, &self.look.title, &comment)?;
         self.output.write(&bytes)?;
@@ -160,7 +150,7 @@ impl SheetSink {
         if stretch == Stretch::MinMax {
             return stretch.limits(values);
         }
-        let len: u64 = self.layout.sides.iter().product();
+        let len: u64 = self.layout.grid.sides().iter().product();
         let planes = values.chunks_exact(usize::try_from(len).unwrap_or(1));
         let (mut lows, mut highs): (Vec<f64>, Vec<f64>) =
             planes.filter_map(|plane| stretch.limits(plane)).unzip();
@@ -173,7 +163,8 @@ impl SheetSink {
     }
 
     fn draw(&self, limits: Option<(f64, f64)>) -> Canvas {
-        let Layout { zoom, sides, .. } = self.layout;
+        let Grid { factors, zooms, .. } = self.layout.grid;
+        let (sides, pixels) = (self.layout.grid.sides(), self.layout.grid.pixels());
         let cell = self.layout.cell();
         let whole = |side: u64| usize::try_from(side).unwrap_or(0);
         let width = whole(self.layout.columns * cell[0] + GAP);
@@ -191,25 +182,29 @@ impl SheetSink {
                         Some(limits) if !value.is_nan() => map.color(part_of(value, limits)),
                         _ => map.nothing(),
                     };
-                    let side = zoom as i64;
-                    let (x, y) = (left + column * side, top + row * side);
-                    canvas.fill(x, y, side, side, color);
+                    let [wide, high] = zooms.map(|zoom| zoom as i64);
+                    let (x, y) = (left + column * wide, top + row * high);
+                    canvas.fill(x, y, wide, high, color);
                 }
             }
             for &(x, y) in self.sheet.marks.iter().flatten() {
-                let place = |at: u64| (at / self.layout.factor) as f64 + 0.5;
-                let x = left as f64 + place(x) * zoom as f64 - 0.5;
-                let y = top as f64 + (sides[1] as f64 - place(y)) * zoom as f64 - 0.5;
-                canvas.ring((x, y), (zoom as f64).max(5.0), 1.6, MARK);
+                let place = |k: usize, at: u64| {
+                    let middle = (at / factors[k]) as f64 + 0.5;
+                    middle * zooms[k] as f64 - 0.5
+                };
+                let x = left as f64 + place(0, x);
+                let y = top as f64 + (pixels[1] as f64 - 1.0 - place(1, y));
+                let radius = zooms[0].max(zooms[1]) as f64;
+                canvas.ring((x, y), radius.max(5.0), 1.6, MARK);
             }
             let label = self.sheet.labels.get(whole(number));
             let word = label.map_or("", String::as_str);
-            let room = (sides[0] * zoom) as i64;
+            let room = pixels[0] as i64;
             let scale = match self.layout.scale as i64 {
                 scale if text_width(word, scale) <= room => scale,
                 _ => 1,
             };
-            let under = top + (sides[1] * zoom) as i64 + scale;
+            let under = top + pixels[1] as i64 + scale;
             let start = left + (room - text_width(word, scale)).max(0) / 2;
             canvas.text(start, under, scale, WORDS, word);
         }
@@ -244,7 +239,7 @@ mod tests {
         }
         let layout = Layout::new([64, 48], 24, false, 2048).unwrap();
         assert_eq!((layout.columns, layout.rows), (5, 5));
-        assert_eq!((layout.factor, layout.zoom), (1, 2));
+        assert_eq!((layout.grid.factors, layout.grid.zooms), ([1, 1], [2, 2]));
         let refused = Layout::new([64, 48], 100_000, false, 2048).err().unwrap();
         assert!(refused.to_string().contains("100000 planes of 64 x 48"));
     }
