@@ -1,8 +1,7 @@
 //! Several planes on one picture, with a word under each: all frames of a cube for
 //! spotting the bad one, or a plane as it came beside what it is now.
 //!
-//! All planes have one stretch, so that what is brighter looks brighter; it is that of
-//! the middle plane. Planes too
+//! All planes have one stretch, so that what is brighter looks brighter. Planes too
 //! large for the sheet are averaged; pixels of small ones are repeated.
 
 use super::canvas::{Canvas, Color, text_width};
@@ -142,8 +141,9 @@ impl Sink for SheetSink {
 }
 
 impl SheetSink {
-    /// Black and white of all planes: the middle ones of theirs, so that a bad frame
-    /// decides nothing, or the values of all where all are wanted.
+    /// Black and white of all planes: the least and the greatest of theirs, without
+    /// outlying ones, so that a bad frame decides nothing; or of the values of all where
+    /// all are wanted.
     fn limits(&self) -> Option<(f64, f64)> {
         let stretch = self.look.stretch;
         let values = self.planes.means();
@@ -152,14 +152,7 @@ impl SheetSink {
         }
         let len: u64 = self.layout.grid.sides().iter().product();
         let planes = values.chunks_exact(usize::try_from(len).unwrap_or(1));
-        let (mut lows, mut highs): (Vec<f64>, Vec<f64>) =
-            planes.filter_map(|plane| stretch.limits(plane)).unzip();
-        lows.sort_unstable_by(f64::total_cmp);
-        highs.sort_unstable_by(f64::total_cmp);
-        let middle = lows.len() / 2;
-        // A low one of one plane may lie above the high one of another.
-        let (low, high) = (*lows.get(middle)?, *highs.get(middle)?);
-        Some((low.min(high), low.max(high)))
+        common(planes.filter_map(|plane| stretch.limits(plane)).collect())
     }
 
     fn draw(&self, limits: Option<(f64, f64)>) -> Canvas {
@@ -212,9 +205,61 @@ impl SheetSink {
     }
 }
 
+/// The range that most ranges lie in. An end is outlying when it is further from the
+/// middle half of such ends than 1.5 times the width of that half (the fences of Tukey,
+/// Exploratory Data Analysis, 1977), or of the middle range, if that is wider: levels that
+/// differ by less can be told apart with one range.
+fn common(ranges: Vec<(f64, f64)>) -> Option<(f64, f64)> {
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_unstable_by(f64::total_cmp);
+        values
+    };
+    let widths = sorted(ranges.iter().map(|(low, high)| high - low).collect());
+    let width = *widths.get(widths.len() / 2)?;
+    let (lows, highs) = ranges.into_iter().unzip();
+    let ends = [lows, highs].map(|ends| {
+        let ends = sorted(ends);
+        // Of three one may be outlying, too.
+        let quarter = (ends.len() + 1) / 4;
+        let (first, last) = (ends[quarter], ends[ends.len() - 1 - quarter]);
+        let reach = 1.5 * width.max(last - first);
+        let inside = first - reach..=last + reach;
+        ends.into_iter().filter(move |end| inside.contains(end))
+    });
+    let [mut lows, mut highs] = ends;
+    Some((lows.next()?, highs.next_back()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_common_range_spans_levels_but_not_outlying_ones() {
+        let at = |levels: &[i32]| {
+            let ranges = levels
+                .iter()
+                .map(|&level| (f64::from(level) - 10.0, f64::from(level) + 10.0));
+            common(ranges.collect())
+        };
+        assert_eq!(at(&[]), None);
+        assert_eq!(at(&[50]), Some((40.0, 60.0)));
+        // A drift, in any order.
+        assert_eq!(at(&[60, 50, 40, 30, 20, 10, 0]), Some((-10.0, 70.0)));
+        assert_eq!(at(&[0, 5, 0, 30, 3]), Some((-10.0, 40.0)));
+        // Two filters.
+        let filters = [0, 0, 900, 0, 0, 900, 0, 900];
+        assert_eq!(at(&filters), Some((-10.0, 910.0)));
+        // Some that are bad.
+        assert_eq!(at(&[0, 2, 900]), Some((-10.0, 12.0)));
+        let bad = [0, 1, 2, -500, 3, 4, 5, 900, 6, 7, 900, 8];
+        assert_eq!(at(&bad), Some((-10.0, 18.0)));
+        // One that is nothing but noise.
+        let noisy = vec![(0.0, 10.0), (1.0, 11.0), (-900.0, 900.0), (2.0, 12.0)];
+        assert_eq!(common(noisy), Some((0.0, 12.0)));
+        let widest = vec![(f64::MIN, f64::MAX); 3];
+        assert_eq!(common(widest), Some((f64::MIN, f64::MAX)));
+    }
 
     #[test]
     fn any_number_of_planes_fits_its_sheet_or_is_refused() {
