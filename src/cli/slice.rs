@@ -19,6 +19,7 @@ use crate::sinks::{Format, Target};
     cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
     cube slice night.cube --axis z --at 120,45 --where \"FILTER == 'R'\" --keys DATE-OBS\n  \
     cube slice night.cube --axis z --at 120,45 --plot\n  \
+    cube slice night.cube --axis z --at 120,45 --keys DATE-OBS -o star.png\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.png --stretch percentile=99\n  \
     cube slice night.cube --montage -o sheet.png\n  \
@@ -64,7 +65,7 @@ pub(super) struct SliceArgs {
     /// Columns beside a profile, such as DATE-OBS,median
     ///
     /// Of the frame at each position, in text, csv, tsv and json: header keywords, or what is measured from all its samples:
-    /// lower-case sum, mean, median, std, min, max and nan.
+    /// lower-case sum, mean, median, std, min, max and nan. A plot is drawn against one that is a number or a date.
     #[arg(long, value_name = "KEYS", value_delimiter = ',', value_parser = parse_key)]
     keys: Vec<String>,
 

@@ -20,7 +20,7 @@ mod median;
 use super::Frame;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernels::cast::{Rules, convert};
+use crate::kernels::cast::floats;
 use crate::region::volume;
 use median::{Keys, Select, median};
 
@@ -165,7 +165,7 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
         measured.nan = needs.has(Measure::Nan).then_some(counts.missing);
         return Ok(measured);
     }
-    let keys = Keys::of(stream.dtype, stream.rules.blank_from);
+    let keys = Keys::of(stream.dtype, stream.blank);
     let wants_median = needs.has(Measure::Median);
     let mut moments = Moments::default();
     let mut select = Select::new(keys.width());
@@ -194,7 +194,7 @@ pub fn measure(frame: &mut dyn Frame, needs: Measures) -> Result<Measured> {
 struct Stream<'a> {
     frame: &'a mut dyn Frame,
     dtype: DType,
-    rules: Rules,
+    blank: Option<u64>,
     n_samples: u64,
     stored: Vec<u8>,
 }
@@ -205,11 +205,7 @@ impl<'a> Stream<'a> {
         let blank = facts.blank.and_then(|blank| facts.dtype.bits_of_int(blank));
         Ok(Stream {
             dtype: facts.dtype,
-            rules: Rules {
-                blank_from: blank,
-                blank_to: Some(f64::NAN.to_bits()),
-                ..Rules::default()
-            },
+            blank,
             n_samples: volume(&facts.shape)?,
             frame,
             stored: Vec::new(),
@@ -229,8 +225,7 @@ impl<'a> Stream<'a> {
             }
         })?;
         let missing = self
-            .rules
-            .blank_from
+            .blank
             .and_then(|bits| by_bits.get_mut(usize::try_from(bits).ok()?));
         let missing = missing.map_or(0, std::mem::take);
         let valued = (0u64..).zip(by_bits).filter(|&(_, count)| count > 0);
@@ -247,17 +242,13 @@ impl<'a> Stream<'a> {
 
     /// Reads the whole frame once, as it is stored and as float64.
     fn each(&mut self, take: &mut dyn FnMut(&[u8], &[f64])) -> Result<()> {
-        let rules = self.rules;
-        let mut converted = [0; BLOCK * 8];
+        let blank = self.blank;
         let mut values = Vec::new();
         self.each_stored(&mut |dtype, stored| {
             values.clear();
-            for stored in stored.chunks(BLOCK * dtype.size()) {
-                let out = &mut converted[..stored.len() / dtype.size() * 8];
-                convert(dtype, stored, DType::F64, out, &rules);
-                let words = out.as_chunks::<8>().0.iter();
-                values.extend(words.map(|word| f64::from_le_bytes(*word)));
-            }
+            floats(dtype, blank, stored, &mut |block| {
+                values.extend_from_slice(block);
+            });
             take(stored, &values);
         })
     }

@@ -58,6 +58,29 @@ pub fn convert(from: DType, src: &[u8], to: DType, dst: &mut [u8], rules: &Rules
     }
 }
 
+/// Samples that become float64 at once.
+const BLOCK: usize = 2048;
+
+/// Gives the values of little-endian samples in order, some at a time: NaN where a
+/// sample is `blank`.
+pub fn floats(from: DType, blank: Option<u64>, samples: &[u8], take: &mut dyn FnMut(&[f64])) {
+    let rules = Rules {
+        blank_from: blank,
+        blank_to: Some(f64::NAN.to_bits()),
+        ..Rules::default()
+    };
+    let (mut converted, mut values) = ([0; BLOCK * 8], [0.0; BLOCK]);
+    for block in samples.chunks(BLOCK * from.size()) {
+        let n = block.len() / from.size();
+        convert(from, block, DType::F64, &mut converted[..n * 8], &rules);
+        let words = converted.as_chunks::<8>().0.iter();
+        for (value, word) in values[..n].iter_mut().zip(words) {
+            *value = f64::from_le_bytes(*word);
+        }
+        take(&values[..n]);
+    }
+}
+
 fn convert_from<S: CastAll>(src: &[u8], to: DType, dst: &mut [u8], rules: &Rules) -> Outcome {
     match to {
         DType::U8 => convert_pair::<S, u8>(src, dst, rules),

@@ -103,7 +103,7 @@ pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame
 /// The time that a date of FITS (Standard 4.0, section 9.1.1) is since 1970, as a
 /// calendar of days without leap seconds counts it. The standard knows no offset from
 /// UTC, and headers have it all the same.
-fn microseconds(date: &str) -> Option<i64> {
+pub(super) fn microseconds(date: &str) -> Option<i64> {
     let date = date.trim();
     if let Ok(time) = date.parse::<jiff::Timestamp>() {
         return Some(time.as_microsecond());

@@ -4,6 +4,7 @@
 use serde_json::Value as Json;
 
 use super::Progress;
+use super::coordinates::microseconds;
 use super::frames::{Keys, card_value, each_along};
 use super::slice::Request;
 use crate::engine::records::Positions;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::ledger::Record;
 use crate::region::{AXIS_NAMES, Span, show_shape};
 use crate::sinks::Format;
-use crate::sinks::text::{Column, Profiles};
+use crate::sinks::text::{Abscissa, Column, Profiles};
 
 /// The axis along which a profile runs, or the axes of what is none.
 pub(super) fn profile_axis(request: &Request) -> std::result::Result<usize, Vec<usize>> {
@@ -46,12 +47,17 @@ impl Named {
         keys: &Keys,
         progress: &dyn Progress,
     ) -> Result<Named> {
-        if !format.is_text() && !keys.names().is_empty() {
+        let is_place = match keys.names().len() {
+            0 => true,
+            1 => format.is_text() || format.is_plot() && profile_axis(request).is_ok(),
+            _ => format.is_text(),
+        };
+        if !is_place {
             return Err(Error::input(format!(
                 "--keys stand beside profiles of text, and the output is {}",
                 format.name()
             ))
-            .hint("text, csv, tsv and json have a place for them"));
+            .hint("text, csv, tsv and json have a place for them, a plot of profiles for one"));
         }
         // Whoever makes profiles of it says why it is none.
         let Ok(axis) = profile_axis(request) else {
@@ -99,6 +105,47 @@ fn is_on_line(positions: &Positions, record: &Record, axis: usize, spans: &[Span
     })
 }
 
+/// What a plot is drawn against: numbers as they are, or the time since the first date.
+fn abscissa(column: &Column) -> Result<Abscissa> {
+    let Column { name, values } = column;
+    let numbers = values.iter().map(Json::as_f64);
+    if numbers.clone().any(|number| number.is_some()) {
+        return Ok(Abscissa {
+            label: name.clone(),
+            values: numbers.map(|number| number.unwrap_or(f64::NAN)).collect(),
+        });
+    }
+    let texts = values.iter().map(Json::as_str);
+    let times: Vec<_> = texts.clone().map(|text| microseconds(text?)).collect();
+    let dated = texts.zip(&times);
+    let dated = dated.filter_map(|(text, &time)| Some((time?, text?.trim())));
+    let Some((first, date)) = dated.clone().min() else {
+        return Err(Error::input(format!(
+            "{name} is neither a number nor a date in any frame"
+        ))
+        .hint("a plot is drawn against one --keys, such as DATE-OBS, MJD-OBS or AIRMASS"));
+    };
+    let last = dated.map(|(time, _)| time).max().unwrap_or(first);
+    let span = (last - first) as f64;
+    let (unit, size) = UNITS
+        .into_iter()
+        .find(|&(_, size)| span >= 2.0 * size)
+        .unwrap_or(SECONDS);
+    let since = |time: i64| (time - first) as f64 / size;
+    Ok(Abscissa {
+        label: format!("{unit} since {name} {date}"),
+        values: times
+            .into_iter()
+            .map(|time| time.map_or(f64::NAN, since))
+            .collect(),
+    })
+}
+
+/// Microseconds of what times are told in.
+const UNITS: [(&str, f64); 3] = [("days", 86400e6), ("hours", 3600e6), ("minutes", 60e6)];
+
+const SECONDS: (&str, f64) = ("seconds", 1e6);
+
 pub(super) fn profiles(requests: &[Request], format: Format, named: Named) -> Result<Profiles> {
     let first = &requests[0];
     let axis = profile_axis(first).map_err(|long| {
@@ -119,11 +166,16 @@ pub(super) fn profiles(requests: &[Request], format: Format, named: Named) -> Re
             .filter(|&(other, _)| other != axis);
         others.map(|(_, span)| span.start + 1).collect()
     });
+    let against = match format.is_plot() {
+        true => named.beside.first().map(abscissa).transpose()?,
+        false => None,
+    };
     Ok(Profiles {
         axis: AXIS_NAMES[axis].to_string(),
         positions: span,
         in_cube: named.in_cube,
         beside: named.beside,
+        against,
         at: places.collect(),
     })
 }

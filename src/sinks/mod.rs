@@ -5,6 +5,7 @@
 //! under that name, and nothing is clobbered unless asked for.
 
 mod aligned;
+mod average;
 pub mod beside;
 pub mod fits;
 mod folder;
@@ -370,19 +371,6 @@ pub fn create_with(
             text::create(target, format, image.dtype, image.blank, profiles)
         }
     }
-}
-
-/// The value of a sample; `None` where it is NaN or BLANK, whose bits are given.
-fn value_of(dtype: DType, blank: Option<u64>, sample: &[u8]) -> Option<f64> {
-    let bits = dtype.bits_at(sample);
-    #[allow(clippy::cast_possible_truncation)]
-    let value = match dtype {
-        DType::F32 => f64::from(f32::from_bits(bits as u32)),
-        DType::F64 => f64::from_bits(bits),
-        _ if blank == Some(bits) => return None,
-        _ => dtype.int_of_bits(bits)? as f64,
-    };
-    (!value.is_nan()).then_some(value)
 }
 
 /// Counts the bytes an output still wants, so that none is short or long.

@@ -13,9 +13,12 @@ mod terminal;
 
 use super::output::{Output, Target};
 use super::text::Profiles;
-use super::{Format, Look, Remaining, Sink, value_of};
+use scale::{Scale, with_room};
+
+use super::{Format, Look, Remaining, Sink};
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
+use crate::kernels::cast::floats;
 
 /// The most stretches that a profile is divided into.
 const MAX_POINTS: u64 = 8192;
@@ -56,10 +59,25 @@ struct Plot {
     y_label: String,
     /// First and last position.
     range: (f64, f64),
+    /// Are positions numbered, and not what frames say of themselves?
+    is_numbered: bool,
     curves: Vec<Curve>,
 }
 
 impl Plot {
+    /// The scale of positions, with so much room beside those that are numbered.
+    fn x_scale(&self, n: usize, room: f64) -> Scale {
+        let (lo, hi) = self.range;
+        match self.is_numbered {
+            true => Scale::new(lo - room, hi + room, n, true),
+            false => {
+                let (lo, hi) = with_room(lo, hi);
+                // Their numbers may be long.
+                Scale::new(lo, hi, n * 2 / 3, false)
+            }
+        }
+    }
+
     /// The least and the greatest of all finite values.
     fn extremes(curves: &[Curve]) -> Option<(f64, f64)> {
         let values = curves
@@ -109,12 +127,23 @@ pub fn create(
         .hint("--format csv, npy or fits holds any number"));
     }
     let last = profiles.positions.len.max(1) - 1;
-    let ends = [0, last].map(|number| profiles.position(number) as f64);
+    let ends = match &profiles.against {
+        Some(against) => {
+            let values = against.values.iter().copied();
+            let (lo, hi) = (f64::INFINITY, f64::NEG_INFINITY);
+            [values.clone().fold(lo, f64::min), values.fold(hi, f64::max)]
+        }
+        None => [0, last].map(|number| profiles.position(number) as f64),
+    };
     let plot = Plot {
         title: look.title.clone(),
-        x_label: profiles.axis.clone(),
+        x_label: match &profiles.against {
+            Some(against) => against.label.clone(),
+            None => profiles.axis.clone(),
+        },
         y_label: look.unit.clone(),
         range: (ends[0].min(ends[1]), ends[0].max(ends[1])),
+        is_numbered: profiles.against.is_none(),
         curves: Vec::new(),
     };
     Ok(Box::new(PlotSink {
@@ -132,7 +161,7 @@ pub fn create(
 }
 
 impl PlotSink {
-    fn take(&mut self, sample: &[u8]) {
+    fn take(&mut self, value: f64) {
         let len = self.profiles.positions.len;
         let number = self.done % len;
         let profile = usize::try_from(self.done / len).unwrap_or(usize::MAX);
@@ -146,8 +175,18 @@ impl PlotSink {
             });
             self.passed = 0;
         }
-        let position = self.profiles.position(number) as f64;
-        let value = value_of(self.dtype, self.blank, sample).unwrap_or(f64::NAN);
+        let position = match &self.profiles.against {
+            Some(against) => usize::try_from(number)
+                .ok()
+                .and_then(|number| against.values.get(number))
+                .map_or(f64::NAN, |&value| value),
+            None => self.profiles.position(number) as f64,
+        };
+        // What has no place is not drawn.
+        let (position, value) = match position.is_nan() {
+            true => (self.plot.range.0, f64::NAN),
+            false => (position, value),
+        };
         let bucket = match len > MAX_POINTS {
             true => u128::from(number) * u128::from(MAX_POINTS) / u128::from(len),
             false => u128::from(number),
@@ -169,9 +208,9 @@ impl PlotSink {
 impl Sink for PlotSink {
     fn write(&mut self, samples: &[u8]) -> Result<()> {
         self.remaining.take(samples).at(self.output.name())?;
-        for sample in samples.chunks_exact(self.dtype.size()) {
-            self.take(sample);
-        }
+        floats(self.dtype, self.blank, samples, &mut |values| {
+            values.iter().for_each(|&value| self.take(value));
+        });
         Ok(())
     }
 

@@ -1,48 +1,35 @@
 //! Pictures: a plane as a PNG, y upwards as FITS viewers show it.
 //!
-//! Pixels of a plane that is too large are averaged in squares, so that the longer
-//! side is at most [`Look::max_size`]; what has no value (NaN, BLANK) does not
-//! count, and a square of nothing else has a colour of its own. The stretch is taken
+//! A plane that is too large is averaged, so that the longer side is at most
+//! [`Look::max_size`], and of a small one samples are repeated. What has no value (NaN,
+//! BLANK) has a colour of its own. The stretch is taken
 //! from the picture's own pixels. Its limits stand in the text `Comment`.
 
+use std::iter::repeat_n;
+
+use super::average::{Averager, Grid};
 use super::output::{Output, Target};
 use super::plot;
 use super::text::Profiles;
-use super::{Format, Image, Look, Remaining, Sink, value_of};
-use crate::dtype::DType;
+use super::{Format, Image, Look, Remaining, Sink};
 use crate::error::{Context, Error, Result};
 use crate::region::show_shape;
 
 /// The largest bound of a side: the picture is held in memory.
 pub const MOST_SIZE: u64 = 8192;
 
+/// A small picture is enlarged until its longer side is about this.
+const SIDE: u64 = 512;
+
 /// Levels from black to white; one colour is left for pixels without a value.
 const LEVELS: u8 = 254;
-
-/// A plane that is made smaller as its samples come.
-pub(super) struct Averager {
-    dtype: DType,
-    blank: Option<u64>,
-    /// Sides of the plane.
-    plane: [u64; 2],
-    /// A square of so many pixels a side is one of the picture.
-    factor: u64,
-    /// The sample that comes next.
-    at: [u64; 2],
-    /// Sums and counts of the row of squares at hand.
-    sums: Vec<(f64, u32)>,
-    /// Values of rows that are whole, y = 1 first; NaN where there is none. Planes
-    /// that come one after the other stand one after the other.
-    pub(super) values: Vec<f64>,
-}
 
 /// A picture that is being gathered.
 struct PictureSink {
     output: Output,
     remaining: Remaining,
     look: Look,
-    /// Sides of the picture.
-    sides: [u64; 2],
+    grid: Grid,
     plane: Averager,
 }
 
@@ -71,8 +58,7 @@ pub fn create(target: &Target, image: &Image, look: &Look) -> Result<Box<dyn Sin
         }
     };
     let most = look.max_size.clamp(1, MOST_SIZE);
-    let factor = plane[0].max(plane[1]).div_ceil(most).max(1);
-    let sides = plane.map(|len| len.div_ceil(factor));
+    let grid = Grid::new(plane, [most, most], SIDE.min(most));
     if plane.contains(&0) {
         return Err(Error::unsupported("a picture needs samples"));
     }
@@ -80,60 +66,9 @@ pub fn create(target: &Target, image: &Image, look: &Look) -> Result<Box<dyn Sin
         output: Output::create(target)?,
         remaining: Remaining::new(image.bytes()?, image.dtype),
         look: look.clone(),
-        sides,
-        plane: Averager::new(image, plane, factor),
+        grid,
+        plane: Averager::new(image, grid),
     }))
-}
-
-impl Averager {
-    pub(super) fn new(image: &Image, plane: [u64; 2], factor: u64) -> Averager {
-        let width = usize::try_from(plane[0].div_ceil(factor)).unwrap_or(0);
-        Averager {
-            dtype: image.dtype,
-            blank: image.blank.and_then(|blank| image.dtype.bits_of_int(blank)),
-            plane,
-            factor,
-            at: [0, 0],
-            sums: vec![(0.0, 0); width],
-            values: Vec::new(),
-        }
-    }
-
-    /// Takes whole samples.
-    pub(super) fn write(&mut self, samples: &[u8]) {
-        for sample in samples.chunks_exact(self.dtype.size()) {
-            self.take(sample);
-        }
-    }
-
-    fn take(&mut self, sample: &[u8]) {
-        if let Some(value) = value_of(self.dtype, self.blank, sample)
-            && let Ok(column) = usize::try_from(self.at[0] / self.factor)
-        {
-            let (sum, count) = &mut self.sums[column];
-            *sum += value;
-            *count += 1;
-        }
-        self.at[0] += 1;
-        if self.at[0] < self.plane[0] {
-            return;
-        }
-        self.at = [0, self.at[1] + 1];
-        if self.at[1].is_multiple_of(self.factor) || self.at[1] == self.plane[1] {
-            for (sum, count) in &mut self.sums {
-                self.values.push(match *count {
-                    0 => f64::NAN,
-                    // Keeps large whole numbers as they are.
-                    1 => *sum,
-                    _ => *sum / f64::from(*count),
-                });
-                (*sum, *count) = (0.0, 0);
-            }
-        }
-        if self.at[1] == self.plane[1] {
-            self.at = [0, 0];
-        }
-    }
 }
 
 /// How far from black to white a value is.
@@ -147,13 +82,13 @@ pub(super) fn part_of(value: f64, (lo, hi): (f64, f64)) -> f64 {
 }
 
 /// What a picture says of itself.
-pub(super) fn limits_text(limits: Option<(f64, f64)>, factor: u64) -> String {
+pub(super) fn limits_text(limits: Option<(f64, f64)>, grid: &Grid) -> String {
     let mut text = match limits {
         Some((lo, hi)) => format!("black is {lo:?}, white is {hi:?}"),
         None => "no sample has a value".to_string(),
     };
-    if factor > 1 {
-        text.push_str(&format!(", {factor} x {factor} pixels are one"));
+    if let Some(pixels) = grid.text() {
+        text.push_str(&format!(", {pixels}"));
     }
     text
 }
@@ -167,7 +102,7 @@ impl Sink for PictureSink {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.remaining.finish().at(self.output.name())?;
-        let values = &self.plane.values;
+        let values = self.plane.means();
         let limits = self.look.stretch.limits(values);
         let level = |value: f64| match limits {
             Some(limits) if !value.is_nan() => {
@@ -178,16 +113,24 @@ impl Sink for PictureSink {
             }
             _ => LEVELS + 1,
         };
-        let width = usize::try_from(self.sides[0]).unwrap_or(1);
-        let rows = values.chunks_exact(width).rev();
-        let pixels: Vec<u8> = rows.flatten().map(|&value| level(value)).collect();
+        let whole = |len: u64| usize::try_from(len).unwrap_or(1);
+        let (width, [wide, high]) = (whole(self.grid.sides()[0]), self.grid.zooms.map(whole));
+        let mut pixels = Vec::new();
+        for row in values.chunks_exact(width).rev() {
+            let row = row.iter().map(|&value| level(value));
+            let row: Vec<u8> = row.flat_map(|level| repeat_n(level, wide)).collect();
+            repeat_n(row, high).for_each(|row| pixels.extend(row));
+        }
         let map = self.look.colormap;
         let mut palette: Vec<u8> = (0..=LEVELS)
             .flat_map(|level| map.color(f64::from(level) / f64::from(LEVELS)))
             .collect();
         palette.extend(map.nothing());
-        let comment = limits_text(limits, self.plane.factor);
-        let sides = self.sides.map(|side| u32::try_from(side).unwrap_or(0));
+        let comment = limits_text(limits, &self.grid);
+        let sides = self
+            .grid
+            .pixels()
+            .map(|side| u32::try_from(side).unwrap_or(0));
         let palette = Some(palette);
         let bytes = encode(sides, palette, &pixels, &self.look.title, &comment)?;
         self.output.write(&bytes)?;
@@ -245,6 +188,7 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::DType;
     use crate::frames::cards::Cards;
     use crate::sinks::stretch::{Colormap, Stretch};
 
@@ -285,10 +229,16 @@ mod tests {
     #[test]
     fn the_first_row_is_at_the_bottom_and_blank_has_its_own_colour() {
         let image = image(&[2, 2], DType::U8, Some(9));
-        let (width, height, colors) = picture(&image, &minmax(100), &[10, 20, 9, 30]);
+        let (width, height, colors) = picture(&image, &minmax(2), &[10, 20, 9, 30]);
         assert_eq!((width, height), (2, 2));
         let nothing = Colormap::Gray.nothing();
-        assert_eq!(colors, [nothing, [255; 3], [0; 3], [128; 3]]);
+        let samples = [nothing, [255; 3], [0; 3], [128; 3]];
+        assert_eq!(colors, samples);
+        // With more room each is a square.
+        let (width, height, colors) = picture(&image, &minmax(7), &[10, 20, 9, 30]);
+        assert_eq!((width, height), (6, 6));
+        let squares = (0..36).map(|k| samples[k / 18 * 2 + k % 6 / 3]);
+        assert!(squares.eq(colors));
     }
 
     #[test]
@@ -313,9 +263,13 @@ mod tests {
         let nan = f32::NAN.to_le_bytes().repeat(4);
         let plane = image(&[2, 2], DType::F32, None);
         let nothing = [Colormap::Gray.nothing(); 4];
-        assert_eq!(picture(&plane, &Look::default(), &nan).2, nothing);
+        let look = Look {
+            max_size: 2,
+            ..Look::default()
+        };
+        assert_eq!(picture(&plane, &look, &nan).2, nothing);
         let flat = 7f32.to_le_bytes().repeat(4);
-        assert_eq!(picture(&plane, &Look::default(), &flat).2, [[128; 3]; 4]);
+        assert_eq!(picture(&plane, &look, &flat).2, [[128; 3]; 4]);
         let target = Target::from_path("/dev/null".as_ref(), false);
         let cube = image(&[2, 2, 2], DType::F32, None);
         assert!(create(&target, &cube, &Look::default()).is_err());

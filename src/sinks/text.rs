@@ -41,8 +41,19 @@ pub struct Profiles {
     pub in_cube: Option<Vec<u64>>,
     /// What stands beside each position.
     pub beside: Vec<Column>,
+    /// What a plot is drawn against in place of the positions.
+    pub against: Option<Abscissa>,
     /// Where each profile stands on the other axes, as users count.
     pub at: Vec<Vec<u64>>,
+}
+
+/// A number for each position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Abscissa {
+    /// What they are.
+    pub label: String,
+    /// NaN where there is none.
+    pub values: Vec<f64>,
 }
 
 /// What the frame at each position says of itself.
@@ -72,6 +83,7 @@ impl Profiles {
             positions: Span::run(0, len),
             in_cube: None,
             beside: Vec::new(),
+            against: None,
             at: vec![Vec::new()],
         })
     }
@@ -357,6 +369,7 @@ mod tests {
             },
             in_cube: None,
             beside: Vec::new(),
+            against: None,
             at: at.iter().map(|at| at.to_vec()).collect(),
         };
         let target = Target::from_path(&path, false);
@@ -453,6 +466,7 @@ mod tests {
                     positions: Span::run(0, len),
                     in_cube: None,
                     beside: Vec::new(),
+                    against: None,
                     at: vec![vec![1]; n_profiles],
                 };
                 let target = Target::from_path("/dev/null".as_ref(), false);

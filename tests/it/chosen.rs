@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Image, Random, Scratch, bits, read_fits};
+use crate::support::{Image, Random, Scratch, bits, finish, read_fits};
 
 const FILTERS: [&str; 3] = ["R", "V", "H a"];
 
@@ -261,6 +261,71 @@ fn what_a_frame_says_stands_beside_its_sample() {
     dir.cube("slice a.cube --axis x,y --at 1 --keys EXPTIME -o f.fits")
         .fails(&["--keys stand beside profiles of text", "fits"]);
     assert!(!dir.exists("f.fits"));
+}
+
+#[test]
+fn a_plot_is_drawn_against_what_frames_say() {
+    let dir = Scratch::new();
+    let frame = |name: &str, level: u16, cards: &[(&str, &str)]| {
+        let image = Image::new(&[2, 2], move |_| level);
+        let with = |image: Image, &(key, value): &(&str, &str)| image.with(key, value);
+        dir.frame(name, &cards.iter().fold(image, with));
+    };
+    // The gap between the last two is long.
+    let dates = [
+        "'2024-05-01T23:00:00'",
+        "'2024-05-01T23:30:00'",
+        "'2024-05-02T03:00:00'",
+    ];
+    for (number, date) in (1u16..).zip(dates) {
+        let mass = format!("1.{number}");
+        let cards = [("DATE-OBS", date), ("AIRMASS", &mass), ("FILTER", "'R'")];
+        frame(&format!("{number}.fits"), number, &cards);
+    }
+    frame("4.fits", 900, &[]);
+    dir.ok("append a.cube 1.fits 2.fits 3.fits 4.fits");
+    let plot = |key: &str| {
+        let line = format!("slice a.cube --axis z --at 1,1 --keys {key} --plot");
+        let mut command = dir.command();
+        command.env("LC_ALL", "C").args(line.split(' '));
+        finish(command.spawn().unwrap()).ends(0).out().to_string()
+    };
+    // The frame without a date is not drawn.
+    let text = plot("DATE-OBS");
+    assert!(
+        text.contains("hours since DATE-OBS 2024-05-01T23:00:00"),
+        "{text}"
+    );
+    assert!(!text.contains("500"), "{text}");
+    // The second of three is near the first.
+    let rows: Vec<&str> = text.lines().filter(|row| row.contains('*')).collect();
+    let last = rows.last().unwrap();
+    assert!(
+        last.find('*').unwrap() < 15 && rows[0].trim_end().len() > 70,
+        "{text}"
+    );
+    let text = plot("AIRMASS");
+    assert!(text.contains("AIRMASS") && text.contains("1.2") && !text.contains("500"));
+    assert!(plot("max").contains("500"));
+    dir.ok("slice a.cube --axis z --at 1,1 --keys AIRMASS -o a.png");
+    for (line, says) in [
+        (
+            "--axis z --at 1,1 --keys FILTER",
+            "FILTER is neither a number nor a date",
+        ),
+        (
+            "--axis z --at 1,1 --keys FILTER,AIRMASS",
+            "--keys stand beside profiles of text",
+        ),
+        (
+            "--axis x,y --at 1 --keys AIRMASS",
+            "--keys stand beside profiles of text",
+        ),
+    ] {
+        dir.cube(&format!("slice a.cube {line} -o b.png"))
+            .fails(&[says, "hint: "]);
+    }
+    assert!(!dir.exists("b.png"));
 }
 
 #[test]

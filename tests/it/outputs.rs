@@ -366,7 +366,7 @@ fn a_plane_is_a_picture_with_y_upwards() {
     let dir = cube_of(|k| k as i16);
     let picture = |options: &str| {
         let run = dir.ok(&format!(
-            "slice a.cube --axis x,y --at 2 --format png -o - {options}"
+            "slice a.cube --axis x,y --at 2 --format png --max-size 7 -o - {options}"
         ));
         read_png(&run.out)
     };
@@ -376,13 +376,42 @@ fn a_plane_is_a_picture_with_y_upwards() {
     assert_eq!((gray[28], gray[6]), ([0; 3], [255; 3]));
     let (_, _, inverted) = picture("--stretch minmax --colormap inverted");
     assert_eq!((inverted[28], inverted[6]), ([255; 3], [0; 3]));
-    let (width, height, _) = picture("--max-size 3");
-    assert_eq!((width, height), (3, 2));
+    for (most, sides) in [(3, (3, 2)), (15, (14, 10)), (2048, (511, 365))] {
+        let line = format!("slice a.cube --axis x,y --at 2 -o - --format png --max-size {most}");
+        let (width, height, _) = read_png(&dir.ok(&line).out);
+        assert_eq!((width, height), sides);
+    }
     dir.cube("slice a.cube --format png -o a.png")
         .fails(&["7 x 5 x 3"]);
     for wrong in ["--stretch log", "--colormap jet", "--max-size 0"] {
         let line = format!("slice a.cube --axis x,y --at 2 -o a.png {wrong}");
         dir.cube(&line).ends(2);
+    }
+}
+
+#[test]
+fn spectra_one_below_the_other_are_rows_of_a_picture() {
+    let dir = Scratch::new();
+    for number in 0..12u64 {
+        let image = Image::new(&[42751], move |k| (number * 100 + k % 21) as u16);
+        dir.frame(&format!("{number}.fits"), &image);
+    }
+    let names: Vec<String> = (0..12).map(|number| format!("{number}.fits")).collect();
+    dir.ok(&format!("append s.cube {}", names.join(" ")));
+    dir.ok("slice s.cube --stretch minmax -o s.png");
+    let bytes = dir.read("s.png");
+    let says = b"21 x 1 samples are 1 x 10 pixels";
+    assert!(bytes.windows(says.len()).any(|part| part == says));
+    let (width, height, colors) = read_png(&bytes);
+    assert_eq!((width, height), (2036, 120));
+    // The last row is short: its mean is another.
+    for (y, row) in colors.chunks_exact(2036).rev().enumerate() {
+        let levels = row[..2035].iter().map(|color| i32::from(color[0]));
+        let wanted = (255.0 * (y / 10) as f64 / 11.0) as i32;
+        assert!(
+            levels.into_iter().all(|level| (level - wanted).abs() < 4),
+            "{y}"
+        );
     }
 }
 
@@ -446,7 +475,9 @@ fn a_combined_frame_comes_as_every_kind() {
         serde_json::from_slice(&dir.read("m.zarr/data/zarr.json")).unwrap();
     assert_eq!(array["dimension_names"], serde_json::json!(["z", "x"]));
     let picture = |line: &str| {
-        let run = dir.ok(&format!("combine a.cube --method max -o - {line}"));
+        let run = dir.ok(&format!(
+            "combine a.cube --method max --max-size 7 -o - {line}"
+        ));
         read_png(&run.out).2
     };
     let minmax = picture("--format png --stretch minmax");
@@ -477,9 +508,13 @@ fn a_mask_comes_as_every_kind() {
     assert!(dir.read("m.npy").ends_with(&mask));
     assert_eq!(read_fits(&dir.read("m.fits"))[0].samples::<u8>(), mask);
     dir.ok(&format!("{clean} --section [2:4,3,*] --mask m.png"));
-    let (_, _, colors) = read_png(&dir.read("m.png"));
+    let (width, _, colors) = read_png(&dir.read("m.png"));
     let (black, white) = ([0; 3], [255; 3]);
-    assert_eq!(colors, [[white; 3], [black; 3], [white; 3]].concat());
+    // Each sample is 170 pixels wide.
+    assert_eq!(width, 510);
+    let rows = [[white; 510], [black; 510], [white; 510]];
+    let mut all = colors.chunks_exact(510).enumerate();
+    assert!(all.all(|(y, row)| row == rows[y / 170]));
     dir.ok(&format!("{clean} --section [2,3,*] --mask m.csv"));
     assert_eq!(dir.read("m.csv"), b"z,value\n1,1\n2,0\n3,1\n");
 }

@@ -76,6 +76,35 @@ fn one_bad_frame_does_not_spoil_the_stretch_of_the_others() {
 }
 
 #[test]
+fn a_sky_that_drifts_is_neither_black_nor_white() {
+    let dir = Scratch::new();
+    let names: Vec<String> = (0..12).map(|number| format!("{number}.fits")).collect();
+    for (number, name) in (0u64..).zip(&names) {
+        // Noise of 20 counts on a ramp of 55; one frame is a shutter that stuck.
+        let image = Image::new(&[32, 32], move |k| match number {
+            7 => 0u16,
+            _ => (300 + 5 * number + k * 7919 % 21) as u16,
+        });
+        dir.frame(name, &image);
+    }
+    dir.ok(&format!("append a.cube {}", names.join(" ")));
+    dir.ok("slice a.cube --montage -o sheet.png");
+    let sheet = read_png(&dir.read("sheet.png"));
+    let levels: Vec<u32> = (0..12)
+        .map(|number| {
+            // Four in a row, 160 pixels wide.
+            let (x, y) = (8 + number % 4 * 168, 8 + number / 4 * 188);
+            let inside = (0..160).map(|k| u32::from(pixel(&sheet, x + k, y + k)[0]));
+            inside.sum::<u32>() / 160
+        })
+        .collect();
+    assert_eq!(levels[7], 0);
+    let sky: Vec<u32> = [&levels[..7], &levels[8..]].concat();
+    assert!(sky.is_sorted(), "{sky:?}");
+    assert!(sky[0] > 20 && sky[10] < 235, "{sky:?}");
+}
+
+#[test]
 fn before_and_after_show_what_was_replaced() {
     let dir = cube();
     dir.ok("clean a.cube --sigma 1.5");

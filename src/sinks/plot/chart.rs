@@ -73,7 +73,7 @@ pub(super) fn draw(plot: &Plot) -> Canvas {
         right: (WIDTH as i64 - MARGINS[1]) as f64,
         top: MARGINS[2] as f64,
         bottom: (HEIGHT as i64 - MARGINS[3]) as f64,
-        x: Scale::new(plot.range.0 - side, plot.range.1 + side, 10, true),
+        x: plot.x_scale(10, side),
         y,
     };
     draw_axes(&mut canvas, &frame, plot);

@@ -98,7 +98,7 @@ impl Plane {
             columns,
             rows,
             margin,
-            x: Scale::new(plot.range.0 - side, plot.range.1 + side, columns / 10, true),
+            x: plot.x_scale(columns / 10, side),
             y,
             cells: vec![' '; columns * rows],
             n_marks: curve.marks.len(),
@@ -259,6 +259,7 @@ mod tests {
             x_label: "z".to_string(),
             y_label: "ADU".to_string(),
             range: (1.0, values.len() as f64),
+            is_numbered: true,
             curves: vec![Curve {
                 name: "3,4".to_string(),
                 points: points.collect(),
