@@ -415,6 +415,7 @@ mod tests {
                 positions: Span::run(0, 3),
                 in_cube: None,
                 beside: Vec::new(),
+                against: None,
                 at: vec![Vec::new()],
             };
             let target = Target::from_path(&path, false);
