@@ -158,7 +158,7 @@ pub fn metadata(data: &[u8]) {
             for record in records.iter().flatten() {
                 let _ = (record.samples(), record.bounds());
             }
-            let _ = records.last_with(&|slots| slots.is_empty());
+            let _ = records.holding(&[1; 8]);
         }
         _ => {
             let dtype = [DType::U8, DType::I16, DType::F32, DType::F64][usize::from(kind / 64)];

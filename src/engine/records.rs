@@ -221,16 +221,9 @@ impl Snapshot {
         })
     }
 
-    /// The frame that a sample came with, by the sample's slots: the last one
-    /// that arrived, should several hold them. `None` in void.
+    /// The frame that a sample came with, by the sample's slots. `None` in void.
     pub fn record_at(&self, slots: &Coordinates) -> Result<Option<Record>> {
         let storage = self.storage.as_ref();
-        let holds = |held: &[Vec<Piece>]| {
-            held.iter().zip(slots).all(|(runs, &at)| {
-                let holds = |&Piece(slot, len): &Piece| slot <= at && at - slot < len;
-                runs.iter().any(holds)
-            })
-        };
         let at = slots.map(|slot| slot..slot.saturating_add(1));
         for block in self.catalog.ledger.iter().rev() {
             if !ledger::block_meets(block, &at) {
@@ -239,7 +232,7 @@ impl Snapshot {
             for group in groups_of(storage, block)?.iter().rev() {
                 if group.meets(&at) {
                     let records = records_of(storage, block, group)?;
-                    if let Some(found) = records.last_with(&holds)? {
+                    if let Some(found) = records.holding(slots)? {
                         return Ok(Some(found));
                     }
                 }

@@ -145,10 +145,11 @@ impl Group {
     /// # Errors
     /// When they are not what the group says.
     pub fn records(&self, stream: &[u8]) -> Result<Records> {
-        let text = self.unpack(stream)?;
+        let text = String::from_utf8(self.unpack(stream)?);
+        let text = text.map_err(|_| self.wrong("they are not text"))?;
         let mut lines = Vec::new();
         let mut at = 0;
-        for line in text.split(|&byte| byte == b'\n') {
+        for line in text.split('\n') {
             if !line.is_empty() {
                 lines.push(at..at + line.len());
             }
@@ -196,7 +197,7 @@ impl Group {
 /// groups one is wanted.
 pub struct Records {
     group: Group,
-    text: Vec<u8>,
+    text: String,
     /// Where in the text the lines are.
     lines: Vec<Range<usize>>,
 }
@@ -233,14 +234,23 @@ impl Records {
         (first..first.saturating_add(frames)).filter_map(|frame| self.get(frame).transpose())
     }
 
-    /// The last one whose slots, axis by axis, are as `holds` wants them.
+    /// The one that has the sample in these slots: no two have the same.
     ///
     /// # Errors
     /// As [`Records::get`].
-    pub fn last_with(&self, holds: &dyn Fn(&[Vec<Piece>]) -> bool) -> Result<Option<Record>> {
-        for number in (0..self.group.frames).rev() {
-            let place: Place = self.parse(number)?;
-            if holds(&place.slots) {
+    pub fn holding(&self, slots: &[u64; MAX_RANK]) -> Result<Option<Record>> {
+        let Group { frames, lo, hi, .. } = self.group;
+        let holds = |place: &Place| {
+            place.slots.iter().zip(slots).all(|(runs, &at)| {
+                let holds = |&Piece(slot, len): &Piece| slot <= at && at - slot < len;
+                runs.iter().any(holds)
+            })
+        };
+        // Frames that came one after the other have one slot each.
+        let stacked = (0..MAX_RANK).filter(|&axis| hi[axis].checked_sub(lo[axis]) == Some(frames));
+        let likely = stacked.filter_map(|axis| slots[axis].checked_sub(lo[axis]));
+        for number in likely.filter(|&number| number < frames).chain(0..frames) {
+            if holds(&self.parse(number)?) {
                 return self.get(self.group.first + number);
             }
         }
@@ -250,7 +260,7 @@ impl Records {
     fn parse<'a, T: Deserialize<'a>>(&'a self, number: u64) -> Result<T> {
         let line = self.lines.get(number as usize).cloned().unwrap_or_default();
         let line = self.text.get(line).unwrap_or_default();
-        serde_json::from_slice(line).map_err(|error| self.group.wrong(&error.to_string()))
+        serde_json::from_str(line).map_err(|error| self.group.wrong(&error.to_string()))
     }
 }
 
