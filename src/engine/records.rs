@@ -207,6 +207,12 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The frame whose header speaks for the cube.
+    pub fn header_record(&self) -> Result<Option<Record>> {
+        let frame = self.catalog.header_frame;
+        frame.map_or(Ok(None), |frame| self.record_reader().get(frame))
+    }
+
     /// Least slot and one past the greatest on each axis, of these positions (one
     /// span per axis, x first; axes left out are at their first position).
     pub fn slot_ranges(&self, spans: &[Span]) -> [Range<u64>; MAX_RANK] {

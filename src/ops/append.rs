@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
-use super::{Progress, Stop, count, free_bytes, make_empty, show_bytes, tell_notice};
+use super::{Progress, Stop, command, count, free_bytes, make_empty, show_bytes, tell_notice};
 use crate::engine::Coordinates;
 use crate::engine::commit::Writer;
 use crate::engine::edit::{Edit, Placement};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::write::Part;
 use crate::error::{Context, Error, IoContext, Kind, Result, show_path};
-use crate::format::catalog::{Command, Piece};
+use crate::format::catalog::Piece;
 use crate::frames::list::Input;
 use crate::region::{AXIS_NAMES, MAX_RANK, parse_gap, show_shape, volume};
 use crate::sinks::beside::Beside;
@@ -350,13 +350,6 @@ fn create(path: &Path, plan: &Plan, no_sync: bool) -> Result<(Writer, PathBuf)> 
     Ok((make().at(path)?, path.to_path_buf()))
 }
 
-/// This moment, RFC 3339 in UTC, to the second.
-pub fn now() -> String {
-    let now = jiff::Timestamp::now();
-    let whole = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
-    whole.to_string()
-}
-
 fn run(
     path: &Path,
     writer: &mut Writer,
@@ -366,12 +359,7 @@ fn run(
     stop: &Stop,
     report: &mut Report,
 ) -> Result<()> {
-    let mut edit = writer.edit(Command {
-        verb: options.verb.into(),
-        line: options.line.clone(),
-        time: now(),
-        ..Command::default()
-    })?;
+    let mut edit = writer.edit(command(options.verb, &options.line))?;
     let done = work(path, &mut edit, plan, options, progress, stop, report);
     match done {
         Ok(written) => {

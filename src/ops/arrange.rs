@@ -4,14 +4,13 @@
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
-use super::append::now;
 use super::frames::{Keys, each_chosen, joined_axis};
-use super::{Progress, count, open_to_write};
+use super::{Progress, command, count, open_to_write};
 use crate::engine::edit::Edit;
 use crate::engine::pieces::Pieces;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result, show_path};
-use crate::format::catalog::{Command, Piece};
+use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
 use crate::frames::cards::Value;
 use crate::frames::filter::Filter;
@@ -81,12 +80,7 @@ fn change(
             }
             None => joined_axis(&snapshot)?,
         };
-        let mut edit = writer.edit(Command {
-            verb: verb.into(),
-            line: options.line.clone(),
-            time: now(),
-            ..Command::default()
-        })?;
+        let mut edit = writer.edit(command(verb, &options.line))?;
         let positions = make(&snapshot, &mut edit, axis)?;
         let frames = match verb {
             "delete" => count_lost(&snapshot, &mut edit)?,

@@ -14,21 +14,19 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::append::now;
 use super::crew::share;
 use super::frames::{each_along, only, stacked_axis};
 use super::lanes::{Sample, Shares};
 use super::part::Part;
 use super::slice::{self, Begin, Request};
 use super::spill::{Sorted, Spill};
-use super::{Progress, Stop, open, open_to_write};
+use super::{Progress, Stop, command, open, open_to_write};
 use crate::dtype::DType;
 use crate::engine::edit::Edit;
 use crate::engine::lines::{Lines, Void};
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
-use crate::format::catalog::Command;
 use crate::format::ledger::Record;
 use crate::format::patches::{Patch, TilePatches};
 use crate::frames::filter::Filter;
@@ -206,13 +204,7 @@ fn change(
 ) -> Result<Report> {
     let mut writer = open_to_write(path, busy, progress)?;
     let snapshot = writer.snapshot().at(path)?;
-    let edit = writer.edit(Command {
-        verb: "clean".into(),
-        line: line.to_string(),
-        time: now(),
-        ..Command::default()
-    });
-    let mut edit = edit.at(path)?;
+    let mut edit = writer.edit(command("clean", line)).at(path)?;
     match work(&snapshot, &mut edit) {
         Ok(report) if report.rejected + report.filled == 0 => Ok(report),
         Ok(report) => {
@@ -607,9 +599,8 @@ impl Mask {
         let mut part = Vec::new();
         let mut done = 0;
         while done < self.samples {
-            if stop.is_set() {
-                return Err(Error::interrupted("interrupted").hint("the cube is as it was"));
-            }
+            stop.go_on()
+                .map_err(|error| error.hint("the cube is as it was"))?;
             let len = PART.min(self.samples - done);
             part.clear();
             part.resize(len as usize, 0);

@@ -10,13 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::append::now;
-use super::{Progress, Stop, count, free_bytes, make_empty, show_bytes, tell_notice};
+use super::{Progress, Stop, command, count, free_bytes, make_empty, show_bytes, tell_notice};
 use crate::engine::commit::Writer;
 use crate::engine::rewrite::{Rewritten, Watch, rewrite};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result, show_path};
-use crate::format::catalog::{Catalog, Command};
+use crate::format::catalog::Catalog;
 use crate::sinks::beside::Beside;
 use crate::storage::Storage;
 use crate::storage::file::{Busy, FileStorage, sync_folder};
@@ -81,12 +80,7 @@ pub fn compact(
         new.lock(Busy::Fail)?;
         let new = Arc::new(new);
         let mut writer = create(new.clone(), &snapshot)?;
-        let mut edit = writer.edit(Command {
-            verb: "compact".into(),
-            line: options.line.clone(),
-            time: now(),
-            ..Command::default()
-        })?;
+        let mut edit = writer.edit(command("compact", &options.line))?;
         edit.save_disk();
         let shape = snapshot.shape();
         let size = snapshot.catalog().dtype.size() as u64;
@@ -94,9 +88,9 @@ pub fn compact(
             .iter()
             .fold(size, |bytes, len| bytes.saturating_mul(*len));
         progress.begin("compacting", 0, bytes);
-        let go_on = || match stop.is_set() {
-            true => Err(Error::interrupted("interrupted").hint("the cube is as it was")),
-            false => Ok(()),
+        let go_on = || {
+            let goes_on = stop.go_on();
+            goes_on.map_err(|error| error.hint("the cube is as it was"))
         };
         let watch = Watch {
             bytes: &|bytes| progress.bytes(bytes),

@@ -2,12 +2,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::frames::card_value;
+use super::frames::{card_value, cards_of};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Result};
-use crate::format::ledger::cards_from_text;
-use crate::frames::cards::{Cards, Value};
+use crate::frames::cards::Value;
 use crate::sinks::in_place::Coordinate;
 
 /// Numbers are coordinates; the rest is a list.
@@ -23,10 +22,7 @@ pub(super) struct PerFrame {
 /// When no frame has one of the keywords, or the ledger is damaged.
 pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame> {
     let mut found = PerFrame::default();
-    let header = match snapshot.catalog().header_frame {
-        Some(frame) => snapshot.record_reader().get(frame)?,
-        None => None,
-    };
+    let header = snapshot.header_record()?;
     let Some(axis) = header.map(|record| record.axis) else {
         return Ok(found);
     };
@@ -38,7 +34,7 @@ pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame
         if record.axis != axis || positions.of(&record).is_none() {
             return Ok(());
         }
-        let cards = Cards::from_bytes(cards_from_text(&record.cards));
+        let cards = cards_of(&record);
         let time = cards
             .get_text("DATE-OBS")
             .and_then(|date| microseconds(&date));

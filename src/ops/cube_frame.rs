@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::frames::facts;
+use super::frames::{cards_of, facts};
 use super::plan::{default_axis, full_shape};
 use crate::engine::Coordinates;
 use crate::engine::records::RecordReader;
@@ -18,9 +18,8 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::stored::Stored;
 use crate::error::{Context, Error, Result};
 use crate::format::Extent;
-use crate::format::ledger::{Record, cards_from_text};
+use crate::format::ledger::Record;
 use crate::format::superblock::MAGIC;
-use crate::frames::cards::Cards;
 use crate::frames::{About, Facts, Frame};
 use crate::region::{MAX_RANK, Span};
 use crate::sinks::fits::image_cards;
@@ -207,7 +206,7 @@ impl Came {
             Some(frame) => {
                 let mut records = lock(&open.records);
                 let record = records.get(frame)?;
-                record.map(|record| Cards::from_bytes(cards_from_text(&record.cards)))
+                record.as_ref().map(cards_of)
             }
             None => None,
         };

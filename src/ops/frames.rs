@@ -74,7 +74,7 @@ impl<'a> InPlace<'a> {
                     shape: lens[..record.shape.len().min(MAX_RANK)].to_vec(),
                     ..facts(snapshot.catalog(), &record)
                 },
-                cards: Cards::from_bytes(cards_from_text(&record.cards)),
+                cards: cards_of(&record),
                 notes: Vec::new(),
             },
             snapshot,
@@ -112,18 +112,21 @@ impl Frame for InPlace<'_> {
     }
 }
 
+/// The header that a frame came with.
+pub(super) fn cards_of(record: &Record) -> Cards {
+    Cards::from_bytes(cards_from_text(&record.cards))
+}
+
 /// The axis that the first frame joined: the one people mean.
 pub(super) fn joined_axis(snapshot: &Snapshot) -> Result<usize> {
-    let mut reader = snapshot.record_reader();
-    let frame = snapshot.catalog().header_frame.unwrap_or(0);
-    Ok(reader.get(frame)?.map_or(2, |record| record.axis))
+    let record = snapshot.header_record()?;
+    Ok(record.map_or(2, |record| record.axis))
 }
 
 /// The same where frames have no extent on it: they stand there one behind the other,
 /// sample by sample.
 pub(super) fn stacked_axis(snapshot: &Snapshot) -> Result<Option<usize>> {
-    let frame = snapshot.catalog().header_frame.unwrap_or(0);
-    let record = snapshot.record_reader().get(frame)?;
+    let record = snapshot.header_record()?;
     let is_stacked = |record: &Record| record.shape.get(record.axis).is_none_or(|&len| len == 1);
     Ok(record.filter(is_stacked).map(|record| record.axis))
 }

@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 
 use super::Progress;
+use super::frames::cards_of;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
-use crate::format::ledger::{Group, Record, cards_from_text};
-use crate::frames::cards::{Cards, Value};
+use crate::format::ledger::{Group, Record};
+use crate::frames::cards::Value;
 use crate::region::{AXIS_NAMES, Span};
 use crate::sinks::fits::image_cards;
 use crate::sinks::table::{Kind, Table};
@@ -242,7 +243,7 @@ fn own_values(snapshot: &Snapshot, record: &Record, found: &Overlap) -> [Value; 
 
 /// Calls `each` for the keywords of a frame and their values, in order.
 fn each_of(record: &Record, each: &mut dyn FnMut(&str, Value)) {
-    let cards = Cards::from_bytes(cards_from_text(&record.cards));
+    let cards = cards_of(record);
     for (keyword, value) in image_cards(&cards).values() {
         if let Some(value) = meant(value) {
             each(&keyword, value);

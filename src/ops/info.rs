@@ -9,14 +9,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::frames::{Keys, card_value, each_chosen};
+use super::frames::{Keys, card_value, cards_of, each_chosen};
 use super::slice::{Request, header};
 use super::{Progress, Quiet, open};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::{Command, Piece};
-use crate::format::ledger::{Record, cards_from_text};
+use crate::format::ledger::Record;
 use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::Filter;
 use crate::region::{MAX_RANK, Span, parse_section};
@@ -151,7 +151,7 @@ fn told(snapshot: &Snapshot) -> (Cards, Option<[String; 2]>) {
     let cards = header(snapshot, &whole, &[], &Quiet).map_or_else(|_| Cards::default(), |it| it.0);
     let date = |last: bool| {
         let record = at_end(snapshot, last).ok().flatten()?;
-        Cards::from_bytes(cards_from_text(&record.cards)).get_text("DATE-OBS")
+        cards_of(&record).get_text("DATE-OBS")
     };
     (cards, date(false).zip(date(true)).map(Into::into))
 }
@@ -159,13 +159,7 @@ fn told(snapshot: &Snapshot) -> (Cards, Option<[String; 2]>) {
 /// A frame at the first or the last position of the axis that the cube's frames
 /// joined. Only the groups of records that may hold it are looked at.
 fn at_end(snapshot: &Snapshot, last: bool) -> Result<Option<Record>> {
-    let Some(first) = snapshot.catalog().header_frame else {
-        return Ok(None);
-    };
-    let axis = snapshot
-        .record_reader()
-        .get(first)?
-        .map(|record| record.axis);
+    let axis = snapshot.header_record()?.map(|record| record.axis);
     let Some(axis) = axis.filter(|&axis| axis < snapshot.shape().len()) else {
         return Ok(None);
     };
@@ -345,7 +339,7 @@ fn row(
     keys: Vec<Option<Value>>,
     with_cards: bool,
 ) -> FrameRow {
-    let cards = with_cards.then(|| Cards::from_bytes(cards_from_text(&record.cards)));
+    let cards = with_cards.then(|| cards_of(record));
     let axis = snapshot.catalog().axes.get(record.axis);
     FrameRow {
         position: position + 1,

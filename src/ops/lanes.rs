@@ -182,9 +182,7 @@ impl Shares {
             let pass = start..(start + pass).min(part.end);
             lines.load_patches(&mut column, &pass)?;
             for from in pass.clone().step_by(self.group) {
-                if stop.is_set() {
-                    return Err(Error::interrupted("interrupted"));
-                }
+                stop.go_on()?;
                 let group = from..(from + self.group).min(pass.end);
                 lines.gather(&column, group.clone(), rows)?;
                 if !each(&column, group, rows) {

@@ -55,7 +55,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::commit::Writer;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result, show_path};
-use crate::format::catalog::Catalog;
+use crate::format::catalog::{Catalog, Command};
 use crate::storage::file::{Busy, FileStorage};
 
 /// Told how far a command is, by any of its threads; every method may be called often.
@@ -99,6 +99,14 @@ impl Stop {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// Fails when the command was asked to stop.
+    pub fn go_on(&self) -> Result<()> {
+        match self.is_set() {
+            true => Err(Error::interrupted("interrupted")),
+            false => Ok(()),
+        }
+    }
+
     /// Asks the command to stop; false when it has nothing to finish, or was
     /// asked before, and may simply be ended.
     pub fn ask(&self) -> bool {
@@ -127,6 +135,23 @@ fn open_to_write(path: &Path, busy: Busy, progress: &dyn Progress) -> Result<Wri
     Ok(writer)
 }
 
+/// A command that begins now, for the history.
+fn command(verb: &str, line: &str) -> Command {
+    Command {
+        verb: verb.into(),
+        line: line.into(),
+        time: now(),
+        ..Command::default()
+    }
+}
+
+/// This moment, RFC 3339 in UTC, to the second.
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    let whole = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+    whole.to_string()
+}
+
 fn tell_notice(path: &Path, notice: Option<&str>, progress: &dyn Progress) {
     if let Some(notice) = notice {
         progress.warn(&format!("{}: {notice}", show_path(path)));
@@ -140,7 +165,7 @@ fn make_empty(storage: Arc<FileStorage>, mut catalog: Catalog) -> Result<Writer>
         .map_err(std::io::Error::from)
         .doing("cannot make an identity")?;
     catalog.command.verb = "create".into();
-    catalog.command.time = append::now();
+    catalog.command.time = now();
     Writer::create(storage, id, &catalog)
 }
 

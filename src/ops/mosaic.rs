@@ -3,12 +3,13 @@
 
 use std::ops::Range;
 
+use super::frames::cards_of;
 use super::frames_table::meet;
 use super::slice::Request;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
-use crate::format::ledger::{Record, cards_from_text};
+use crate::format::ledger::Record;
 use crate::frames::cards::Cards;
 use crate::frames::wcs::{Told, Unlike};
 use crate::region::{MAX_RANK, Span};
@@ -142,7 +143,7 @@ pub(super) fn unlike(
         });
         let beside: Vec<usize> = beside.map(|&(axis, _)| axis).collect();
         if !beside.is_empty() {
-            let cards = Cards::from_bytes(cards_from_text(&other.cards));
+            let cards = cards_of(&other);
             let others = told.unlike(&Told::read(&cards, &origins(&found)));
             // Behind it, blocks of images are a stack, too, but for the axis along it.
             let is_behind = beside.iter().all(|&axis| axis > 1);

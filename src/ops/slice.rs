@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::frames::{Keys, open_chosen};
+use super::frames::{Keys, cards_of, open_chosen};
 use super::frames_table::FramesTable;
 use super::mosaic::{Standing, stands, unlike};
 use super::profiles::{Named, profile_axis, profiles};
@@ -14,7 +14,7 @@ use crate::engine::lines::{Lines, Void};
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result, show_path};
-use crate::format::ledger::{Record, cards_from_text};
+use crate::format::ledger::Record;
 use crate::frames::cards::Cards;
 use crate::frames::filter::Filter;
 use crate::frames::wcs::{self, AxisCut};
@@ -555,10 +555,9 @@ pub(super) fn header(
         let position = request.spans.get(axis).map_or(0, |span| span.start);
         *slot = snapshot.pieces(axis).slot(position).unwrap_or(0);
     }
-    let record = match (snapshot.record_at(&slots)?, snapshot.catalog().header_frame) {
-        (Some(record), _) => Some(record),
-        (None, Some(frame)) => snapshot.record_reader().get(frame)?,
-        (None, None) => None,
+    let record = match snapshot.record_at(&slots)? {
+        Some(record) => Some(record),
+        None => snapshot.header_record()?,
     };
     let Some(record) = record else {
         return Ok((Cards::default(), None));
@@ -568,7 +567,7 @@ pub(super) fn header(
     let cuts: Vec<AxisCut> = (0..request.spans.len())
         .map(|axis| axis_cut(request, axis, &record, stands[axis].as_ref()))
         .collect();
-    let cards = Cards::from_bytes(cards_from_text(&record.cards));
+    let cards = cards_of(&record);
     let unlike = unlike(snapshot, &positions, request, (&record, &cards, &stands))?;
     let (cards, notes) = wcs::cut_of_many(&fits::image_cards(&cards), &cuts, &unlike);
     if formats.iter().any(|format| format.holds_cards()) {
@@ -688,9 +687,8 @@ impl Streamed<'_> {
         let few = (whole / N_PARTS).clamp(LEAST_PART_BYTES, PART_BYTES);
         let parts = Parts::of_tiles(&lens, tile, few / size, PART_BYTES / size);
         parts.map(move |inside| {
-            if self.stop.is_set() {
-                return Err(Error::interrupted("interrupted").hint("no output was made"));
-            }
+            let goes_on = self.stop.go_on();
+            goes_on.map_err(|error| error.hint("no output was made"))?;
             let samples: u64 = inside.iter().map(|span| span.len).product();
             let spans = request.spans.iter().zip(&inside);
             let spans = spans.map(|(span, inside)| span.part(inside)).collect();

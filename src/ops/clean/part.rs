@@ -157,9 +157,8 @@ pub(super) fn apply(
     let (mut samples, mut tally) = (0u64, Tally::default());
     for part in &mut parts {
         while let Some(block) = part.block(most)? {
-            if stop.is_set() {
-                return Err(Error::interrupted("interrupted").hint("the cube is as it was"));
-            }
+            stop.go_on()
+                .map_err(|error| error.hint("the cube is as it was"))?;
             let (tile, patches) = read(&block, snapshot)
                 .ok_or_else(|| Error::damaged("it has samples that the cube has not"))
                 .at(&part.path)?;

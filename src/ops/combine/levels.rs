@@ -5,12 +5,11 @@ use crate::engine::lines::{Lines, Void};
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::format::ledger::{Record, cards_from_text};
-use crate::frames::cards::Cards;
+use crate::format::ledger::Record;
 use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, is_wide};
 use crate::ops::crew::{Worker, share};
-use crate::ops::frames::each_along;
+use crate::ops::frames::{cards_of, each_along};
 use crate::ops::{Stop, show_bytes};
 use crate::region::{AXIS_NAMES, Span};
 
@@ -87,7 +86,7 @@ pub(super) fn keyword(
     let mut values: Vec<Option<f64>> = vec![None; span.len as usize];
     let joined = |_: &Positions, record: &Record| record.axis == axis;
     each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
-        let cards = Cards::from_bytes(cards_from_text(&record.cards));
+        let cards = cards_of(record);
         if let Some(value) = cards.get_real(key) {
             numbers.iter().for_each(|&k| values[k] = Some(value));
         }
@@ -174,9 +173,7 @@ impl<L: Lane> Worker for Measurer<'_, L> {
     type Found = (u64, f64);
 
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut((u64, f64)) -> bool) -> Result<()> {
-        if self.stop.is_set() {
-            return Err(Error::interrupted("interrupted"));
-        }
+        self.stop.go_on()?;
         let mut spans = self.spans.clone();
         spans[self.axis] = Span::run(self.spans[self.axis].at(unit), 1);
         // Any other axis will do: the median does not ask for an order.
