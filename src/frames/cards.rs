@@ -157,16 +157,16 @@ impl Cards {
 
 /// The keyword of a card: `NAXIS1`, `COMMENT`, or what follows HIERARCH.
 pub fn keyword_of(card: &[u8]) -> Cow<'_, str> {
-    let short = String::from_utf8_lossy(&card[..8]);
-    if short.trim_end() == "HIERARCH" {
+    let short = card[..8].trim_ascii_end();
+    if short == b"HIERARCH" {
         let rest = String::from_utf8_lossy(&card[8..]);
         if let Some((name, _)) = rest.split_once('=') {
             return Cow::Owned(name.trim().to_string());
         }
     }
-    match short {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim_end()),
-        Cow::Owned(text) => Cow::Owned(text.trim_end().to_string()),
+    match std::str::from_utf8(short) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(short),
     }
 }
 
@@ -226,7 +226,7 @@ fn latin1(bytes: &[u8]) -> Cow<'_, str> {
 
 /// The value in a field, and whether a string ends in `&` and may go on.
 fn parse_value(field: &[u8]) -> (Value, bool) {
-    let text = latin1(field);
+    let text = latin1(field.trim_ascii());
     let text = text.trim();
     if let Some(quoted) = text.strip_prefix('\'') {
         let string = unquote(quoted);
