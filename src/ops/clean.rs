@@ -48,7 +48,7 @@ const TILE_COST: u64 = 64;
 /// What `clean` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The axis that lines run along; `None` is that of [`region`].
+    /// The axis that lines run along; `None` is the one that the frames are stacked on, or the last.
     pub axis: Option<usize>,
     /// How lines are clipped. What is wanted of a line follows from `fill`.
     pub rule: Rule,

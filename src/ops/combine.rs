@@ -66,7 +66,7 @@ pub enum Scale {
 /// What `combine` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The axis that goes; `None` is that of [`clean::region`].
+    /// The axis that goes; `None` is the one that the frames are stacked on, or the last.
     pub axis: Option<usize>,
     /// What a line becomes.
     pub method: Statistic,
