@@ -54,7 +54,7 @@ pub(super) fn run(args: &CheckArgs, stop: &Stop) -> Result<u8> {
                 found.push(problem.clone());
                 Ok(())
             }
-            false => bar.print(&(line(problem) + "\n")),
+            false => print(&(line(problem) + "\n")),
         },
     )?;
     if args.json {

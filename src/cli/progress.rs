@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use super::say;
-use crate::error::Result;
 use crate::ops::{Progress, show_bytes};
 use crate::turns::lock;
 
@@ -121,7 +120,9 @@ fn draw(line: &str) {
 
 fn columns() -> usize {
     let size = rustix::termios::tcgetwinsize(stderr()).ok();
-    size.map_or(80, |size| usize::from(size.ws_col).max(1))
+    // A terminal of no columns does not say how many it has.
+    let columns = size.map(|size| usize::from(size.ws_col));
+    columns.filter(|&columns| columns > 0).unwrap_or(80)
 }
 
 impl Bar {
@@ -144,11 +145,6 @@ impl Bar {
     /// Warnings alone, for what is done at once.
     pub(super) fn silent() -> Bar {
         Bar::new(Show::None, false)
-    }
-
-    /// Text for stdout, which may be the same terminal.
-    pub(super) fn print(&self, text: &str) -> Result<()> {
-        super::print(text)
     }
 
     fn stop(&self) -> Option<Work> {

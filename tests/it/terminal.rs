@@ -250,6 +250,37 @@ fn a_terminal_sees_one_line_of_progress_which_goes_away() {
 }
 
 #[test]
+fn nothing_is_drawn_between_the_lines_of_a_result() {
+    const LINES: u64 = 300_000;
+    let Some(python) = python_with("pty, fcntl") else {
+        return;
+    };
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::new(&[LINES], |k| k as f32));
+    dir.ok("append a.cube 1.fits");
+    // So slow a terminal sees progress, where there is any.
+    let slow = WATCHED.replace(
+        "    if not part:",
+        "    import time; time.sleep(0.0005)\n    if not part:",
+    );
+    dir.write("watched.py", slow);
+    let output = std::process::Command::new(python)
+        .args(["watched.py", env!("CARGO_BIN_EXE_cube")])
+        .args("slice a.cube --axis x --at 1,1".split(' '))
+        .current_dir(dir.path("."))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("# x\tvalue"));
+    for (k, line) in lines.enumerate() {
+        assert_eq!(line, format!("{}\t{k}", k + 1));
+    }
+    assert_eq!(text.lines().count() as u64, LINES + 1);
+}
+
+#[test]
 fn exit_statuses_are_those_of_the_guide() {
     let guide = include_str!("../../docs/guide.md");
     let rows = guide.split("| exit status | meaning |").nth(1).unwrap();
