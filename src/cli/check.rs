@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, DONE, FAILED, Memory, print};
-use crate::error::{Error, Result, show_path};
+use super::{Common, DONE, FAILED, Memory, print, say};
+use crate::error::{Result, show_path};
 use crate::ops::check::{Options, Problem, check};
 use crate::ops::{Stop, count};
 
@@ -44,19 +44,18 @@ pub(super) fn run(args: &CheckArgs, stop: &Stop) -> Result<u8> {
     };
     let bar = args.common.bar();
     let mut found = Vec::new();
-    let report = check(
-        &args.cube,
-        &options,
-        &bar,
-        stop,
-        &mut |problem| match args.json {
+    let mut in_frames = false;
+    let report = check(&args.cube, &options, &bar, stop, &mut |problem| {
+        let frame = problem.frame.as_ref().filter(|_| !problem.notice);
+        in_frames |= frame.is_some_and(|frame| frame.position.is_some());
+        match args.json {
             true => {
                 found.push(problem.clone());
                 Ok(())
             }
             false => print(&(line(problem) + "\n")),
-        },
-    )?;
+        }
+    })?;
     if args.json {
         let mut object = json!(report);
         object["deep"] = args.deep.into();
@@ -70,17 +69,20 @@ pub(super) fn run(args: &CheckArgs, stop: &Stop) -> Result<u8> {
         count(report.tiles, "tile")
     );
     if report.problems > 0 {
-        return Err(Error::damaged(format!(
-            "{}: {summary}, {}",
-            show_path(&args.cube),
-            count(report.problems, "problem")
-        )))
-        .or_else(|error| {
-            if !args.common.quiet {
-                super::say(&format!("cube: {error}"));
+        if !args.common.quiet {
+            let problems = count(report.problems, "problem");
+            say(&format!(
+                "cube: {}: {summary}, {problems}",
+                show_path(&args.cube)
+            ));
+            if in_frames {
+                say(
+                    "hint: a damaged frame is as it was when it is deleted and inserted from its file; \
+                     compact then leaves what is damaged behind",
+                );
             }
-            Ok(FAILED)
-        });
+        }
+        return Ok(FAILED);
     }
     if !args.json && !args.common.quiet {
         let rest = match (

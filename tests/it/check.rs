@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Image, Scratch, Stored};
+use crate::support::{Image, Scratch, Stored, bits};
 
 fn frame(dir: &Scratch, name: &str, shape: &[u64], salt: u64) {
     dir.frame(name, &Image::new(shape, |k| (salt * 1000 + k) as f32));
@@ -41,6 +41,7 @@ fn a_whole_cube_has_no_damage() {
 #[test]
 fn a_damaged_sample_is_found_with_its_frame_and_bytes() {
     let dir = cube();
+    let whole = dir.samples::<f32>("a.cube");
     let mut bytes = dir.read("a.cube");
     let mut sample = Vec::new();
     // The sample 1417 stands once in the file, as it is: its command filled the tile.
@@ -72,6 +73,14 @@ fn a_damaged_sample_is_found_with_its_frame_and_bytes() {
         (first..first + len).contains(&(at as u64))
     });
     assert!(inside, "{problem}");
+    // What the hint says mends it.
+    let run = dir.cube("check a.cube --deep").ends(1);
+    run.says(&["hint: a damaged frame is as it was when it is deleted and inserted"]);
+    dir.ok("delete a.cube --at 3");
+    dir.ok("insert a.cube --at 3 1.fits");
+    dir.ok("compact a.cube");
+    dir.ok("check a.cube --deep");
+    assert_eq!(bits(&dir.samples::<f32>("a.cube")), bits(&whole));
 }
 
 #[test]
