@@ -11,6 +11,7 @@ use super::verify_test::deep;
 use super::write::{Part, Samples};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::format::Extent;
 use crate::format::catalog::{Catalog, Command, Piece};
 use crate::format::ledger::Record;
 use crate::region::{MAX_RANK, Span};
@@ -685,6 +686,25 @@ fn a_superblock_that_is_gone_or_older_than_the_other_allows_is_told() {
         bytes[to..to + 4096].fill(0);
         assert!(told(bytes), "one is zero");
     }
+}
+
+#[test]
+fn a_commit_that_is_not_older_is_no_way_back() {
+    let (storage, _) = small();
+    let newest = Snapshot::open(storage.clone()).unwrap();
+    let mut liar = newest.catalog().clone();
+    liar.previous = Some(newest.extent);
+    let bytes = liar.encode().unwrap();
+    let extent = Extent {
+        at: storage.len().unwrap(),
+        bytes: bytes.len() as u64,
+        check: crc32c::crc32c(&bytes),
+    };
+    storage.write(extent.at, &bytes).unwrap();
+    let committed = storage.len().unwrap();
+    let snapshot = Snapshot::at(storage, &extent, committed).unwrap();
+    let error = snapshot.previous().err().unwrap().to_string();
+    assert_eq!(error, "generation 12 names generation 12 as the one before");
 }
 
 #[test]

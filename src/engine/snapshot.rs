@@ -325,12 +325,20 @@ impl Snapshot {
         &self.pieces[axis]
     }
 
-    /// The commit that was current when this one's command began.
+    /// The commit that was current when this one's command began: an older one, so that
+    /// who goes back comes to an end.
     pub fn previous(&self) -> Result<Option<Snapshot>> {
-        let previous = self.catalog.previous.as_ref();
-        previous
-            .map(|extent| Snapshot::at(self.storage.clone(), extent, self.committed))
-            .transpose()
+        let Some(extent) = &self.catalog.previous else {
+            return Ok(None);
+        };
+        let before = Snapshot::at(self.storage.clone(), extent, self.committed)?;
+        let (own, named) = (self.catalog.generation, before.catalog.generation);
+        match named < own {
+            true => Ok(Some(before)),
+            false => Err(Error::damaged(format!(
+                "generation {own} names generation {named} as the one before"
+            ))),
+        }
     }
 
     /// Verbs of the commands that undo could go back through, the newest first, at most
