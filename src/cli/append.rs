@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_report, say};
+use super::{
+    Common, DONE, Lock, Memory, PARTLY, Where, fail, parsed, print_report, say, say_error, say_hint,
+};
 use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
 use crate::frames::array::Layout;
@@ -273,10 +275,10 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     let alike = |a: &Error, b: &Error| a.to_string() == b.to_string();
     let mut hints = HashSet::new();
     for errors in report.bad.chunk_by(alike) {
-        say(&format!("cube: {}", errors[0]));
+        say_error(&errors[0]);
         // Whatever is wrong with many, one hint is enough.
-        if let Some(hint) = errors[0].hint_text().filter(|&hint| hints.insert(hint)) {
-            say(&format!("hint: {hint}"));
+        if hints.insert(errors[0].hint_text()) {
+            say_hint(&errors[0]);
         }
         if errors.len() > 1 {
             say(&format!("cube: the same {} times", errors.len()));

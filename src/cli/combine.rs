@@ -228,7 +228,7 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         jobs: args.jobs.count(),
         line,
     };
-    let bar = args.common.bar();
+    let bar = args.common.bar_beside(&options.output);
     let report = match args.apply.as_slice() {
         [] => combine(&args.cube, &options, &bar, stop)?,
         parts => apply(&args.cube, parts, &options, &bar, stop)?,

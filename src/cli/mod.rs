@@ -17,7 +17,7 @@ mod progress;
 mod slice;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use progress::{Bar, Show};
 use crate::error::{Error, IoContext, Kind, Result};
 use crate::frames::filter::Filter;
 use crate::ops::Stop;
+use crate::sinks::Target;
 use crate::storage::file::Busy;
 
 /// Everything went well.
@@ -245,6 +246,15 @@ impl Common {
     fn bar(&self) -> Bar {
         Bar::new(self.progress, self.quiet)
     }
+
+    /// The same for a command with an output: a bar between its lines on one terminal
+    /// would garble both.
+    fn bar_beside(&self, output: &Target) -> Bar {
+        match *output == Target::Stdout && io::stdout().is_terminal() {
+            true => Bar::new(Show::None, self.quiet),
+            false => self.bar(),
+        }
+    }
 }
 
 // Options of verbs that write to a cube.
@@ -425,15 +435,19 @@ fn fail(error: &Error) -> u8 {
     if error.is_closed_pipe() {
         return DONE;
     }
-    print_error(error);
+    say_error(error);
+    say_hint(error);
     match error.kind() {
         Kind::Interrupted => INTERRUPTED,
         _ => FAILED,
     }
 }
 
-fn print_error(error: &Error) {
+fn say_error(error: &Error) {
     say(&format!("cube: {error}"));
+}
+
+fn say_hint(error: &Error) {
     if let Some(hint) = error.hint_text() {
         say(&format!("hint: {hint}"));
     }

@@ -1,12 +1,10 @@
 //! `cube slice`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::pictures::Pictures;
-use super::progress::{Bar, Show};
 use super::{Common, DONE, Memory, Where, parse_key, parsed};
 use crate::error::{Context, Error, IoContext, Result};
 use crate::ops::Stop;
@@ -191,11 +189,7 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         },
         memory: args.memory.bytes(),
     };
-    // A bar between lines of a result on the same terminal would garble both.
-    let bar = match options.target == Target::Stdout && std::io::stdout().is_terminal() {
-        true => Bar::new(Show::None, args.common.quiet),
-        false => args.common.bar(),
-    };
+    let bar = args.common.bar_beside(&options.target);
     slice(&args.cube, &options, &bar, stop)?;
     Ok(DONE)
 }
