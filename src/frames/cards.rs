@@ -13,6 +13,9 @@ pub use edit::comment_of;
 /// Bytes of one card.
 pub const CARD_BYTES: usize = 80;
 
+/// Keywords of cards that have no value to look up.
+pub const REMARKS: [&str; 4] = ["COMMENT", "HISTORY", "CONTINUE", ""];
+
 /// The value of a card.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -121,13 +124,12 @@ impl Cards {
     /// Keyword, in capitals, and value of every card that has both, in order. Strings
     /// that CONTINUE are joined.
     pub fn values(&self) -> impl Iterator<Item = (String, Value)> {
-        const NO_VALUES: [&str; 4] = ["COMMENT", "HISTORY", "CONTINUE", ""];
         let mut cards = self.iter();
         std::iter::from_fn(move || {
             loop {
                 let card = cards.next()?;
                 let keyword = keyword_of(card).to_ascii_uppercase();
-                if !NO_VALUES.contains(&keyword.as_str())
+                if !REMARKS.contains(&keyword.as_str())
                     && let Some(value) = value_of(card, cards.clone())
                 {
                     return Some((keyword, value));
@@ -198,6 +200,11 @@ fn value_field(card: &[u8]) -> Option<&[u8]> {
         return Some(&card[equals + 1..]);
     }
     (card[8] == b'=').then(|| &card[9..])
+}
+
+/// The value of a card by itself.
+pub fn own_value(card: &[u8]) -> Option<Value> {
+    value_of(card, std::iter::empty())
 }
 
 /// The value of a card, and of the CONTINUE cards that are first among those behind it.

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 
-use super::cards::{Cards, Value, is_one_of, keyword_of};
+use super::cards::{Cards, REMARKS, Value, is_one_of, keyword_of};
 use super::hdu::{Content, Hdu, Place, Walk};
 use super::source::Source;
 
@@ -19,9 +19,6 @@ const OWN: [&str; 21] = [
     "BSCALE", "BZERO", "BLANK", "DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM", "EXTNAME", "EXTVER",
     "EXTLEVEL", "INHERIT", "END",
 ];
-
-/// Keywords of cards that have no value to look up.
-const REMARKS: [&str; 4] = ["COMMENT", "HISTORY", "", "CONTINUE"];
 
 /// The cards of the primary header that hold for an extension, too, and that it has not
 /// itself.

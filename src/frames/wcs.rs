@@ -25,7 +25,7 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cards::{Cards, Value, comment_of, keyword_of};
+use super::cards::{Cards, Value, comment_of, keyword_of, own_value};
 use crate::region::{AXIS_NAMES, MAX_RANK};
 use keys::{DETECTOR, Key, PRIMARY, SCAN};
 pub use told::{Told, Unlike};
@@ -249,7 +249,7 @@ impl Header {
             let Some(key) = Key::parse(&keyword_of(card)) else {
                 continue;
             };
-            let value = Cards::from_bytes(card.to_vec()).get(&keyword_of(card));
+            let value = own_value(card);
             let number = value.as_ref().and_then(|value| value.as_real());
             match key {
                 Key::Axis {
@@ -475,7 +475,7 @@ impl Cut<'_> {
                     // The card's own value: of two cards of one name some
                     // readers take the first, others the last.
                     let card = &entry[..super::cards::CARD_BYTES];
-                    let old = Cards::from_bytes(card.to_vec()).get(&keyword_of(card));
+                    let old = own_value(card);
                     let old = old.and_then(|value| value.as_real());
                     let value = old.map(factor);
                     match new == key && value == old {
@@ -681,7 +681,7 @@ impl Cards {
     /// Adds a card under another name, and with another number if that changes.
     fn push_renamed(&mut self, entry: &[u8], name: &str, number: Option<Value>) {
         let card = &entry[..super::cards::CARD_BYTES];
-        let old = Cards::from_bytes(card.to_vec()).get(&keyword_of(card));
+        let old = own_value(card);
         let old = old.and_then(|value| value.as_real());
         if let Some(number) = number.filter(|number| number.as_real() != old) {
             self.push(name, &number, &comment_of(card));

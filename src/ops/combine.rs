@@ -235,9 +235,7 @@ pub fn apply(
             .collect();
         let mut left = volume(&lens)?;
         while let Some(block) = part.block(PART_LINES * LINE_BYTES as u64)? {
-            if stop.is_set() {
-                return Err(job.interrupted());
-            }
+            stop.go_on().map_err(|_| job.interrupted())?;
             let (lines, []) = block.as_chunks::<LINE_BYTES>() else {
                 return Err(Error::damaged("a block ends in the middle of a line").at(&part.path));
             };

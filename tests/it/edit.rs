@@ -443,17 +443,13 @@ fn what_matches_nothing_is_an_error_and_deletes_nothing() {
 
 #[test]
 fn strips_of_any_width_follow_one_another_within_tiles() {
-    let strip = |from: u8, width: u64| {
-        let sample = move |k: u64| from + (k % width) as u8;
-        Image::new(&[width, 6], move |k| u16::from(sample(k)))
-    };
-    for widths in [[3, 2, 1], [300, 31, 9], [5, 8, 200], [1, 1, 40]] {
+    for widths in [[3, 2, 1], [200, 31, 9], [5, 8, 200], [1, 1, 40]] {
         let dir = Scratch::new();
         let mut row = Vec::new();
-        for (number, &width) in widths.iter().enumerate() {
-            let from = 10 * number as u8;
-            dir.frame(&format!("{number}.fits"), &strip(from % 50, width.min(200)));
-            row.extend((0..width.min(200)).map(|k| u16::from(from % 50 + k as u8)));
+        for (number, width) in (0..3u16).zip(widths) {
+            let sample = move |k: u64| 10 * number + (k % width) as u16;
+            dir.frame(&format!("{number}.fits"), &Image::new(&[width, 6], sample));
+            row.extend((0..width).map(sample));
         }
         dir.ok("append a.cube 0.fits");
         dir.ok("append a.cube --axis x 1.fits 2.fits");

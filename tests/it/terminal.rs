@@ -1,6 +1,7 @@
 //! What people meet first: help, completions, progress, the environment, and what the
 //! program says in a terminal, a pipe and a log.
 
+use std::ffi::OsStr;
 use std::fs;
 
 use crate::support::{Image, Run, Scratch, finish, python_with, skip};
@@ -205,6 +206,18 @@ while True:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 ";
 
+fn watched(dir: &Scratch, python: impl AsRef<OsStr>, script: &str, line: &str) -> String {
+    dir.write("watched.py", script);
+    let output = std::process::Command::new(python)
+        .args(["watched.py", env!("CARGO_BIN_EXE_cube")])
+        .args(line.split(' '))
+        .current_dir(dir.path("."))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn a_terminal_sees_one_line_of_progress_which_goes_away() {
     let Some(python) = python_with("pty, fcntl") else {
@@ -218,17 +231,10 @@ fn a_terminal_sees_one_line_of_progress_which_goes_away() {
     }
     let frames: Vec<String> = (0..32).map(|number| format!("{number}.fits")).collect();
     dir.ok(&format!("append a.cube {}", frames.join(" ")));
-    dir.write("watched.py", WATCHED);
     let begun = std::time::Instant::now();
-    let output = std::process::Command::new(python)
-        .args(["watched.py", env!("CARGO_BIN_EXE_cube")])
-        .args("clean a.cube --jobs 1 --dry-run --maxiters all --sigma 1.1 --spread mad".split(' '))
-        .current_dir(dir.path("."))
-        .output()
-        .unwrap();
+    let line = "clean a.cube --jobs 1 --dry-run --maxiters all --sigma 1.1 --spread mad";
+    let text = watched(&dir, python, WATCHED, line);
     let took = begun.elapsed();
-    assert!(output.status.success());
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut drawn: u128 = 0;
     for part in text.split("\x1b[2K") {
         let line = part.split(['\r', '\n']).next().unwrap();
@@ -263,15 +269,7 @@ fn nothing_is_drawn_between_the_lines_of_a_result() {
         "    if not part:",
         "    import time; time.sleep(0.0005)\n    if not part:",
     );
-    dir.write("watched.py", slow);
-    let output = std::process::Command::new(python)
-        .args(["watched.py", env!("CARGO_BIN_EXE_cube")])
-        .args("slice a.cube --axis x --at 1,1".split(' '))
-        .current_dir(dir.path("."))
-        .output()
-        .unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = watched(&dir, python, &slow, "slice a.cube --axis x --at 1,1");
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("# x\tvalue"));
     for (k, line) in lines.enumerate() {

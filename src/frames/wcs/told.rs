@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{DETECTOR, Key, SCAN, describes_all};
-use crate::frames::cards::{Cards, Value, keyword_of};
+use crate::frames::cards::{Cards, Value, keyword_of, own_value};
 
 /// A description, by its letter, and the number of an axis there, from 1.
 pub(super) type Place = (char, usize);
@@ -69,17 +69,16 @@ impl Told {
         let mut of_all = Vec::new();
         for card in cards.iter() {
             let keyword = keyword_of(card).to_ascii_uppercase();
-            let value = || Cards::from_bytes(card.to_vec()).get(&keyword);
             let key = Key::parse(&keyword);
             if let Some((description, axes)) = key.and_then(Key::describes) {
                 for axis in axes {
                     let told = told.entry((description, axis)).or_default();
-                    if let Some(value) = value() {
+                    if let Some(value) = own_value(card) {
                         told.entry(keyword.clone()).or_insert(said(key, value));
                     }
                 }
             } else if let Some(description) = describes_all(&keyword) {
-                of_all.extend(value().map(|value| (description, keyword, value)));
+                of_all.extend(own_value(card).map(|value| (description, keyword, value)));
             }
         }
         for (&(description, axis), told) in &mut told {
