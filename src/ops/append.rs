@@ -169,7 +169,7 @@ fn append_once(
     )
     .at(path)?;
     if !plan.bad.is_empty() && !options.skip_bad {
-        return Err(plan::refuse_bad(std::mem::take(&mut plan.bad)));
+        return Err(plan::refuse_bad(std::mem::take(&mut plan.bad), plan.wider));
     }
     if !plan.bad.is_empty() && plan.bad.len() as u64 == plan.found {
         for error in &plan.bad {
@@ -461,7 +461,7 @@ fn work(
         return Err(match report.stopped.take() {
             Some(error) if error.kind() == Kind::Interrupted => error.hint("nothing was added"),
             Some(error) => error,
-            None => plan::refuse_bad(job.bad),
+            None => plan::refuse_bad(job.bad, None),
         });
     }
     report.bad.append(&mut job.bad);

@@ -92,6 +92,8 @@ pub struct Plan {
     pub without_blank: u64,
     /// The catalog of a cube that is to be made.
     pub new: Option<Catalog>,
+    /// The type that a cube that is to be made would need for all frames, if not its own.
+    pub wider: Option<DType>,
 }
 
 impl Planned {
@@ -178,6 +180,7 @@ pub fn plan(
         new_blank: false,
         without_blank: 0,
         new: None,
+        wider: None,
     };
     let mut first_blank = target.as_ref().map(|target| target.blank);
     let mut notes = Notes::default();
@@ -263,6 +266,10 @@ pub fn plan(
         plan.blank.is_some() && !facts.dtype.is_float() && facts.blank.is_none()
     });
     plan.without_blank = silent.count() as u64;
+    if let Some(target) = target.as_ref().filter(|_| cube.is_none() && !taking.cast) {
+        let wider = DType::all().find(|all| target.came.iter().all(|from| from.fits_into(*all)));
+        plan.wider = wider.filter(|&wider| wider != target.dtype);
+    }
     if cube.is_none()
         && let (Some(target), Some(first)) = (&target, plan.frames.first())
     {
@@ -353,8 +360,8 @@ struct Target {
     dtype: DType,
     blank: Option<i128>,
     pad: u64,
-    /// The cube exists, so its pad value is what it is.
-    fixed: bool,
+    /// Types that the frames have.
+    came: Vec<DType>,
 }
 
 impl Target {
@@ -363,7 +370,7 @@ impl Target {
             dtype: catalog.dtype,
             blank: catalog.blank,
             pad: catalog.pad,
-            fixed: true,
+            came: Vec::new(),
         }
     }
 
@@ -386,22 +393,19 @@ impl Target {
             dtype,
             blank,
             pad,
-            fixed: false,
+            came: Vec::new(),
         })
     }
 
     /// May a frame come in, and what becomes of its samples?
     fn admit(&mut self, facts: &Facts, taking: &Taking) -> Result<Option<Rules>> {
         let (from, to) = (facts.dtype, self.dtype);
+        if !self.came.contains(&from) {
+            self.came.push(from);
+        }
         if !taking.cast && !from.fits_into(to) {
-            return Err(Error::input(format!("holds {from}, but the cube holds {to}")).hint(
-                match self.fixed {
-                    true => format!("--cast rounds and clips to {to}"),
-                    false => format!(
-                        "--dtype {from} makes the cube of that type; --cast rounds and clips to {to}"
-                    ),
-                },
-            ));
+            let error = Error::input(format!("holds {from}, but the cube holds {to}"));
+            return Err(error.hint(format!("--cast rounds and clips to {to}")));
         }
         let mut rules = Rules::default();
         if let Some(blank) = facts.blank {
@@ -694,21 +698,22 @@ impl Samples for Opened {
     }
 }
 
-/// The error of a command that has bad inputs and may not go on without them.
-pub fn refuse_bad(bad: Vec<Error>) -> Error {
+/// The error of a command that has bad inputs and may not go on without them;
+/// `wider` is [`Plan::wider`].
+pub fn refuse_bad(bad: Vec<Error>, wider: Option<DType>) -> Error {
     let others = bad.len().saturating_sub(1) as u64;
     let mut bad = bad.into_iter();
     let first = bad.next().unwrap_or_else(|| Error::input("no input"));
-    if others == 0 {
-        return first;
+    let mut hints: Vec<String> = first.hint_text().map(str::to_string).into_iter().collect();
+    hints.extend(wider.map(|wider| format!("a cube of --dtype {wider} holds all of them")));
+    if others > 0 {
+        hints.push(format!(
+            "{} cannot be used either; --skip-bad goes on without them",
+            count(others, "other input")
+        ));
     }
-    let own = first.hint_text().map(str::to_string);
-    let and = format!(
-        "{} cannot be used either; --skip-bad goes on without them",
-        count(others, "other input")
-    );
-    match own {
-        Some(own) => first.hint(format!("{own}; {and}")),
-        None => first.hint(and),
+    match hints.is_empty() {
+        true => first,
+        false => first.hint(hints.join("; ")),
     }
 }

@@ -276,6 +276,24 @@ fn a_new_cube_may_be_given_its_type() {
     dir.cube("append u.cube --axis z --dtype uint8 i.fits")
         .fails(&["i.fits: holds int16, but the cube holds uint8", "hint: "]);
     assert!(!dir.exists("u.cube"));
+    dir.frame("u.fits", &Image::of(&[3, 1], &[0u16, 1, 65535]));
+    dir.frame("g.fits", &Image::of(&[3, 1], &[0f32, 1.0, 0.5]));
+    for (frames, wider) in [
+        ("i u", "int32"),
+        ("u i g", "float32"),
+        ("u u g i", "float32"),
+    ] {
+        let frames: String = frames
+            .split(' ')
+            .map(|name| format!(" {name}.fits"))
+            .collect();
+        let hint = format!("a cube of --dtype {wider} holds all of them");
+        dir.cube(&format!("append all.cube --axis z{frames}"))
+            .fails(&["hint: --cast rounds and clips to ", &hint]);
+        dir.ok(&format!(
+            "append {wider}.cube --axis z --dtype {wider}{frames}"
+        ));
+    }
     dir.ok("append u.cube --axis z --dtype uint8 --cast i.fits");
     assert_eq!(dir.samples::<u8>("u.cube"), [0, 0, 7]);
     dir.cube("append u.cube --axis z --dtype float32 i.fits")
