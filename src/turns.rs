@@ -1,7 +1,9 @@
-//! Threads that take turns.
+//! Threads that take turns, or work ahead.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle, available_parallelism};
 
 use crate::error::{IoContext, Result};
 
@@ -70,11 +72,69 @@ pub fn in_turn<U, B: Default, R>(
         let mut done = work();
         for other in others {
             let other = other.join();
-            let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let other = other.unwrap_or_else(|panic| resume_unwind(panic));
             done = done.and(other);
         }
         done
     })
+}
+
+/// So many pieces of work at most are under way, however many processors there are.
+const MOST_AHEAD: usize = 32;
+
+/// Work that is done ahead, a thread for each piece of it, by as many as there are
+/// processors; what comes of it is had in the order in which it began.
+pub struct Ahead<T> {
+    under_way: VecDeque<Work<T>>,
+    most: usize,
+}
+
+enum Work<T> {
+    Running(JoinHandle<Option<T>>),
+    Done(Option<T>),
+}
+
+impl<T> Default for Ahead<T> {
+    /// Nothing is under way.
+    fn default() -> Ahead<T> {
+        Ahead {
+            under_way: VecDeque::new(),
+            most: available_parallelism().map_or(1, |all| all.get().min(MOST_AHEAD)),
+        }
+    }
+}
+
+impl<T: Send + 'static> Ahead<T> {
+    /// Begins another piece of work. Where as much as may be is under way, waits for the
+    /// oldest, and gives what came of it.
+    pub fn begin(&mut self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let oldest = match self.under_way.len() < self.most {
+            true => None,
+            false => self.oldest(),
+        };
+        // Where the system has no room for one more, this thread finds the work still there.
+        let work = Arc::new(Mutex::new(Some(work)));
+        let theirs = Arc::clone(&work);
+        let started = Builder::new().spawn(move || run(&theirs));
+        self.under_way.push_back(match started {
+            Ok(thread) => Work::Running(thread),
+            Err(_) => Work::Done(run(&work)),
+        });
+        oldest
+    }
+
+    /// Waits for the oldest piece of work that is under way.
+    pub fn oldest(&mut self) -> Option<T> {
+        match self.under_way.pop_front()? {
+            Work::Running(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Work::Done(done) => done,
+        }
+    }
+}
+
+fn run<T>(work: &Mutex<Option<impl FnOnce() -> T>>) -> Option<T> {
+    let work = lock(work).take();
+    work.map(|work| work())
 }
 
 /// Whose turn it is, and what is done then.
@@ -144,6 +204,23 @@ mod tests {
             assert!(done.is_ok());
             assert!(taken.into_iter().eq(0..200));
         }
+    }
+
+    #[test]
+    fn what_comes_of_work_is_had_in_the_order_in_which_it_began() {
+        let mut ahead = Ahead::default();
+        let mut had = Vec::new();
+        for number in 0..200usize {
+            had.extend(ahead.begin(move || {
+                (0..number * 7 % 50).for_each(|_| std::thread::yield_now());
+                number
+            }));
+            assert!(had.len() + MOST_AHEAD > number);
+        }
+        while let Some(number) = ahead.oldest() {
+            had.push(number);
+        }
+        assert!(had.into_iter().eq(0..200));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod average;
 pub mod beside;
 pub mod fits;
 mod folder;
+mod gzip;
 pub mod in_place;
 pub mod npy;
 pub mod output;

@@ -11,19 +11,14 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
 use super::aligned::Aligned;
 use super::beside::Beside;
 use super::folder;
+use super::gzip::Gzip;
 use crate::error::{Context, Error, IoContext, Result};
 
 /// As many links in a row as Linux follows.
 const MAX_LINKS: usize = 40;
-
-/// Noise hardly gets smaller for more work.
-pub(super) const GZIP_LEVEL: Compression = Compression::new(4);
 
 /// What messages call stdout.
 const STDOUT_NAME: &str = "standard output";
@@ -102,7 +97,7 @@ struct Rename {
 /// Bytes as they come, or compressed on the way.
 enum Stream {
     Plain(Aligned<Writer>),
-    Gzip(Box<GzEncoder<Aligned<Writer>>>),
+    Gzip(Box<Gzip<Aligned<Writer>>>),
 }
 
 impl Stream {
@@ -165,8 +160,8 @@ impl Output {
     pub fn create_gzip(target: &Target) -> Result<Output> {
         let mut output = Output::create(target)?;
         if let Stream::Plain(writer) = output.writer {
-            let writer = Box::new(GzEncoder::new(writer, GZIP_LEVEL));
-            output.writer = Stream::Gzip(writer);
+            let writer = Gzip::new(writer).doing("cannot write").at(target.name())?;
+            output.writer = Stream::Gzip(Box::new(writer));
         }
         Ok(output)
     }

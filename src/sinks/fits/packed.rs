@@ -4,9 +4,10 @@
 //! Integers are coded by RICE_1. Floats are gzipped with their bytes sorted by weight
 //! (GZIP_2): every bit is kept, for nothing is quantized. The rows stand before the
 //! tiles and are put in when those are written, so the target must be a file.
-//! A tile is a run of the samples as they come, so one tile is all that is held.
+//! A tile is a run of the samples as they come, so few are held at once: those that
+//! threads compress.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use flate2::write::GzEncoder;
 
@@ -16,9 +17,11 @@ use crate::dtype::DType;
 use crate::error::{Context, Error, IoContext, Result};
 use crate::frames::cards::{CARD_BYTES, Cards, is_one_of, keyword_of};
 use crate::kernels::swap::flip_sign;
-use crate::sinks::output::{GZIP_LEVEL, Output, Target};
+use crate::sinks::gzip;
+use crate::sinks::output::{Output, Target};
 use crate::sinks::table::Table;
 use crate::sinks::{Image, Remaining, Sink};
+use crate::turns::Ahead;
 
 /// Samples of a tile, about: as many rows as that, or a part of a longer one.
 const TILE_SAMPLES: u64 = 1 << 16;
@@ -28,6 +31,9 @@ const MAX_AXES: usize = 6;
 
 /// A heap that may get longer is pointed into by 64-bit numbers.
 const MAX_NARROW: u64 = i32::MAX as u64;
+
+/// Tiles of so many bytes are compressed by a thread: more than starting it takes.
+const GROUP_BYTES: usize = 1 << 20;
 
 /// Rows are put in place this many bytes at a time.
 const ROWS_BYTES: usize = 1 << 16;
@@ -77,6 +83,70 @@ impl Tiling {
     }
 }
 
+/// Tiles, one behind the other; the last may be in part.
+#[derive(Default)]
+struct Tiles {
+    bytes: Vec<u8>,
+    /// Where each that is whole ends.
+    ends: Vec<usize>,
+}
+
+impl Tiles {
+    fn whole_bytes(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn bytes_of_last(&self) -> usize {
+        self.bytes.len() - self.whole_bytes()
+    }
+
+    /// The last one is whole.
+    fn end(&mut self) {
+        self.ends.push(self.bytes.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts
+            .zip(&self.ends)
+            .map(|(&start, &end)| &self.bytes[start..end])
+    }
+
+    fn emptied(mut self) -> Tiles {
+        self.bytes.clear();
+        self.ends.clear();
+        self
+    }
+
+    /// The same, each compressed into `coded`, and what they were.
+    fn compressed(mut self, dtype: DType, mut coded: Tiles) -> io::Result<[Tiles; 2]> {
+        let size = dtype.size();
+        if stored(dtype).1 != 0 {
+            flip_sign(&mut self.bytes, size);
+        }
+        for tile in self.iter() {
+            match dtype.is_float() {
+                true => coded.bytes = gzip_sorted(tile, size, coded.bytes)?,
+                false => rice::encode(tile, size, &mut coded.bytes),
+            }
+            coded.end();
+        }
+        Ok([coded, self])
+    }
+}
+
+/// All first bytes of samples, then all second ones, and so on, gzipped onto `coded`.
+fn gzip_sorted(samples: &[u8], size: usize, coded: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut sorted = Vec::with_capacity(samples.len());
+    // Samples are little-endian here and big-endian there.
+    for byte in (0..size).rev() {
+        sorted.extend(samples.iter().skip(byte).step_by(size));
+    }
+    let mut encoder = GzEncoder::new(coded, gzip::LEVEL);
+    encoder.write_all(&sorted)?;
+    encoder.finish()
+}
+
 /// A tile-compressed image that is being written.
 pub struct PackedSink {
     output: Output,
@@ -87,16 +157,17 @@ pub struct PackedSink {
     image: Option<Hdu>,
     /// Are rows pairs of 64-bit numbers, not of 32-bit ones?
     is_wide: bool,
-    /// Samples of the tile that is not whole yet.
-    held: Vec<u8>,
-    /// Tiles that are written.
+    held: Tiles,
+    /// Tiles that are whole.
     n_tiles: u64,
+    ahead: Ahead<io::Result<[Tiles; 2]>>,
+    /// Tiles that were used: new memory costs more than what is done in it.
+    spare: Vec<Tiles>,
     /// Rows that are not in place yet, and where they belong.
     rows: Vec<u8>,
     rows_at: u64,
     heap_bytes: u64,
     longest: u64,
-    coded: Vec<u8>,
     /// Where the next HDU begins.
     next: u64,
 }
@@ -133,13 +204,14 @@ impl PackedSink {
             dtype: image.dtype,
             tiling,
             is_wide,
-            held: Vec::new(),
+            held: Tiles::default(),
             n_tiles: 0,
+            ahead: Ahead::default(),
+            spare: Vec::new(),
             rows: Vec::new(),
             rows_at: 0,
             heap_bytes: 0,
             longest: 0,
-            coded: Vec::new(),
             next,
         };
         sink.leave_rows_out()?;
@@ -164,53 +236,43 @@ impl PackedSink {
     }
 
     /// Bytes that complete the tile at hand.
-    fn wanted(&self) -> usize {
+    fn missing(&self) -> usize {
         let samples = self.tiling.samples_of(self.n_tiles);
-        usize::try_from(samples).unwrap_or(usize::MAX) * self.dtype.size()
+        let bytes = usize::try_from(samples).map(|samples| samples * self.dtype.size());
+        bytes.unwrap_or(usize::MAX) - self.held.bytes_of_last()
     }
 
-    /// Compresses the tile that is held.
-    fn write_tile(&mut self) -> Result<()> {
-        self.coded.clear();
-        let size = self.dtype.size();
-        if self.dtype.is_float() {
-            self.gzip_tile()?;
-        } else {
-            if stored(self.dtype).1 != 0 {
-                flip_sign(&mut self.held, size);
+    /// Has a thread compress what is held.
+    fn compress_held(&mut self) -> Result<()> {
+        let dtype = self.dtype;
+        let [next, into] = [(); 2].map(|()| self.spare.pop().unwrap_or_default());
+        let held = std::mem::replace(&mut self.held, next);
+        match self.ahead.begin(move || held.compressed(dtype, into)) {
+            Some(done) => self.put_tiles(done),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes compressed tiles; behind them is what they were.
+    fn put_tiles(&mut self, done: io::Result<[Tiles; 2]>) -> Result<()> {
+        let [coded, plain] = done.doing("cannot compress").at(self.output.name())?;
+        for tile in coded.iter() {
+            let bytes = tile.len() as u64;
+            self.longest = self.longest.max(bytes);
+            for number in [bytes, self.heap_bytes] {
+                let number = number.to_be_bytes();
+                self.rows
+                    .extend(&number[if self.is_wide { 0 } else { 4 }..]);
             }
-            rice::encode(&self.held, size, &mut self.coded);
+            self.heap_bytes += bytes;
         }
-        self.held.clear();
-        self.n_tiles += 1;
-        let bytes = self.coded.len() as u64;
-        self.longest = self.longest.max(bytes);
-        for number in [bytes, self.heap_bytes] {
-            let number = number.to_be_bytes();
-            self.rows
-                .extend(&number[if self.is_wide { 0 } else { 4 }..]);
-        }
-        self.heap_bytes += bytes;
         if let Some(image) = &mut self.image {
-            image.write(&mut self.output, &self.coded)?;
+            image.write(&mut self.output, &coded.bytes)?;
         }
+        self.spare.extend([coded, plain].map(Tiles::emptied));
         if self.rows.len() >= ROWS_BYTES {
             self.put_rows()?;
         }
-        Ok(())
-    }
-
-    /// All first bytes of samples, then all second ones, and so on, gzipped.
-    fn gzip_tile(&mut self) -> Result<()> {
-        let size = self.dtype.size();
-        let mut sorted = Vec::with_capacity(self.held.len());
-        // Samples are little-endian here and big-endian there.
-        for byte in (0..size).rev() {
-            sorted.extend(self.held.iter().skip(byte).step_by(size));
-        }
-        let mut encoder = GzEncoder::new(std::mem::take(&mut self.coded), GZIP_LEVEL);
-        let done = encoder.write_all(&sorted).and_then(|()| encoder.finish());
-        self.coded = done.doing("cannot compress").at(self.output.name())?;
         Ok(())
     }
 
@@ -226,6 +288,12 @@ impl PackedSink {
     /// Completes the image, once.
     fn finish_image(&mut self) -> Result<()> {
         self.remaining.finish().at(self.output.name())?;
+        if !self.held.bytes.is_empty() {
+            self.compress_held()?;
+        }
+        while let Some(done) = self.ahead.oldest() {
+            self.put_tiles(done)?;
+        }
         self.put_rows()?;
         if let Some(mut image) = self.image.take() {
             image.change(&heap_cards(self.heap_bytes, self.longest, self.is_wide));
@@ -240,12 +308,16 @@ impl Sink for PackedSink {
         self.remaining.take(samples).at(self.output.name())?;
         let mut samples = samples;
         while !samples.is_empty() {
-            let missing = self.wanted() - self.held.len();
+            let missing = self.missing();
             let (now, later) = samples.split_at(missing.min(samples.len()));
-            self.held.extend_from_slice(now);
+            self.held.bytes.extend_from_slice(now);
             samples = later;
             if now.len() == missing {
-                self.write_tile()?;
+                self.held.end();
+                self.n_tiles += 1;
+                if self.held.bytes.len() >= GROUP_BYTES {
+                    self.compress_held()?;
+                }
             }
         }
         Ok(())
