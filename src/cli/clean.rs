@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Common, DONE, Jobs, Lock, Memory, Where, parsed, print_report, say};
+use super::{BadArgs, Common, DONE, Jobs, Lock, Memory, Where, parsed, print_report, say};
 use crate::error::{Error, Result, show_path};
 use crate::ops::clean::{
     Applying, Center, Fill, FrameCount, Options, Report, Rule, Spread, apply, clean, clip,
@@ -23,6 +23,7 @@ use crate::sinks::{Format, Target};
     cube clean night.cube --lower 6 --upper 3 --grow 1 --mask rejected.fits\n  \
     cube clean night.cube --where \"FILTER == 'R'\"\n  \
     cube clean night.cube --section '[100:200,*,*]' --fill nan\n  \
+    cube clean night.cube --axis x --bad hot.fits --sigma inf --fill interpolate\n  \
     cube clean night.cube --part 2/8 -o part-2.patches; cube clean night.cube --apply part-*")]
 pub(super) struct CleanArgs {
     /// The cube
@@ -58,11 +59,15 @@ pub(super) struct CleanArgs {
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true)]
     section: Option<String>,
 
-    /// Leave lines as they are that would keep fewer samples
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[command(flatten)]
+    bad: BadArgs,
+
+    /// Leave lines as they are that would keep fewer samples [default: 1; 0 with --fill nan or a
+    /// number]
+    #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     #[arg(hide_short_help = true)]
-    min_kept: u32,
+    min_kept: Option<u32>,
 
     /// Reject so many neighbours along the axis of each rejected sample, too
     #[arg(long, value_name = "R", default_value_t = 0)]
@@ -97,7 +102,7 @@ pub(super) struct CleanArgs {
     /// Clean by these parts, which know all that was asked for
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
         "part", "axis", "sigma", "lower", "upper", "maxiters", "center", "spread", "fill", "filters", "section",
-        "min_kept", "grow", "fill_nan", "dry_run", "mask", "jobs",
+        "files", "min_kept", "grow", "fill_nan", "dry_run", "mask", "jobs",
     ])]
     #[arg(hide_short_help = true)]
     apply: Vec<PathBuf>,
@@ -262,6 +267,17 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
     Ok(DONE)
 }
 
+impl CleanArgs {
+    /// A computed fill is of something.
+    fn min_kept(&self) -> u32 {
+        let least = match self.fill {
+            Fill::Median | Fill::Mean | Fill::Interpolate => 1,
+            Fill::Nan | Fill::Value(_) => 0,
+        };
+        self.min_kept.unwrap_or(least)
+    }
+}
+
 fn options(args: &CleanArgs, line: String) -> Result<Options> {
     if args.fill_nan && args.fill == Fill::Nan {
         return Err(
@@ -283,7 +299,8 @@ fn options(args: &CleanArgs, line: String) -> Result<Options> {
         fill: args.fill.clone(),
         filters: args.chosen.filters.clone(),
         section: args.section.clone(),
-        min_kept: args.min_kept,
+        bad: args.bad.bad(),
+        min_kept: args.min_kept(),
         grow: args.grow,
         fill_nan: args.fill_nan,
         dry_run: args.dry_run,
@@ -313,6 +330,9 @@ fn summary(report: &Report, args: &CleanArgs) -> String {
         report.axis,
         percent(report.rejected, report.samples)
     );
+    if report.bad > 0 || !args.bad.files.is_empty() {
+        text += &format!(", {} bad by a mask", report.bad);
+    }
     if report.filled > 0 || args.fill_nan {
         text += &format!(", and {} without data", report.filled);
     }
@@ -320,7 +340,7 @@ fn summary(report: &Report, args: &CleanArgs) -> String {
         text += &format!(
             "; {} left as they are, for fewer than {} would be kept",
             count(report.lines_left, "line"),
-            count(u64::from(args.min_kept), "sample")
+            count(u64::from(args.min_kept()), "sample")
         );
     }
     if !done.is_empty() {
@@ -343,10 +363,15 @@ fn worst(frames: &[FrameCount]) -> Vec<&FrameCount> {
 }
 
 fn table(report: &Report) -> String {
+    let bad = match report.bad {
+        0 => String::new(),
+        bad => format!(", {bad} bad by a mask"),
+    };
     let mut text = format!(
-        "# rejected {} of {} samples, in {} of {} lines; {} lines left as they are\n# {:>9} {:>10} {:>10}  source\n",
+        "# rejected {} of {} samples{}, in {} of {} lines; {} lines left as they are\n# {:>9} {:>10} {:>10}  source\n",
         report.rejected,
         report.samples,
+        bad,
         report.lines_changed,
         report.lines,
         report.lines_left,

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::clean::Clipping;
 use super::pictures::Pictures;
-use super::{Common, DONE, Jobs, Memory, Where, parsed, say};
+use super::{BadArgs, Common, DONE, Jobs, Memory, Where, parsed, say};
 use crate::error::Result;
 use crate::ops::combine::{Options, Reject, Scale, Statistic, apply, combine};
 use crate::ops::part::Part;
@@ -21,6 +21,7 @@ use crate::sinks::{Format, Target};
     cube combine flats.cube --method mean --scale median --reject minmax -o flat.fits\n  \
     cube combine night.cube --method mean --weight EXPTIME -o mean.fits --error sem.fits\n  \
     cube combine night.cube --method median --where \"FILTER == 'R'\" -o r.fits\n  \
+    cube combine night.cube --method mean --bad dq.cube --bad-bits 5 -o mean.fits\n  \
     cube combine night.cube --method median --part 2/8 -o part-2.frame\n  \
     cube combine night.cube --apply part-*.frame -o master.fits")]
 pub(super) struct CombineArgs {
@@ -74,7 +75,7 @@ pub(super) struct CombineArgs {
     #[arg(long, value_name = "KEY")]
     weight: Option<String>,
 
-    /// Scale frames to the first, by their median or a header keyword
+    /// Scale frames to the first, by median or a keyword
     #[arg(long, value_name = "median|KEY", value_parser = parse_scale)]
     scale: Option<Scale>,
 
@@ -90,6 +91,9 @@ pub(super) struct CombineArgs {
     #[arg(hide_short_help = true)]
     section: Option<String>,
 
+    #[command(flatten)]
+    bad: BadArgs,
+
     /// Work out part I of N alone, and keep it in the output file
     #[arg(long, value_name = "I/N", value_parser = |text: &str| parsed(Part::parse(text)))]
     #[arg(conflicts_with_all = ["coverage", "error", "format"])]
@@ -99,7 +103,7 @@ pub(super) struct CombineArgs {
     /// Make the frame of these parts, which know all that was asked for
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
         "part", "method", "axis", "reject", "low", "high", "sigma", "lower", "upper", "maxiters",
-        "center", "spread", "weight", "scale", "zero", "filters", "section",
+        "center", "spread", "weight", "scale", "zero", "filters", "section", "files",
         "jobs",
     ])]
     #[arg(hide_short_help = true)]
@@ -218,6 +222,7 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         zero: args.zero.is_some(),
         filters: args.chosen.filters.clone(),
         section: args.section.clone(),
+        bad: args.bad.bad(),
         output: target(&args.output),
         format: args.format,
         look: args.pictures.look(),
@@ -248,6 +253,9 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         }
         if options.reject != Reject::None || report.rejected > 0 {
             text += &format!("; {} rejected", count(report.rejected, "sample"));
+        }
+        if report.bad > 0 || !args.bad.files.is_empty() {
+            text += &format!("; {} bad by a mask", count(report.bad, "sample"));
         }
         say(&format!("{}: {text}", crate::error::show_path(&args.cube)));
     }

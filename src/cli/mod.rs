@@ -18,7 +18,7 @@ mod slice;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -32,6 +32,7 @@ use progress::{Bar, Show};
 use crate::error::{Error, IoContext, Kind, Result};
 use crate::frames::filter::Filter;
 use crate::ops::Stop;
+use crate::ops::bad::Bad;
 use crate::sinks::Target;
 use crate::storage::file::Busy;
 
@@ -289,6 +290,44 @@ struct Where {
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
     #[arg(value_parser = |text: &str| parsed(Filter::parse(text)))]
     filters: Vec<Filter>,
+}
+
+// Which samples are bad.
+#[derive(Debug, Args)]
+struct BadArgs {
+    /// Bad samples: where this image or cube is not 0
+    ///
+    /// Anything that append reads, also with brackets as in 'a.fits[DQ]', or a cube; repeated,
+    /// what one of them says is bad. On each axis it is as long as the cube (before --where
+    /// and --section), or 1 long, or lacks it, and then is for all positions; or it is as
+    /// long as the part that --where and --section leave. NaN is bad; BLANK, and what void
+    /// reads as in a cube that has some, is not. An image is first copied to TMPDIR.
+    #[arg(long = "bad", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Only these bits of --bad count, such as 5 or 0x1001
+    #[arg(long = "bad-bits", value_name = "BITS", requires = "files", value_parser = parse_bits)]
+    #[arg(hide_short_help = true)]
+    bits: Option<u64>,
+}
+
+impl BadArgs {
+    fn bad(&self) -> Bad {
+        Bad {
+            files: self.files.clone(),
+            bits: self.bits,
+        }
+    }
+}
+
+fn parse_bits(text: &str) -> std::result::Result<u64, String> {
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let bits = match hexadecimal {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    let bits = bits.ok().filter(|&bits| bits != 0);
+    bits.ok_or_else(|| "give a sum of bits above 0, decimal or as 0x".into())
 }
 
 // Options of verbs that move samples.

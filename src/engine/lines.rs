@@ -47,6 +47,7 @@ pub enum Void {
 pub struct Lines<'s> {
     snapshot: &'s Snapshot,
     axis: usize,
+    region: [Span; MAX_RANK],
     lens: Coordinates,
     /// On each axis the segments of the region, by tile.
     tiles: [Groups; MAX_RANK],
@@ -186,6 +187,7 @@ impl<'s> Lines<'s> {
         Ok(Lines {
             snapshot,
             axis,
+            region,
             lens,
             tiles,
             order,
@@ -527,6 +529,37 @@ impl<'s> Lines<'s> {
             }
         }
         Ok(())
+    }
+
+    /// The lines of a column from `first` on that are a box of the cube: how many, at most
+    /// `most`, and where it is on each axis, x fastest across; on their own it is all of
+    /// the region.
+    pub fn boxed(&self, column: &Column, first: usize, most: usize) -> (usize, [Span; MAX_RANK]) {
+        let mut spans = self.region;
+        // As many whole axes as fit from here on, then a run on the next.
+        let (mut rest, mut lines, mut whole) = (first, 1, true);
+        for axis in self.across() {
+            let spots = &column.spots[axis];
+            let (start, room) = (rest % spots.len(), if whole { most / lines } else { 1 });
+            rest /= spots.len();
+            let mut positions = spots[start..]
+                .iter()
+                .map(|&(_, number)| self.region[axis].at(number));
+            let mut span = Span::run(positions.next().unwrap_or(0), 1);
+            for position in positions.take(room - 1) {
+                if span.len == 1 {
+                    span.step = position as i64 - span.start as i64;
+                }
+                if position != span.at(span.len) {
+                    break;
+                }
+                span.len += 1;
+            }
+            lines *= span.len as usize;
+            whole &= span.len as usize == spots.len();
+            spans[axis] = span;
+        }
+        (lines, spans)
     }
 
     /// Says, row by row, which lanes of the block that begins at `line` frames

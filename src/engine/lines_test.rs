@@ -96,6 +96,16 @@ fn sections(len: u64) -> Vec<Span> {
     ]
 }
 
+/// A region of a shape, of another kind on each axis.
+fn region(shape: &[u64], axis: usize, kind: usize) -> Vec<Span> {
+    let lens = shape.iter().enumerate();
+    lens.map(|(other, &len)| match other == axis {
+        true => sections(len)[if kind == 1 { 0 } else { kind }],
+        false => sections(len)[(kind + other) % 4],
+    })
+    .collect()
+}
+
 #[test]
 fn lines_hold_the_samples_that_are_read_one_by_one() {
     let (mut compared, mut void, mut patched) = (0, 0, 0);
@@ -120,14 +130,7 @@ fn lines_hold_the_samples_that_are_read_one_by_one() {
         patched += catalog.patches.len();
         for axis in 0..shape.len() {
             for kind in 0..4 {
-                let spans: Vec<Span> = shape
-                    .iter()
-                    .enumerate()
-                    .map(|(other, &len)| match other == axis {
-                        true => sections(len)[if kind == 1 { 0 } else { kind }],
-                        false => sections(len)[(kind + other) % 4],
-                    })
-                    .collect();
+                let spans = region(&shape, axis, kind);
                 for void_by in [Void::Plain, Void::ByFrames] {
                     let lines = Lines::new(&snapshot, axis, &spans, void_by).unwrap();
                     let found = match is_wide(catalog.dtype) {
@@ -197,4 +200,40 @@ fn lines_hold_the_samples_that_are_read_one_by_one() {
         compared > 10_000 && void > 1000 && patched > 0,
         "{compared} {void} {patched}"
     );
+}
+
+#[test]
+fn boxes_of_lines_follow_each_other_and_lie_where_their_lines_do() {
+    let mut apart = 0;
+    for name in GOLDEN {
+        let snapshot = golden(name);
+        let shape = snapshot.shape();
+        for (axis, kind) in (0..shape.len()).flat_map(|axis| (0..4).map(move |kind| (axis, kind))) {
+            let spans = region(&shape, axis, kind);
+            let lines = Lines::new(&snapshot, axis, &spans, Void::Plain).unwrap();
+            let tried =
+                (0..lines.columns()).flat_map(|number| [1, 7, 16, 1000].map(|most| (number, most)));
+            for (number, most) in tried {
+                let column = lines.column(number).unwrap();
+                let mut line = 0;
+                while line < column.lines() {
+                    let (count, place) = lines.boxed(&column, line, most);
+                    assert!((1..=most).contains(&count));
+                    assert_eq!(place[axis], spans[axis]);
+                    for k in 0..count {
+                        let (mut rest, numbers) = (k as u64, column.place(line + k));
+                        for other in (0..shape.len()).filter(|&other| other != axis) {
+                            let at = place[other].at(rest % place[other].len);
+                            rest /= place[other].len;
+                            assert_eq!(at, spans[other].at(numbers[other]), "{name} {spans:?}");
+                        }
+                    }
+                    line += count;
+                    apart += usize::from(count < most && line < column.lines());
+                }
+                assert_eq!(line, column.lines());
+            }
+        }
+    }
+    assert!(apart > 50, "{apart}");
 }

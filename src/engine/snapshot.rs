@@ -252,6 +252,12 @@ impl Snapshot {
         self.kept.is_some()
     }
 
+    /// Of a view of some positions of an axis: that axis, and which they are.
+    pub fn kept(&self) -> Option<(usize, &[u64])> {
+        let kept = self.kept.as_ref();
+        kept.map(|(axis, positions)| (*axis, positions.as_slice()))
+    }
+
     /// Where a position of a view is in the cube.
     pub fn in_cube(&self, axis: usize, position: u64) -> u64 {
         match &self.kept {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
-use super::{Progress, Stop, command, count, free_bytes, make_empty, show_bytes, tell_notice};
+use super::{
+    Progress, Quiet, Stop, command, count, free_bytes, make_empty, show_bytes, tell_notice,
+};
 use crate::engine::Coordinates;
 use crate::engine::commit::Writer;
 use crate::engine::edit::{Edit, Placement};
@@ -133,6 +135,45 @@ pub fn append(
             Err(error) if is_there(&error) && !leads_nowhere(path) => {}
             done => return done,
         }
+    }
+}
+
+/// A cube without a name that holds the frames of a file, among temporary files: what reads
+/// cubes reads any file then.
+///
+/// # Errors
+/// When a frame cannot be used, or the file not be made.
+pub(super) fn unnamed(
+    path: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Snapshot> {
+    let inputs = [Input::named(path)];
+    let plan = plan::plan(&inputs, &options.taking, None, false, progress, stop)?;
+    let catalog = match (&plan.new, plan.bad.is_empty()) {
+        (Some(catalog), true) => catalog.clone(),
+        _ => return Err(plan::refuse_bad(plan.bad, None)),
+    };
+    let folder = std::env::temp_dir();
+    let full = |error: Error| match error.io_source().map(std::io::Error::kind) {
+        Some(ErrorKind::StorageFull) => error.hint(format!(
+            "it is copied to {} first, or where TMPDIR says; a cube is read where it is",
+            show_path(&folder)
+        )),
+        _ => error,
+    };
+    let file = tempfile::tempfile_in(&folder).doing("cannot make a temporary file")?;
+    let storage = FileStorage::new(file, path)?.synced(false);
+    let mut writer = make_empty(Arc::new(storage), catalog)?;
+    let mut report = Report::default();
+    progress.begin("reading a mask", plan.frames.len() as u64, 0);
+    let done = run(path, &mut writer, &plan, options, &Quiet, stop, &mut report);
+    progress.end();
+    done.map_err(full)?;
+    match report.stopped {
+        Some(error) => Err(full(error)),
+        None => writer.snapshot(),
     }
 }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::bad::{Bad, Masks};
 use super::crew::share;
 use super::frames::{each_along, only, stacked_axis};
 use super::lanes::{Sample, Shares};
@@ -59,7 +60,10 @@ pub struct Options {
     /// Which part of the cube, or of the frames that meet all conditions, such as
     /// `[1:100,*,5:9]`; `None`: all.
     pub section: Option<String>,
-    /// A line that keeps fewer samples is left as it is.
+    /// Which samples are bad: they do not count, and are replaced.
+    pub bad: Bad,
+    /// A line that keeps fewer samples is left as it is. Where something is computed of
+    /// those that are kept it takes one.
     pub min_kept: u32,
     /// So many neighbours of a rejected sample are rejected, too.
     pub grow: u32,
@@ -100,6 +104,7 @@ impl Default for Options {
             fill: Fill::Median,
             filters: Vec::new(),
             section: None,
+            bad: Bad::default(),
             min_kept: 1,
             grow: 0,
             fill_nan: false,
@@ -135,6 +140,8 @@ pub struct Report {
     pub samples: u64,
     /// Samples that were rejected and replaced.
     pub rejected: u64,
+    /// Those of them that a mask says are bad.
+    pub bad: u64,
     /// NaN and BLANK that were filled.
     pub filled: u64,
     /// Lines in the region.
@@ -276,6 +283,7 @@ fn run(
     stop: &Stop,
 ) -> Result<Report> {
     let view = only(snapshot, &options.filters, progress)?;
+    let shape = snapshot.shape();
     let snapshot = view.as_ref().unwrap_or(snapshot);
     let (axis, spans) = region(snapshot, options.axis, options.section.as_deref())?;
     if spans[axis].len < 2 {
@@ -302,7 +310,7 @@ fn run(
         },
         fill: options.fill.clone(),
         filler,
-        min_kept: options.min_kept.max(1),
+        min_kept: options.min_kept.max(u32::from(filler.fixed.is_none())),
         grow: options.grow,
         fill_nan: options.fill_nan,
         patches: !options.dry_run,
@@ -314,6 +322,22 @@ fn run(
         )?),
         None => None,
     };
+    let masks = Masks::open(
+        &options.bad,
+        &shape,
+        snapshot,
+        &spans,
+        options.memory / 2,
+        progress,
+        stop,
+    )?;
+    if plan.min_kept > 0 && masks.one_for_all(axis) {
+        let axis = AXIS_NAMES[axis];
+        progress.warn(&format!(
+            "a mask is the same at all positions of {axis}: where it is not 0 nothing is kept along \
+             {axis}, and lines stay as they are; --axis names another axis"
+        ));
+    }
     stop.begin_work();
     let void = match options.fill_nan {
         true => Void::ByFrames,
@@ -322,9 +346,11 @@ fn run(
     let lines = Lines::new(snapshot, axis, &spans, void)?;
     let goes = match (edit, &options.part) {
         (Some(edit), _) => Goes::Edit(edit),
-        (None, Some((part, target))) => Goes::Part(Box::new(part::begin(
-            snapshot, axis, &spans, &plan, *part, target, options,
-        )?)),
+        (None, Some((part, target))) => {
+            let part = (*part, target);
+            let writer = part::begin(snapshot, axis, &spans, &plan, &masks, part, options)?;
+            Goes::Part(Box::new(writer))
+        }
         (None, None) => Goes::Nowhere,
     };
     // A file without a name may be beside the mask, else beside the cube.
@@ -335,6 +361,7 @@ fn run(
     let mut job = Job {
         snapshot,
         lines: &lines,
+        masks: &masks,
         plan: &plan,
         options,
         progress,
@@ -380,6 +407,7 @@ fn report(
         axis: AXIS_NAMES[axis].to_string(),
         samples,
         rejected: tally.rejected,
+        bad: tally.bad,
         filled: tally.filled,
         lines: samples / span.len,
         lines_changed: tally.lines,
@@ -421,6 +449,7 @@ fn by_frame(
 struct Job<'a, 'e, 'w> {
     snapshot: &'a Snapshot,
     lines: &'a Lines<'a>,
+    masks: &'a Masks,
     plan: &'a Plan,
     options: &'a Options,
     progress: &'a dyn Progress,
@@ -432,7 +461,7 @@ impl Job<'_, '_, '_> {
     fn work<L: Sample>(&mut self) -> Result<Tally> {
         let memory = self.options.memory;
         let jobs = self.options.jobs;
-        let shares = Shares::new(self.lines, size_of::<L>(), jobs, memory / 2)?;
+        let shares = Shares::new(self.lines, self.masks, size_of::<L>(), jobs, memory / 2)?;
         let held = (memory / 8 / shares.jobs as u64 / 4).max(1 << 16);
         let cleaner = || Cleaner::<L>::new(self.lines, self.plan, shares, held, self.stop);
         let workers = (0..shares.jobs).map(|_| cleaner()).collect();

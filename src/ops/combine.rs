@@ -8,11 +8,11 @@ mod work;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::bad::{Bad, Masks};
 use super::crew::share;
-use super::frames::{only, open_chosen};
+use super::frames::only;
 use super::lanes::{Sample, Shares};
 use super::part::{self, Part};
 use super::slice::{self, Begin, Request};
@@ -27,7 +27,7 @@ use crate::kernels::clip::Rule;
 use crate::kernels::gather::is_wide;
 use crate::region::{AXIS_NAMES, Parts, Span, volume};
 use crate::sinks::{Format, Look, Sink, Target};
-use work::{Collapsed, Combiner, LINE_BYTES, Plan};
+use work::{Collapsed, Combiner, LINE_BYTES, LeftOut, Plan};
 
 pub use crate::kernels::clip::Statistic;
 
@@ -82,6 +82,8 @@ pub struct Options {
     pub filters: Vec<Filter>,
     /// Which part of the cube, or of the frames that meet all conditions; `None`: all.
     pub section: Option<String>,
+    /// Which samples are bad, and left out before anything else.
+    pub bad: Bad,
     /// Where the frame goes.
     pub output: Target,
     /// As what; `None` leaves it to the name.
@@ -114,6 +116,8 @@ pub struct Report {
     pub shape: Vec<u64>,
     /// Samples that were rejected.
     pub rejected: u64,
+    /// Samples that a mask says are bad.
+    pub bad: u64,
 }
 
 /// Collapses an axis.
@@ -127,7 +131,9 @@ pub fn combine(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
-    let snapshot = &open_chosen(path, &options.filters, progress)?;
+    let (_, cube) = open(path, progress)?;
+    let view = only(&cube, &options.filters, progress).at(path)?;
+    let snapshot = view.as_ref().unwrap_or(&cube);
     let (axis, spans) =
         clean::region(snapshot, options.axis, options.section.as_deref()).at(path)?;
     if options.weight.is_some() && !matches!(options.method, Statistic::Mean | Statistic::Sum) {
@@ -147,10 +153,21 @@ pub fn combine(
         false => Void::Plain,
     };
     drop(lines);
+    let masks = Masks::open(
+        &options.bad,
+        &cube.shape(),
+        snapshot,
+        &spans,
+        options.memory / 2,
+        progress,
+        stop,
+    )
+    .at(path)?;
     let job = Job {
         snapshot,
         axis,
         spans: &spans,
+        masks: &masks,
         void,
         options,
         progress,
@@ -178,12 +195,12 @@ pub fn combine(
         (None, None) => return Err(Error::input("no output was named")),
     };
     stop.begin_work();
-    let rejected = match is_wide(snapshot.catalog().dtype) {
+    let left_out = match is_wide(snapshot.catalog().dtype) {
         true => job.stream::<f64>(&plan, goes),
         false => job.stream::<f32>(&plan, goes),
     }
     .at(path)?;
-    Ok(job.report(rejected))
+    Ok(job.report(left_out))
 }
 
 /// Makes the frame of which others worked out the parts. What was asked for the parts
@@ -218,6 +235,7 @@ pub fn apply(
         snapshot,
         axis,
         spans: &spans,
+        masks: &Masks::default(),
         void: Void::Plain,
         options: &options,
         progress,
@@ -226,7 +244,7 @@ pub fn apply(
     let mut sinks = out.open(path, &job)?;
     stop.begin_work();
     progress.begin("putting parts together", parts.len() as u64, 0);
-    let mut rejected = 0u64;
+    let mut left_out = LeftOut::default();
     for part in &mut parts {
         let lens: Vec<u64> = job
             .own(Some(part.head.part))
@@ -248,19 +266,12 @@ pub fn apply(
         if left > 0 {
             return Err(Error::damaged(format!("{left} lines are missing")).at(&part.path));
         }
-        let end: End = part.end()?;
-        rejected = rejected.saturating_add(end.rejected);
+        left_out.add(part.end()?);
         progress.frames(1);
     }
     progress.end();
     sinks.finish()?;
-    Ok(job.report(rejected))
-}
-
-/// What a part says in its end.
-#[derive(Serialize, Deserialize)]
-struct End {
-    rejected: u64,
+    Ok(job.report(left_out))
 }
 
 /// Lines in a block of a part, at most.
@@ -397,6 +408,7 @@ struct Job<'a> {
     snapshot: &'a Snapshot,
     axis: usize,
     spans: &'a [Span],
+    masks: &'a Masks,
     void: Void,
     options: &'a Options,
     progress: &'a dyn Progress,
@@ -439,12 +451,13 @@ impl Job<'_> {
         Error::interrupted("interrupted").hint("no output was made")
     }
 
-    fn report(&self, rejected: u64) -> Report {
+    fn report(&self, left_out: LeftOut) -> Report {
         Report {
             positions: self.spans[self.axis].len,
             axis: AXIS_NAMES[self.axis],
             shape: self.request().shape(),
-            rejected,
+            rejected: left_out.rejected,
+            bad: left_out.bad,
         }
     }
 
@@ -457,6 +470,7 @@ impl Job<'_> {
             "weight": options.weight,
             "scale": format!("{:?}", options.scale),
             "zero": options.zero,
+            "bad": self.masks.identity(),
         });
         let asked = part::Asked::new(self.axis, &options.filters, options.section.as_ref(), rest);
         part::Head::new("combine", self.snapshot, part, asked, &options.line)
@@ -478,9 +492,8 @@ impl Job<'_> {
         own
     }
 
-    /// Collapses part after part, in the order of the output; returns how many
-    /// samples were rejected.
-    fn stream<L: Sample>(&self, plan: &Plan, mut goes: Goes) -> Result<u64> {
+    /// Collapses part after part, in the order of the output; returns what was left out.
+    fn stream<L: Sample>(&self, plan: &Plan, mut goes: Goes) -> Result<LeftOut> {
         let others = self.request().kept;
         let own = self.own(self.options.part);
         let lens: Vec<u64> = own.iter().map(|span| span.len).collect();
@@ -491,7 +504,7 @@ impl Job<'_> {
             .saturating_mul(self.spans[self.axis].len)
             .saturating_mul(size);
         self.progress.begin("combining", 0, bytes);
-        let mut rejected = 0;
+        let mut left_out = LeftOut::default();
         let tile = &self.snapshot.catalog().tile;
         let tile: Vec<u64> = others.iter().map(|&axis| tile[axis]).collect();
         let mut spans = self.spans.to_vec();
@@ -500,25 +513,26 @@ impl Job<'_> {
             for ((&axis, own), part) in others.iter().zip(&own).zip(&part) {
                 spans[axis] = self.spans[axis].part(&own.part(part));
             }
-            rejected += self.part::<L>(plan, &spans, &mut goes)?;
+            left_out.add(self.part::<L>(plan, &spans, &mut goes)?);
         }
         self.progress.end();
         match goes {
             Goes::Sinks(sinks) => sinks.finish()?,
-            Goes::Part(writer) => writer.finish(&End { rejected })?,
+            Goes::Part(writer) => writer.finish(&left_out)?,
         }
-        Ok(rejected)
+        Ok(left_out)
     }
 
     /// Collapses the lines of a part and puts out what they became.
-    fn part<L: Sample>(&self, plan: &Plan, spans: &[Span], goes: &mut Goes) -> Result<u64> {
+    fn part<L: Sample>(&self, plan: &Plan, spans: &[Span], goes: &mut Goes) -> Result<LeftOut> {
         let lines = Lines::new(self.snapshot, self.axis, spans, self.void)?;
         let size = match plan.factors.is_some() {
             // A second buffer, of float64.
             true => size_of::<L>() + size_of::<f64>(),
             false => size_of::<L>(),
         };
-        let shares = Shares::new(&lines, size, self.options.jobs, self.options.memory / 2)?;
+        let (jobs, memory) = (self.options.jobs, self.options.memory / 2);
+        let shares = Shares::new(&lines, self.masks, size, jobs, memory)?;
         let workers = (0..shares.jobs)
             .map(|_| Combiner::<L>::new(&lines, plan, shares, self.stop))
             .collect();
@@ -551,7 +565,11 @@ impl Job<'_> {
                 }
             }
         }
-        Ok(workers.iter().map(|worker| worker.rejected).sum())
+        let mut left_out = LeftOut::default();
+        for worker in &workers {
+            left_out.add(worker.left_out);
+        }
+        Ok(left_out)
     }
 }
 

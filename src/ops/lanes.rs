@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Statistic};
 use crate::kernels::gather::Lane;
 
+use super::bad::{self, Marks, Masks};
 use super::{Stop, show_bytes};
 
 /// Lines that are gathered together fill about this much, so that they stay near
@@ -90,30 +91,82 @@ pub(super) fn leave_void_out<L: Lane>(rows: &mut [[L; LANES]], covered: &[u16]) 
     }
 }
 
-/// Gets a group of lines of a column and their samples; says whether to go on.
-pub(super) type Each<'e, L> = &'e mut dyn FnMut(&Column, Range<usize>, &mut [[L; LANES]]) -> bool;
+/// The lines that a thread has at hand, and which of their samples are bad.
+pub(super) struct Gathered<L> {
+    rows: Rows<L>,
+    marks: Marks,
+}
+
+impl<L: Copy> Default for Gathered<L> {
+    fn default() -> Gathered<L> {
+        Gathered {
+            rows: Rows::new(),
+            marks: Marks::default(),
+        }
+    }
+}
+
+/// Lines of a column that were gathered together.
+pub(super) struct Group<'g, L> {
+    /// Their numbers.
+    pub(super) lines: Range<usize>,
+    /// Their samples, block after block.
+    rows: &'g mut [[L; LANES]],
+    /// By row, the lanes that are bad; none at all where there are no masks.
+    bad: &'g [u16],
+}
+
+impl<L> Group<'_, L> {
+    /// Goes through blocks of so many rows: `each` gets the lines, samples and bad lanes.
+    pub(super) fn for_each_block(
+        self,
+        rows: usize,
+        mut each: impl FnMut(Range<usize>, &mut [[L; LANES]], &[u16]),
+    ) {
+        for (block, line) in self.lines.clone().step_by(LANES).enumerate() {
+            let own = block * rows..(block + 1) * rows;
+            let bad = self.bad.get(own.clone()).unwrap_or_default();
+            let lines = line..(line + LANES).min(self.lines.end);
+            each(lines, &mut self.rows[own], bad);
+        }
+    }
+}
+
+/// Gets a group of lines of a column; says whether to go on.
+pub(super) type Each<'e, L> = &'e mut dyn FnMut(&Column, Group<'_, L>) -> bool;
 
 /// How the lines of a region are shared out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shares {
+#[derive(Clone, Copy)]
+pub(super) struct Shares<'m> {
     /// Threads.
     pub(super) jobs: usize,
     /// Lines that a thread gathers at once: whole blocks.
     pub(super) group: usize,
     /// Parts of a column, so that there is work for every thread.
     pub(super) parts: u64,
+    masks: &'m Masks,
 }
 
-impl Shares {
+impl<'m> Shares<'m> {
     /// Shares lines of samples of `size` bytes out between at most `jobs` threads,
     /// which use at most about `memory` together.
     ///
     /// # Errors
     /// When there is no room for one block of lines.
-    pub(super) fn new(lines: &Lines<'_>, size: usize, jobs: usize, memory: u64) -> Result<Shares> {
+    pub(super) fn new(
+        lines: &Lines<'_>,
+        masks: &'m Masks,
+        size: usize,
+        jobs: usize,
+        memory: u64,
+    ) -> Result<Shares<'m>> {
         let rows = lines.len() as u64;
-        let block = rows * (LANES * size) as u64;
-        let fixed = lines.column_memory() + rows * 16 + KERNEL_BLOCKS * block;
+        let (marks, piece) = match masks.is_empty() {
+            true => (0, 0),
+            false => (size_of::<u16>(), 2 * bad::PIECE_BYTES),
+        };
+        let block = rows * (LANES * size + marks) as u64;
+        let fixed = lines.column_memory() + rows * 16 + KERNEL_BLOCKS * block + piece;
         let least = fixed + block;
         if least > memory {
             return Err(Error::input(format!(
@@ -138,12 +191,12 @@ impl Shares {
             jobs: jobs as usize,
             group: room.min(wanted).min(most).max(LANES as u64) as usize / LANES * LANES,
             parts: (4 * jobs).div_ceil(units.max(1)),
+            masks,
         })
     }
 
     /// Goes through the lines of a unit, a part of a column, group by group: `each`
-    /// gets their number and their samples, block after block, and says whether to
-    /// go on. At most about `held` bytes of patches are at hand. Returns the
+    /// gets them and says whether to go on. At most about `held` bytes of patches are at hand. Returns the
     /// column, unless `each` did not want to go on.
     ///
     /// # Errors
@@ -154,10 +207,11 @@ impl Shares {
         unit: u64,
         held: u64,
         stop: &Stop,
-        rows: &mut Rows<L>,
+        gathered: &mut Gathered<L>,
         each: Each<'_, L>,
     ) -> Result<Option<Column>> {
         let (number, part) = (unit / self.parts, unit % self.parts);
+        let Gathered { rows, marks } = gathered;
         if unit < self.jobs as u64 {
             lines.ask_ahead(number)?;
         }
@@ -168,7 +222,12 @@ impl Shares {
         let part = self.lines_of(column.lines(), part);
         if column.rows() == 0 {
             // All of it is void.
-            let more = each(&column, part, &mut []);
+            let group = Group {
+                lines: part,
+                rows: &mut [],
+                bad: &[],
+            };
+            let more = each(&column, group);
             return Ok(more.then_some(column));
         }
         let patches = lines.count_patches(&column)?.saturating_mul(PATCH_BYTES);
@@ -183,9 +242,16 @@ impl Shares {
             lines.load_patches(&mut column, &pass)?;
             for from in pass.clone().step_by(self.group) {
                 stop.go_on()?;
-                let group = from..(from + self.group).min(pass.end);
-                lines.gather(&column, group.clone(), rows)?;
-                if !each(&column, group, rows) {
+                let of_group = from..(from + self.group).min(pass.end);
+                lines.gather(&column, of_group.clone(), rows)?;
+                self.masks
+                    .leave_out(lines, &column, &of_group, rows, marks)?;
+                let group = Group {
+                    lines: of_group,
+                    rows,
+                    bad: &marks.bits,
+                };
+                if !each(&column, group) {
                     return Ok(None);
                 }
             }

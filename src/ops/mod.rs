@@ -12,6 +12,7 @@
 //! * [`clean`]: outliers along an axis, replaced; `crew` shares the work between
 //!   threads, `lanes` the memory.
 //! * [`combine`]: an axis collapsed to a frame.
+//! * [`bad`]: masks of samples that neither of them counts.
 //! * [`part`]: a part of a clean or of a combine, done by itself.
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
@@ -26,6 +27,7 @@
 
 pub mod append;
 pub mod arrange;
+pub mod bad;
 pub mod check;
 pub mod clean;
 pub mod combine;

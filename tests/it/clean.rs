@@ -69,6 +69,8 @@ struct Rule<'a> {
     grow: usize,
     min_kept: usize,
     fill_nan: bool,
+    /// What a mask has for each sample of the cube; empty: there is none.
+    bad: &'a [u8],
 }
 
 const PLAIN: Rule<'_> = Rule {
@@ -83,6 +85,7 @@ const PLAIN: Rule<'_> = Rule {
     grow: 0,
     min_kept: 1,
     fill_nan: false,
+    bad: &[],
 };
 
 /// Which samples of a line are rejected. `None` does not count.
@@ -132,14 +135,22 @@ fn rejected(rule: &Rule<'_>, line: &[Option<f64>]) -> Vec<bool> {
         .collect()
 }
 
-/// New values of a line, by what counts and what a frame brought.
-fn cleaned(rule: &Rule<'_>, line: &[Option<f64>], brought: &[bool]) -> Vec<(usize, f64, bool)> {
-    let hits = rejected(rule, line);
+/// New values of a line, by what counts and is not bad, what is bad, and what a frame brought.
+fn cleaned(
+    rule: &Rule<'_>,
+    line: &[Option<f64>],
+    bad: &[bool],
+    brought: &[bool],
+) -> Vec<(usize, f64, bool)> {
+    let mut hits = rejected(rule, line);
+    hits.iter_mut().zip(bad).for_each(|(hit, bad)| *hit |= bad);
     let kept: Vec<(usize, f64)> = (0..line.len())
         .filter(|&k| !hits[k])
         .filter_map(|k| Some((k, line[k]?)))
         .collect();
-    if kept.len() < rule.min_kept.max(1) {
+    // What is not computed needs nothing.
+    let is_computed = ["median", "mean", "interpolate"].contains(&rule.fill);
+    if kept.len() < rule.min_kept && (is_computed || rule.min_kept > 1) {
         return Vec::new();
     }
     let values: Vec<f64> = kept.iter().map(|&(_, value)| value).collect();
@@ -243,9 +254,12 @@ impl Twins {
                 let is_data = brought[at(k)] == 1 && blank != Some(sample);
                 (is_data && !sample.wide().is_nan()).then(|| sample.wide())
             };
-            let line: Vec<Option<f64>> = (0..n).map(counts).collect();
+            let marked = |k: usize| rule.bad.get(at(k)).is_some_and(|&mark| mark != 0);
+            let good = |k: usize| counts(k).filter(|_| !marked(k));
+            let line: Vec<Option<f64>> = (0..n).map(good).collect();
+            let bad: Vec<bool> = (0..n).map(|k| marked(k) && counts(k).is_some()).collect();
             let there: Vec<bool> = (0..n).map(|k| brought[at(k)] == 1).collect();
-            for (k, value, hit) in cleaned(rule, &line, &there) {
+            for (k, value, hit) in cleaned(rule, &line, &bad, &there) {
                 samples[at(k)] = match blank {
                     Some(blank) if value.is_nan() => blank,
                     _ => T::nearest(value),
@@ -285,6 +299,9 @@ impl Twins {
         let by_frame = report["frames"].as_array().unwrap().iter();
         let by_frame = by_frame.map(|frame| frame["rejected"].as_u64().unwrap());
         assert_eq!(by_frame.sum::<u64>(), hits);
+        let marked = mask.iter().zip(rule.bad);
+        let marked = marked.filter(|&(&hit, &bad)| hit == 1 && bad != 0);
+        assert_eq!(report["bad"], marked.count(), "{line}");
         let changed = report["filled"].as_u64().unwrap() + hits;
         if changed > 0 {
             dir.ok("check a.cube --deep");
@@ -577,6 +594,130 @@ fn four_axes_are_cleaned_along_any_of_them() {
     assert!(changed > 100, "{changed}");
 }
 
+/// A mask of a cube in which one sample of seven is not 0, the same along `axis` if one is given.
+fn marks(dir: &Scratch, axis: Option<usize>) -> (Image, Vec<u8>) {
+    let shape = dir.shape("a.cube");
+    let lens: Vec<u64> = (0..3)
+        .map(|other| if axis == Some(other) { 1 } else { shape[other] })
+        .collect();
+    let own = |x: u64, y: u64, z: u64| -> u8 {
+        let number = (z % lens[2] * lens[1] + y % lens[1]) * lens[0] + x % lens[0];
+        match number.wrapping_mul(2_654_435_761) >> 13 & 0xff {
+            noise if noise % 7 == 0 => 1 | noise as u8,
+            _ => 0,
+        }
+    };
+    let image = Image::new(&lens, |k| {
+        own(k % lens[0], k / lens[0] % lens[1], k / lens[0] / lens[1])
+    });
+    let all = (0..shape.iter().product()).map(|k: u64| {
+        own(
+            k % shape[0],
+            k / shape[0] % shape[1],
+            k / shape[0] / shape[1],
+        )
+    });
+    (image, all.collect())
+}
+
+#[test]
+fn bad_samples_do_not_count_and_are_replaced() {
+    let floats = pieced(14, "", None, float);
+    let unsigned = pieced(15, " --pad 0", None, |twins| {
+        u16::nearest((twins.noise(30.0) + 20.0).max(0.0))
+    });
+    let blank = pieced(16, "", Some("-32768"), |twins| match twins.random() {
+        p if p < 0.1 => -32768,
+        _ => i16::nearest(twins.noise(20.0)),
+    });
+    let mut changed = 0;
+    for (axis, name) in [
+        (None, "rays.fits"),
+        (Some(2), "hot.fits"),
+        (Some(0), "rows.fits"),
+    ] {
+        for twins in [&floats, &unsigned, &blank] {
+            let (image, bad) = marks(&twins.dir, axis);
+            twins.dir.frame(name, &image);
+            let rule = Rule { bad: &bad, ..PLAIN };
+            let mut hold = |line: &str, rule: Rule<'_>| {
+                let line = format!("--bad {name} {line}");
+                let rule = Rule {
+                    line: &line,
+                    ..rule
+                };
+                changed += if std::ptr::eq(twins, &floats) {
+                    twins.hold::<f32>(&rule, None)
+                } else if std::ptr::eq(twins, &unsigned) {
+                    twins.hold::<u16>(&rule, None)
+                } else {
+                    twins.hold::<i16>(&rule, Some(-32768))
+                };
+            };
+            hold("", rule);
+            hold(
+                "--axis y --fill mean --grow 2 --jobs 3",
+                Rule {
+                    axis: 1,
+                    fill: "mean",
+                    grow: 2,
+                    ..rule
+                },
+            );
+            hold(
+                "--axis x --fill interpolate --sigma inf --memory 16M",
+                Rule {
+                    axis: 0,
+                    fill: "interpolate",
+                    lower: f64::INFINITY,
+                    upper: f64::INFINITY,
+                    ..rule
+                },
+            );
+            hold("--fill 7", Rule { fill: "7", ..rule });
+            hold(
+                "--fill 7 --min-kept 20",
+                Rule {
+                    fill: "7",
+                    min_kept: 20,
+                    ..rule
+                },
+            );
+            if !std::ptr::eq(twins, &unsigned) {
+                hold(
+                    "--fill nan",
+                    Rule {
+                        fill: "nan",
+                        ..rule
+                    },
+                );
+                hold(
+                    "--fill-nan --fill mean",
+                    Rule {
+                        fill_nan: true,
+                        fill: "mean",
+                        ..rule
+                    },
+                );
+            }
+        }
+    }
+    assert!(changed > 10_000, "{changed}");
+    // A mask that is a cube in pieces is as good as the image.
+    let dir = &floats.dir;
+    dir.ok("append planes.cube --tile 8,8,4 rays.fits[*,*,8:20]");
+    dir.ok("append planes.cube --before rays.fits[*,*,1:7]");
+    let depth = dir.shape("a.cube")[2];
+    dir.ok(&format!("append planes.cube rays.fits[*,*,21:{depth}]"));
+    let (_, bad) = marks(dir, None);
+    let rule = Rule {
+        line: "--bad planes.cube",
+        bad: &bad,
+        ..PLAIN
+    };
+    assert!(floats.hold::<f32>(&rule, None) > 100);
+}
+
 #[test]
 fn a_section_is_cleaned_and_the_rest_left_alone() {
     let twins = pieced(11, "", None, float);
@@ -603,7 +744,7 @@ fn a_section_is_cleaned_and_the_rest_left_alone() {
             let at = |z: usize| (z * ny + y) * nx + x;
             let line = (3..18).map(|z| Some(f64::from(before[at(z)])).filter(|x| !x.is_nan()));
             let line: Vec<Option<f64>> = line.collect();
-            for (k, value, _) in cleaned(&PLAIN, &line, &[true; 15]) {
+            for (k, value, _) in cleaned(&PLAIN, &line, &[], &[true; 15]) {
                 expected[at(k + 3)] = value as f32;
                 mask.push((k * 8 + y - 1) * 18 + x - 2);
             }

@@ -15,6 +15,7 @@
 )]
 
 mod append;
+mod bad;
 mod bad_input;
 mod check;
 mod chosen;

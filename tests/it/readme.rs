@@ -28,7 +28,7 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
 /// A folder with all the files that documents speak of.
 fn observatory() -> Scratch {
     let dir = Scratch::new();
-    for folder in ["frames", "night", "darks", "bin"] {
+    for folder in ["frames", "night", "darks", "jw", "bin"] {
         fs::create_dir(dir.path(folder)).unwrap();
     }
     for entry in fs::read_dir(root().join("testdata/frames")).unwrap() {
@@ -63,6 +63,16 @@ fn observatory() -> Scratch {
         second.extension("SCI"),
     ];
     dir.write("a.fits", extensions.concat());
+    let flags = Image::new(&[64, 48], |k| i32::from(k % 100 == 9));
+    for number in 1..=8 {
+        let extensions = [
+            Image::empty().primary(),
+            plane(number).extension("SCI"),
+            flags.extension("DQ"),
+        ];
+        dir.write(format!("jw/{number}.fits"), extensions.concat());
+    }
+    dir.frame("hot.fits", &flags);
     dir.write("list.txt", "a.fits\n");
     // Not ours, and played by a script that sees what it gets.
     let ds9 = dir.path("bin/ds9");

@@ -15,6 +15,7 @@ use crate::engine::edit::Edit;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::patches::Patch;
+use crate::ops::bad::Masks;
 use crate::ops::frames::only;
 use crate::ops::part::{Asked, Head, Part, Writer, open_all};
 use crate::ops::{Progress, Stop};
@@ -61,8 +62,8 @@ pub(super) fn begin(
     axis: usize,
     spans: &[Span],
     plan: &Plan,
-    part: Part,
-    target: &Target,
+    masks: &Masks,
+    (part, target): (Part, &Target),
     options: &Options,
 ) -> Result<Writer> {
     let rest = json!({
@@ -72,6 +73,7 @@ pub(super) fn begin(
         "min_kept": plan.min_kept,
         "grow": plan.grow,
         "fill_nan": plan.fill_nan,
+        "bad": masks.identity(),
     });
     let asked = Asked::new(axis, &options.filters, options.section.as_ref(), rest);
     Writer::create(

@@ -9,10 +9,10 @@ use crate::engine::Coordinates;
 use crate::engine::lines::{Column, Lines, PATCH_BYTES};
 use crate::error::Result;
 use crate::format::patches::Patch;
-use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rows, Rule, Statistic};
+use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rule, Statistic};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares, TOLD_SAMPLES, leave_void_out};
+use crate::ops::lanes::{Gathered, Group, Sample, Shares, TOLD_SAMPLES, leave_void_out};
 use crate::region::MAX_RANK;
 
 /// A bit for every lane.
@@ -24,7 +24,8 @@ pub(super) struct Plan {
     pub(super) rule: Rule,
     pub(super) fill: Fill,
     pub(super) filler: Filler,
-    /// A line with fewer kept samples is left as it is; at least 1.
+    /// A line with fewer kept samples is left as it is; at least 1 where the fill is
+    /// computed.
     pub(super) min_kept: u32,
     /// So many neighbours of a rejected sample are rejected too.
     pub(super) grow: u32,
@@ -61,6 +62,8 @@ pub(super) struct Tally {
     /// Rejected samples by their number along the axis.
     pub(super) by_sample: Vec<u64>,
     pub(super) rejected: u64,
+    /// Those of them that a mask says are bad.
+    pub(super) bad: u64,
     /// NaN and BLANK that were filled.
     pub(super) filled: u64,
     /// Lines in which samples were replaced.
@@ -84,6 +87,7 @@ impl Tally {
             *sum += more;
         }
         self.rejected += other.rejected;
+        self.bad += other.bad;
         self.filled += other.filled;
         self.lines += other.lines;
         self.left += other.left;
@@ -94,13 +98,13 @@ impl Tally {
 pub(super) struct Cleaner<'a, L> {
     lines: &'a Lines<'a>,
     plan: &'a Plan,
-    shares: Shares,
+    shares: Shares<'a>,
     stop: &'a Stop,
     /// Bytes of what was found that it holds before it sends.
     held: u64,
     clipper: Clipper,
     collapser: Collapser,
-    rows: Rows<L>,
+    gathered: Gathered<L>,
     rejected: Vec<u32>,
     covered: Vec<u16>,
     /// By row, the lanes that are rejected, and those that are to be filled.
@@ -118,7 +122,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
     pub(super) fn new(
         lines: &'a Lines<'a>,
         plan: &'a Plan,
-        shares: Shares,
+        shares: Shares<'a>,
         held: u64,
         stop: &'a Stop,
     ) -> Cleaner<'a, L> {
@@ -136,7 +140,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
             held,
             clipper: Clipper::new(plan.rule).of_integers(lines.has_integers()),
             collapser: Collapser::new().of_integers(lines.has_integers()),
-            rows: Rows::new(),
+            gathered: Gathered::default(),
             rejected: Vec::new(),
             covered: Vec::new(),
             flags: Vec::new(),
@@ -186,8 +190,14 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         }
     }
 
-    /// Cleans one block of lines.
-    fn block(&mut self, column: &Column, rows: &mut [[L; LANES]], lines: Range<usize>) {
+    /// Cleans one block of lines, of which some lanes of rows may be bad.
+    fn block(
+        &mut self,
+        column: &Column,
+        rows: &mut [[L; LANES]],
+        bad: &[u16],
+        lines: Range<usize>,
+    ) {
         let told = self.lines.covered(column, lines.start, &mut self.covered);
         if told {
             leave_void_out(rows, &self.covered);
@@ -195,8 +205,13 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         let found = L::clip(&mut self.clipper, rows, &mut self.rejected);
         let plan = self.plan;
         let used = ALL >> (LANES - lines.len());
-        if plan.grow > 0 || plan.fill_nan || plan.fill == Fill::Interpolate {
-            return self.slowly(column, rows, lines.start, used, told);
+        let is_bad = bad.iter().any(|&lanes| lanes != 0);
+        if plan.grow > 0 || plan.fill_nan || plan.fill == Fill::Interpolate || is_bad {
+            if !told {
+                self.covered.clear();
+                self.covered.resize(rows.len(), ALL);
+            }
+            return self.slowly(column, rows, bad, lines.start, used);
         }
         if self.rejected.is_empty() {
             return;
@@ -248,14 +263,14 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         }
     }
 
-    /// The same where neighbours are rejected or looked at, or NaN is filled.
+    /// The same where neighbours are rejected or looked at, NaN is filled, or some are bad.
     fn slowly(
         &mut self,
         column: &Column,
         rows: &mut [[L; LANES]],
+        bad: &[u16],
         line: usize,
         used: u16,
-        told: bool,
     ) {
         let plan = self.plan;
         let n = rows.len();
@@ -276,6 +291,10 @@ impl<'a, L: Sample> Cleaner<'a, L> {
                 self.flags[other] |= u16::from(counts) << lane;
             }
         }
+        // Void is not bad, whatever a mask says.
+        for (row, bad) in bad.iter().enumerate() {
+            self.flags[row] |= bad & self.covered[row];
+        }
         let mut kept = [0u32; LANES];
         let mut hit = 0;
         for (row, samples) in rows.iter().enumerate() {
@@ -283,7 +302,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
             for (lane, sample) in samples.iter().enumerate() {
                 let is_nan = sample.wide().is_nan();
                 kept[lane] += u32::from(!is_nan && flags >> lane & 1 == 0);
-                if is_nan && plan.fill_nan && (!told || self.covered[row] >> lane & 1 == 1) {
+                if is_nan && plan.fill_nan && (self.covered[row] & !flags) >> lane & 1 == 1 {
                     self.holes[row] |= 1 << lane;
                 }
             }
@@ -292,6 +311,9 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         let good = self
             .tally
             .judge(hit & used, lanes(&kept, |&kept| kept >= plan.min_kept));
+        let bad = bad.iter().zip(&self.covered);
+        let bad = bad.map(|(bad, covered)| u64::from((bad & covered & good).count_ones()));
+        self.tally.bad += bad.sum::<u64>();
         if good == 0 {
             return;
         }
@@ -368,15 +390,13 @@ impl<L: Sample> Worker for Cleaner<'_, L> {
 
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Found) -> bool) -> Result<()> {
         let (lines, shares, held, stop) = (self.lines, self.shares, self.held, self.stop);
-        let mut rows = std::mem::take(&mut self.rows);
+        let mut gathered = std::mem::take(&mut self.gathered);
         let mut samples = 0;
-        let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
-            let n = column.rows();
-            for (block, line) in group.clone().step_by(LANES).enumerate() {
-                let rows = &mut rows[block * n..(block + 1) * n];
-                self.block(column, rows, line..(line + LANES).min(group.end));
-            }
-            samples += group.len() as u64 * lines.len() as u64;
+        let mut each = |column: &Column, group: Group<'_, L>| {
+            samples += group.lines.len() as u64 * lines.len() as u64;
+            group.for_each_block(column.rows(), |lines, rows, bad| {
+                self.block(column, rows, bad, lines);
+            });
             let found = self.found.len() as u64 * PATCH_BYTES + self.marks.len() as u64 * 8;
             match found > held {
                 true => send(self.take(column, std::mem::take(&mut samples))),
@@ -389,8 +409,8 @@ impl<L: Sample> Worker for Cleaner<'_, L> {
                 false => true,
             }
         };
-        let done = shares.for_each_group(lines, unit, held, stop, &mut rows, &mut each);
-        self.rows = rows;
+        let done = shares.for_each_group(lines, unit, held, stop, &mut gathered, &mut each);
+        self.gathered = gathered;
         if let Some(column) = done? {
             send(self.take(&column, samples));
         }

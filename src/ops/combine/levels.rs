@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::ledger::Record;
 use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, is_wide};
+use crate::ops::bad::{Marks, Masks};
 use crate::ops::crew::{Worker, share};
 use crate::ops::frames::{cards_of, each_along};
 use crate::ops::{Stop, show_bytes};
@@ -127,11 +128,13 @@ fn medians<L: Lane>(job: &Job<'_>) -> Result<Vec<f64>> {
         snapshot: job.snapshot,
         axis: job.axis,
         spans: job.spans.to_vec(),
+        masks: job.masks,
         void: job.void,
         stop: job.stop,
         held: Vec::new(),
         rows: Rows::new(),
         covered: Vec::new(),
+        marks: Marks::default(),
     };
     let workers = (0..jobs).map(|_| worker()).collect();
     let size = job.snapshot.catalog().dtype.size() as u64;
@@ -162,11 +165,13 @@ struct Measurer<'a, L> {
     snapshot: &'a Snapshot,
     axis: usize,
     spans: Vec<Span>,
+    masks: &'a Masks,
     void: Void,
     stop: &'a Stop,
     held: Vec<L>,
     rows: Rows<L>,
     covered: Vec<u16>,
+    marks: Marks,
 }
 
 impl<L: Lane> Worker for Measurer<'_, L> {
@@ -184,7 +189,9 @@ impl<L: Lane> Worker for Measurer<'_, L> {
             let mut column = lines.column(number)?;
             let all = 0..column.lines();
             lines.load_patches(&mut column, &all)?;
-            lines.gather(&column, all.clone(), &mut self.rows)?;
+            let (rows, marks) = (&mut self.rows, &mut self.marks);
+            lines.gather(&column, all.clone(), rows)?;
+            self.masks.leave_out(&lines, &column, &all, rows, marks)?;
             let n = column.rows();
             for (block, line) in all.step_by(LANES).enumerate() {
                 let told = lines.covered(&column, line, &mut self.covered);

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Reject, Statistic};
 use crate::engine::lines::{Column, Lines};
 use crate::error::Result;
 use crate::kernels::clip::{Clipper, Collapser, LANES, Rows};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Sample, Shares, TOLD_SAMPLES, leave_void_out};
+use crate::ops::lanes::{Gathered, Group, Sample, Shares, TOLD_SAMPLES, leave_void_out};
 
 /// Patches that a thread holds at once, in bytes.
 const HELD: u64 = 4 << 20;
@@ -30,6 +32,21 @@ pub(super) struct Collapsed {
     pub(super) value: f64,
     pub(super) count: u32,
     pub(super) error: f64,
+}
+
+/// Counts of samples that were left out.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LeftOut {
+    pub(super) rejected: u64,
+    /// A mask says so.
+    pub(super) bad: u64,
+}
+
+impl LeftOut {
+    pub(super) fn add(&mut self, other: LeftOut) {
+        self.rejected = self.rejected.saturating_add(other.rejected);
+        self.bad = self.bad.saturating_add(other.bad);
+    }
 }
 
 /// Bytes of a line in a part: value, count, error.
@@ -64,25 +81,25 @@ impl Collapsed {
 pub(super) struct Combiner<'a, L> {
     lines: &'a Lines<'a>,
     plan: &'a Plan,
-    shares: Shares,
+    shares: Shares<'a>,
     stop: &'a Stop,
     /// Absent when nothing is clipped.
     clipper: Option<Clipper>,
     collapser: Collapser,
-    rows: Rows<L>,
+    gathered: Gathered<L>,
     /// The same, scaled and shifted.
     level: Rows<f64>,
     covered: Vec<u16>,
     hits: Vec<u32>,
     ranked: Vec<(f64, u32)>,
-    pub(super) rejected: u64,
+    pub(super) left_out: LeftOut,
 }
 
 impl<'a, L: Sample> Combiner<'a, L> {
     pub(super) fn new(
         lines: &'a Lines<'a>,
         plan: &'a Plan,
-        shares: Shares,
+        shares: Shares<'a>,
         stop: &'a Stop,
     ) -> Combiner<'a, L> {
         Combiner {
@@ -95,25 +112,30 @@ impl<'a, L: Sample> Combiner<'a, L> {
                 _ => None,
             },
             collapser: Collapser::new().of_integers(lines.has_integers()),
-            rows: Rows::new(),
+            gathered: Gathered::default(),
             level: Rows::new(),
             covered: Vec::new(),
             hits: Vec::new(),
             ranked: Vec::new(),
-            rejected: 0,
+            left_out: LeftOut::default(),
         }
     }
 
-    /// Collapses one block of `used` lines that begins at `line`.
+    /// Collapses one block of lines, of which some lanes of rows may be bad.
     fn block(
         &mut self,
         column: &Column,
         rows: &mut [[L; LANES]],
-        line: usize,
-        used: usize,
+        bad: &[u16],
+        lines: Range<usize>,
     ) -> [Collapsed; LANES] {
-        if self.lines.covered(column, line, &mut self.covered) {
+        let told = self.lines.covered(column, lines.start, &mut self.covered);
+        if told {
             leave_void_out(rows, &self.covered);
+        }
+        for (row, bad) in bad.iter().enumerate() {
+            let covered = if told { self.covered[row] } else { u16::MAX };
+            self.left_out.bad += u64::from((bad & covered).count_ones());
         }
         let mut tools = Tools {
             plan: self.plan,
@@ -124,6 +146,7 @@ impl<'a, L: Sample> Combiner<'a, L> {
             positions: self.lines.len(),
             rejected: 0,
         };
+        let used = lines.len();
         let sample = |row: usize| column.sample(row) as usize;
         let collapsed = match &self.plan.factors {
             None => tools.collapse(rows, used, &sample),
@@ -137,7 +160,7 @@ impl<'a, L: Sample> Combiner<'a, L> {
                 tools.collapse(&mut self.level, used, &sample)
             }
         };
-        self.rejected += tools.rejected;
+        self.left_out.rejected += tools.rejected;
         collapsed
     }
 }
@@ -272,28 +295,25 @@ impl<L: Sample> Worker for Combiner<'_, L> {
     fn unit(&mut self, unit: u64, send: &mut dyn FnMut(Self::Found) -> bool) -> Result<()> {
         let (lines, shares, stop) = (self.lines, self.shares, self.stop);
         let lens = *lines.lens();
-        let mut rows = std::mem::take(&mut self.rows);
+        let mut gathered = std::mem::take(&mut self.gathered);
         let mut found: Self::Found = Vec::new();
-        let mut each = |column: &Column, group: Range<usize>, rows: &mut [[L; LANES]]| {
-            let n = column.rows();
-            for (block, line) in group.clone().step_by(LANES).enumerate() {
-                let used = LANES.min(group.end - line);
-                let rows = &mut rows[block * n..(block + 1) * n];
-                let collapsed = self.block(column, rows, line, used);
-                for (lane, value) in collapsed.into_iter().take(used).enumerate() {
-                    let place = column.place(line + lane);
+        let mut each = |column: &Column, group: Group<'_, L>| {
+            group.for_each_block(column.rows(), |of_block, rows, bad| {
+                let collapsed = self.block(column, rows, bad, of_block.clone());
+                for (line, value) in of_block.zip(collapsed) {
+                    let place = column.place(line);
                     let others = (0..lens.len()).rev().filter(|&axis| axis != lines.axis());
                     let at = others.fold(0, |at, axis| at * lens[axis] + place[axis]);
                     found.push((at, value));
                 }
-            }
+            });
             match (found.len() * lines.len()) as u64 >= TOLD_SAMPLES {
                 true => send(std::mem::take(&mut found)),
                 false => true,
             }
         };
-        let done = shares.for_each_group(lines, unit, HELD, stop, &mut rows, &mut each);
-        self.rows = rows;
+        let done = shares.for_each_group(lines, unit, HELD, stop, &mut gathered, &mut each);
+        self.gathered = gathered;
         done?;
         send(found);
         Ok(())
