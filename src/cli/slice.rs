@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pictures::Pictures;
-use super::{Common, DONE, Memory, Where, parse_key, parsed};
-use crate::error::{Context, Error, IoContext, Result};
-use crate::ops::Stop;
+use super::{Common, DONE, Memory, Where, parse_key, parsed, say};
+use crate::error::{Context, Error, IoContext, Result, show_path};
+use crate::ops::each::each;
 use crate::ops::frames::Keys;
 use crate::ops::slice::{Cut, Options, Planes, slice};
+use crate::ops::{Stop, count};
 use crate::region::parse_axis;
 use crate::sinks::{Format, Target};
 
@@ -25,6 +26,7 @@ use crate::sinks::{Format, Target};
     cube slice night.cube --montage -o sheet.png\n  \
     cube slice night.cube --axis x,y --at 7 --compare -o cleaned7.png\n  \
     cube slice night.cube --section '[1:100,*,-1]' -o last.fits\n  \
+    cube slice night.cube --each -o 'cleaned/{name}.fits'\n  \
     cube slice night.cube -o - | ds9 -")]
 pub(super) struct SliceArgs {
     /// The cube
@@ -49,6 +51,15 @@ pub(super) struct SliceArgs {
     #[arg(long, value_name = "FILE", requires = "axis")]
     #[arg(hide_short_help = true)]
     at_file: Option<PathBuf>,
+
+    /// Every frame a file of its own: -o 'out/{name}.fits'
+    ///
+    /// In the place of --at: a file for every position of the axis that frames are stacked on, or with --axis of all axes that
+    /// do not stay. {name} in -o is what the frame's file was called, without folder and extension, {at} the position, with
+    /// zeros in front. The folder is made if there is none.
+    #[arg(long, requires = "output")]
+    #[arg(conflicts_with_all = ["at", "at_file", "plot", "montage"])]
+    each: bool,
 
     /// A box, such as '[1:100,*,5]'; b:a runs backwards, a:b:s steps
     #[arg(
@@ -190,6 +201,19 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         memory: args.memory.bytes(),
     };
     let bar = args.common.bar_beside(&options.target);
+    if args.each {
+        let report = each(&args.cube, &options, &bar, stop)?;
+        if !args.common.quiet {
+            say(&format!(
+                "{}: {} written to {}{}",
+                show_path(&args.cube),
+                count(report.files, "file"),
+                show_path(&report.folder),
+                if report.is_new { ", a new folder" } else { "" }
+            ));
+        }
+        return Ok(DONE);
+    }
     slice(&args.cube, &options, &bar, stop)?;
     Ok(DONE)
 }

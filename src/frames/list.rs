@@ -166,10 +166,14 @@ fn number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     &digits[n_zeros..]
 }
 
+/// Extensions of FITS files, which may be gzipped.
+const FITS: [&str; 3] = ["fits", "fit", "fts"];
+
+/// Those of other frames.
+const OTHERS: [&str; 4] = ["fz", "tif", "tiff", "npy"];
+
 /// Does the name of a file say that it is a frame?
 fn is_called_frame(path: &Path) -> bool {
-    const FITS: [&str; 3] = ["fits", "fit", "fts"];
-    const OTHERS: [&str; 4] = ["fz", "tif", "tiff", "npy"];
     let extension = |path: &Path| {
         let extension = path.extension().unwrap_or_default();
         extension.to_string_lossy().to_ascii_lowercase()
@@ -179,6 +183,19 @@ fn is_called_frame(path: &Path) -> bool {
         "gz" => FITS.contains(&extension(&path.with_extension("")).as_str()),
         last => FITS.contains(&last) || OTHERS.contains(&last),
     }
+}
+
+/// A file's name without what says that it is a frame, and how it is compressed.
+pub fn bare_name(name: &str) -> &str {
+    fn without<'a>(name: &'a str, known: &[&str]) -> &'a str {
+        let is_known = |last: &str| known.iter().any(|it| last.eq_ignore_ascii_case(it));
+        match name.rsplit_once('.') {
+            Some((rest, last)) if is_known(last) => rest,
+            _ => name,
+        }
+    }
+    let known = [&FITS[..], &OTHERS[..], &["btf", "raw"]].concat();
+    without(without(name, &["gz", "fz"]), &known)
 }
 
 /// Does a file begin as a frame? One that cannot be opened counts: it is to be an

@@ -39,7 +39,7 @@ type Place = (u64, u64);
 /// The table of the frames in a cut, before its rows are made.
 pub(super) struct FramesTable<'s> {
     snapshot: &'s Snapshot,
-    positions: Positions,
+    positions: &'s Positions,
     /// The positions of each cut.
     cuts: Vec<Vec<Span>>,
     /// The frames, as they follow each other in the cut.
@@ -54,13 +54,14 @@ impl<'s> FramesTable<'s> {
     /// are fewer than `at_least`.
     pub(super) fn new(
         snapshot: &'s Snapshot,
+        positions: &'s Positions,
         cuts: Vec<Vec<Span>>,
         at_least: usize,
         progress: &dyn Progress,
     ) -> Result<Option<FramesTable<'s>>> {
         let mut frames = FramesTable {
-            positions: snapshot.positions(),
             snapshot,
+            positions,
             cuts,
             order: Vec::new(),
             table: Table::default(),

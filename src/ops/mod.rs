@@ -17,8 +17,9 @@
 //! * [`compact`]: a cube in reading order, without its history.
 //! * [`info`]: what a cube holds.
 //! * [`in_place`]: a cube as Zarr readers see it, `coordinates` its frames.
-//! * [`mod@slice`]: cuts through it; `profiles` names their positions, `sheet` puts planes
-//!   side by side, `mosaic` tells whether frames side by side have coordinates in common.
+//! * [`mod@slice`]: cuts through it; [`each`] makes a file of every position, `profiles`
+//!   names positions, `sheet` puts planes side by side, `mosaic` makes headers, and tells
+//!   whether frames side by side have coordinates in common.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -35,6 +36,7 @@ pub mod compact;
 mod coordinates;
 mod crew;
 mod cube_frame;
+pub mod each;
 pub mod frames;
 mod frames_table;
 pub mod history;

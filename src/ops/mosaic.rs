@@ -1,26 +1,136 @@
-//! Frames side by side in a cut, as in a mosaic: the header of one speaks for all,
-//! where the others continue its coordinates.
+//! The header of a cut. Where frames stand side by side in it, as in a mosaic, that of one
+//! speaks for all, as far as the others continue its coordinates.
 
 use std::ops::Range;
 
+use super::Progress;
 use super::frames::cards_of;
 use super::frames_table::meet;
 use super::slice::Request;
+use crate::engine::Coordinates;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
 use crate::format::ledger::Record;
 use crate::frames::cards::Cards;
-use crate::frames::wcs::{Told, Unlike};
+use crate::frames::wcs::{self, AxisCut, Told, Unlike};
 use crate::region::{MAX_RANK, Span};
+use crate::sinks::{Format, fits};
+
+/// The frame whose header speaks for a cut: the one that its first sample came with, or
+/// that of the cube.
+pub(super) struct Speaker {
+    pub(super) record: Option<Record>,
+    /// No other frame has samples in the cut.
+    pub(super) is_alone: bool,
+}
+
+pub(super) fn speaker(snapshot: &Snapshot, request: &Request) -> Result<Speaker> {
+    let mut slots: Coordinates = [0; MAX_RANK];
+    for (axis, slot) in slots.iter_mut().enumerate() {
+        let position = request.spans.get(axis).map_or(0, |span| span.start);
+        *slot = snapshot.pieces(axis).slot(position).unwrap_or(0);
+    }
+    let record = match snapshot.record_at(&slots)? {
+        Some(record) => Some(record),
+        None => snapshot.header_record()?,
+    };
+    Ok(Speaker {
+        record,
+        is_alone: false,
+    })
+}
+
+/// The header of a cut: that of the frame that speaks for it, its
+/// coordinates fitted to the cut, as far as frames beside that one continue them; what
+/// a user should know of that is told where one of the formats has a place for it. Also
+/// that frame's record, when the cut is the frame and nothing else.
+pub(super) fn header(
+    snapshot: &Snapshot,
+    request: &Request,
+    formats: &[Format],
+    progress: &dyn Progress,
+) -> Result<(Cards, Option<Record>)> {
+    let speaker = speaker(snapshot, request)?;
+    let positions = snapshot.positions();
+    header_of(speaker, snapshot, &positions, request, formats, progress)
+}
+
+/// The same where the frame that speaks for the cut is known.
+pub(super) fn header_of(
+    speaker: Speaker,
+    snapshot: &Snapshot,
+    positions: &Positions,
+    request: &Request,
+    formats: &[Format],
+    progress: &dyn Progress,
+) -> Result<(Cards, Option<Record>)> {
+    let Speaker { record, is_alone } = speaker;
+    let Some(record) = record else {
+        return Ok((Cards::default(), None));
+    };
+    let stands = stands(snapshot, positions, request, &record);
+    let cuts: Vec<AxisCut> = (0..request.spans.len())
+        .map(|axis| axis_cut(request, axis, &record, stands[axis].as_ref()))
+        .collect();
+    let cards = cards_of(&record);
+    let unlike = match is_alone {
+        true => Unlike::default(),
+        false => unlike(snapshot, positions, request, (&record, &cards, &stands))?,
+    };
+    let (cards, notes) = wcs::cut_of_many(&fits::image_cards(&cards), &cuts, &unlike);
+    if formats.iter().any(|format| format.holds_cards()) {
+        notes.iter().for_each(|note| progress.warn(note));
+    }
+    let is_frame = cuts.iter().enumerate().all(|(axis, cut)| match cut {
+        AxisCut::Kept { whole, .. } => *whole,
+        AxisCut::Dropped => record.shape.get(axis).is_none_or(|&len| len == 1),
+        AxisCut::Lost { .. } => false,
+    });
+    let outside = positions.of(&record).is_some_and(|(first, whole)| {
+        let fixed = first.iter().zip(&request.spans).enumerate();
+        whole
+            && fixed
+                .into_iter()
+                .all(|(axis, (&first, span))| request.kept.contains(&axis) || first == span.start)
+    });
+    Ok((cards, (is_frame && outside).then_some(record)))
+}
+
+/// What becomes of an axis of the frame whose header speaks for the cut.
+fn axis_cut(
+    request: &Request,
+    axis: usize,
+    record: &Record,
+    standing: Option<&Standing>,
+) -> AxisCut {
+    let output = request.kept.iter().position(|&kept| kept == axis);
+    let Some(output) = output else {
+        return AxisCut::Dropped;
+    };
+    let span = request.spans[axis];
+    let Some((origin, standing)) = standing.and_then(|it| Some((it.origin?, it))) else {
+        return AxisCut::Lost {
+            output: Some(output),
+        };
+    };
+    let len = record.shape.get(axis).copied().unwrap_or(1);
+    let all = u64::try_from(origin).map(|first| Span::run(first, len));
+    AxisCut::Kept {
+        output,
+        first: span.start as f64 - origin as f64 + 1.0,
+        step: span.step as f64,
+        whole: standing.pixels == len && all.is_ok_and(|all| span == all),
+    }
+}
 
 /// How a frame stands in a cut on one axis, as far as the cut meets it.
-pub(super) struct Standing {
+struct Standing {
     /// The position of its first pixel, if that were there, too; none where its pixels
     /// do not stand one after the other.
-    pub(super) origin: Option<i64>,
+    origin: Option<i64>,
     /// How many of its pixels there are in the runs that the cut meets.
-    pub(super) pixels: u64,
+    pixels: u64,
     /// These runs of positions, sorted.
     runs: Vec<Range<u64>>,
     /// How many positions of the cut they hold.
@@ -30,7 +140,7 @@ pub(super) struct Standing {
 }
 
 /// The same for all axes; `None` where it is not in the cut.
-pub(super) type Stands = [Option<Standing>; MAX_RANK];
+type Stands = [Option<Standing>; MAX_RANK];
 
 fn standing(positions: &Positions, record: &Record, axis: usize, span: &Span) -> Option<Standing> {
     let mut found: Option<Standing> = None;
@@ -73,7 +183,7 @@ fn span_of(request: &Request, axis: usize) -> Span {
 }
 
 /// How the frame stands whose header speaks for the cut: there, or else in the cube.
-pub(super) fn stands(
+fn stands(
     snapshot: &Snapshot,
     positions: &Positions,
     request: &Request,
@@ -96,7 +206,7 @@ pub(super) fn stands(
 /// The axes that frames beside that one describe in another way. Only where the cut
 /// goes beyond the frame, along an axis that its header describes, are others looked
 /// at; and not those behind it in a stack, which have headers of their own.
-pub(super) fn unlike(
+fn unlike(
     snapshot: &Snapshot,
     positions: &Positions,
     request: &Request,

@@ -1,30 +1,29 @@
 //! `cube slice`: cuts through a cube, streamed to an output.
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::path::Path;
 
-use super::frames::{Keys, cards_of, open_chosen};
+use super::frames::{Keys, open_chosen};
 use super::frames_table::FramesTable;
-use super::mosaic::{Standing, stands, unlike};
+use super::mosaic::{Speaker, header_of, speaker};
 use super::profiles::{Named, profile_axis, profiles};
 use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
-use crate::engine::Coordinates;
 use crate::engine::lines::{Lines, Void};
+use crate::engine::records::Positions;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result, show_path};
-use crate::format::ledger::Record;
 use crate::frames::cards::Cards;
 use crate::frames::filter::Filter;
-use crate::frames::wcs::{self, AxisCut};
 use crate::kernels::crc::joined;
-use crate::region::{
-    AXIS_NAMES, MAX_RANK, Parts, Span, parse_position, parse_section, show_shape, volume,
-};
+use crate::region::{AXIS_NAMES, Parts, Span, parse_position, parse_section, show_shape, volume};
 use crate::sinks::text;
-use crate::sinks::{self, Format, Image, Look, Sink, Target, fits, plot};
+use crate::sinks::{self, Format, Image, Look, Sink, Target, plot};
 use crate::turns::in_turn;
+
+pub(super) use super::mosaic::header;
 
 /// Which samples are wanted.
 #[derive(Clone, Debug)]
@@ -95,7 +94,7 @@ impl Request {
     }
 
     /// Axes of the output that are longer than 1.
-    fn n_long(&self) -> usize {
+    pub(super) fn n_long(&self) -> usize {
         self.shape().iter().filter(|&&len| len != 1).count()
     }
 }
@@ -113,102 +112,203 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
         .first()
         .ok_or_else(|| Error::input("no positions were given").hint("--at 120,45 gives one"))?;
     let format = output_format(first, options)?;
-    if options.frames_table == Some(true) && !format.holds_tables() {
-        return Err(Error::input(format!(
-            "{} has no place for a table of frames",
-            format.name()
-        ))
-        .hint("--format fits has one"));
-    }
     refuse_cube(&options.target)?;
-    let planes = options
-        .sheet
-        .map(|planes| sheet::plan(planes, &requests, format));
-    let planes = planes.transpose().at(path)?;
-    let named = Named::new(snapshot, first, format, &options.keys, progress).at(path)?;
-    let dtype = snapshot.catalog().dtype;
-    let shape = planes.unwrap_or_else(|| shape(&requests));
-    let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
-    let mut output = Begin {
-        target: &options.target,
-        format,
-        dtype,
-        blank: snapshot.catalog().blank,
-        cards: Cards::default(),
-        look: Look {
-            title: title(path, snapshot, &requests),
-            ..options.look.clone()
-        },
-    };
-    let cut = Streamed { snapshot, stop };
-    let bare = (options.sheet == Some(Planes::BeforeAndAfter)).then(|| snapshot.without_patches());
-    if options.sheet.is_some() {
-        let found = bare.as_ref().map(|bare| sheet::replaced(&cut, bare, first));
-        let found = found.transpose().at(path)?;
-        output.look.sheet = Some(sheet::look(snapshot, first, found));
-    }
-    let (mut whole_frame, mut is_frame) = (None, false);
-    if !format.is_text() {
-        let (cards, record) = header(snapshot, first, &[format], progress).at(path)?;
-        let record = record.filter(|_| requests.len() == 1);
-        is_frame = record.is_some();
-        match record {
-            Some(record) if snapshot.catalog().patches.is_empty() && bare.is_none() => {
-                whole_frame = Some((record.check, record.source));
-            }
-            // The check is of the samples beneath the patches.
-            Some(record) => {
-                let mut reader = FrameReader::new(snapshot, options.memory / 4);
-                let check = reader.check(&record, &mut |_| !stop.is_set()).at(path)?;
-                if !stop.is_set() {
-                    as_written(check, record.check, &record.source).at(path)?;
-                }
-            }
-            None => {}
+    let mut cuts = Cuts::new(path, snapshot, options, format, (progress, stop))?;
+    cuts.put(&requests, &options.target, None)
+}
+
+/// Cuts of one cube, put out one after the other.
+pub(super) struct Cuts<'a> {
+    path: &'a Path,
+    snapshot: &'a Snapshot,
+    options: &'a Options,
+    format: Format,
+    progress: &'a dyn Progress,
+    stop: &'a Stop,
+    positions: OnceCell<Positions>,
+    /// The cube without patches, where that is shown, too.
+    bare: Option<Snapshot>,
+    /// Reads frames beneath their patches.
+    beneath: Option<FrameReader>,
+}
+
+impl<'a> Cuts<'a> {
+    pub(super) fn new(
+        path: &'a Path,
+        snapshot: &'a Snapshot,
+        options: &'a Options,
+        format: Format,
+        (progress, stop): (&'a dyn Progress, &'a Stop),
+    ) -> Result<Cuts<'a>> {
+        if options.frames_table == Some(true) && !format.holds_tables() {
+            return Err(Error::input(format!(
+                "{} has no place for a table of frames",
+                format.name()
+            ))
+            .hint("--format fits has one"));
         }
-        output.cards = cards;
+        let compares = options.sheet == Some(Planes::BeforeAndAfter);
+        Ok(Cuts {
+            path,
+            snapshot,
+            options,
+            format,
+            progress,
+            stop,
+            positions: OnceCell::new(),
+            bare: compares.then(|| snapshot.without_patches()),
+            beneath: None,
+        })
     }
-    if !format.is_text() && first.n_long() > 1 && !is_frame {
-        warn_of_void(path, snapshot, first, progress);
+
+    fn positions(&self) -> &Positions {
+        self.positions.get_or_init(|| self.snapshot.positions())
     }
-    if format.is_plot() && profile_axis(first).is_ok() {
-        output.look.marks = marks(snapshot, &requests).at(path)?;
-    }
-    let mut sink = output.begin_shaped(&requests, shape, named, progress)?;
-    // Until here one signal ends all, also the wait for whoever is to read from a pipe.
-    stop.begin_work();
-    progress.begin("reading", 0, total);
-    if let Some(bare) = &bare {
-        let bare = Streamed {
-            snapshot: bare,
-            ..cut
+
+    /// Puts one out, or several profiles. Of a cut whose speaker is known it is not said that it
+    /// has void.
+    pub(super) fn put(
+        &mut self,
+        requests: &[Request],
+        target: &Target,
+        known: Option<Speaker>,
+    ) -> Result<()> {
+        let Cuts {
+            path,
+            snapshot,
+            options,
+            format,
+            progress,
+            stop,
+            ..
+        } = *self;
+        let first = &requests[0];
+        let planes = options
+            .sheet
+            .map(|planes| sheet::plan(planes, requests, format));
+        let planes = planes.transpose().at(path)?;
+        let named = Named::new(snapshot, first, format, &options.keys, progress).at(path)?;
+        let dtype = snapshot.catalog().dtype;
+        let shape = planes.unwrap_or_else(|| shape(requests));
+        let total = volume(&shape)?.saturating_mul(dtype.size() as u64);
+        let mut output = Begin {
+            target,
+            format,
+            dtype,
+            blank: snapshot.catalog().blank,
+            cards: Cards::default(),
+            look: Look {
+                title: title(path, snapshot, requests),
+                ..options.look.clone()
+            },
         };
-        let bare = bare.stream(&requests[..1], None, sink.as_mut(), progress);
-        bare.at(path)?;
+        let cut = Streamed { snapshot, stop };
+        if options.sheet.is_some() {
+            let bare = self.bare.as_ref();
+            let found = bare.map(|bare| sheet::replaced(&cut, bare, first));
+            let found = found.transpose().at(path)?;
+            output.look.sheet = Some(sheet::look(snapshot, first, found));
+        }
+        let (mut whole_frame, mut is_frame) = (None, false);
+        let is_known = known.is_some();
+        let is_alone = known.as_ref().is_some_and(|known| known.is_alone);
+        if !format.is_text() {
+            let speaker = match known {
+                Some(known) => known,
+                None => speaker(snapshot, first).at(path)?,
+            };
+            let formats = &[format];
+            let head = header_of(
+                speaker,
+                snapshot,
+                self.positions(),
+                first,
+                formats,
+                progress,
+            );
+            let (cards, record) = head.at(path)?;
+            let record = record.filter(|_| requests.len() == 1);
+            is_frame = record.is_some();
+            match record {
+                Some(record) if snapshot.catalog().patches.is_empty() && self.bare.is_none() => {
+                    whole_frame = Some((record.check, record.source));
+                }
+                // The check is of the samples beneath the patches.
+                Some(record) => {
+                    let reader = || FrameReader::new(snapshot, options.memory / 4);
+                    let reader = self.beneath.get_or_insert_with(reader);
+                    let check = reader.check(&record, &mut |_| !stop.is_set()).at(path)?;
+                    if !stop.is_set() {
+                        as_written(check, record.check, &record.source).at(path)?;
+                    }
+                }
+                None => {}
+            }
+            output.cards = cards;
+        }
+        if !is_known && !format.is_text() && first.n_long() > 1 && !is_frame {
+            warn_of_void(path, snapshot, first, progress);
+        }
+        if format.is_plot() && profile_axis(first).is_ok() {
+            output.look.marks = marks(snapshot, requests).at(path)?;
+        }
+        let mut sink = output.begin_shaped(requests, shape, named, progress)?;
+        // Until here one signal ends all, also the wait for whoever is to read from a pipe.
+        stop.begin_work();
+        progress.begin("reading", 0, total);
+        if let Some(bare) = &self.bare {
+            let bare = Streamed {
+                snapshot: bare,
+                ..cut
+            };
+            let bare = bare.stream(&requests[..1], None, sink.as_mut(), progress);
+            bare.at(path)?;
+        }
+        let mut check = 0;
+        let wanted = whole_frame.is_some().then_some(&mut check);
+        let cut = cut.stream(requests, wanted, sink.as_mut(), progress);
+        cut.at(path)?;
+        progress.end();
+        if let Some((expected, source)) = whole_frame {
+            as_written(check, expected, &source).at(path)?;
+        }
+        // Of a cut that is one frame the header tells all.
+        let table = match (is_frame || is_alone) && options.frames_table.is_none() {
+            true => None,
+            false => self.frames_table(requests).at(path)?,
+        };
+        if let Some(frames) = table {
+            let mut rows = frames.rows((options.memory / 8).clamp(1 << 20, 64 << 20));
+            sink.table(&frames.table, &mut rows)?;
+        }
+        sink.finish()
     }
-    let mut check = 0;
-    let wanted = whole_frame.is_some().then_some(&mut check);
-    let cut = cut.stream(&requests, wanted, sink.as_mut(), progress);
-    cut.at(path)?;
-    progress.end();
-    if let Some((expected, source)) = whole_frame {
-        as_written(check, expected, &source).at(path)?;
+
+    /// The table of the frames in a cut, where one is wanted.
+    fn frames_table(&self, requests: &[Request]) -> Result<Option<FramesTable<'_>>> {
+        let wanted = self.options.frames_table;
+        let is_wanted = wanted.unwrap_or(requests[0].n_long() > 1);
+        if !is_wanted || !self.format.holds_tables() {
+            return Ok(None);
+        }
+        let at_least = match wanted {
+            Some(_) => 0,
+            None => 2,
+        };
+        let cuts = requests.iter().map(|request| request.spans.clone());
+        let (snapshot, positions) = (self.snapshot, self.positions());
+        FramesTable::new(snapshot, positions, cuts.collect(), at_least, self.progress)
     }
-    // Of a cut that is one frame the header tells all.
-    let table = match is_frame && options.frames_table.is_none() {
-        true => None,
-        false => frames_table(snapshot, &requests, format, options, progress).at(path)?,
-    };
-    if let Some(frames) = table {
-        let mut rows = frames.rows((options.memory / 8).clamp(1 << 20, 64 << 20));
-        sink.table(&frames.table, &mut rows)?;
-    }
-    sink.finish()
 }
 
 /// Integers without BLANK have no value that is never data: what void reads as looks
 /// like a sample to whoever reads the output.
-fn warn_of_void(path: &Path, snapshot: &Snapshot, request: &Request, progress: &dyn Progress) {
+pub(super) fn warn_of_void(
+    path: &Path,
+    snapshot: &Snapshot,
+    request: &Request,
+    progress: &dyn Progress,
+) {
     let catalog = snapshot.catalog();
     if catalog.dtype.is_float() || catalog.blank.is_some() {
         return;
@@ -354,26 +454,6 @@ fn marks(snapshot: &Snapshot, requests: &[Request]) -> Result<Vec<Vec<u64>>> {
     marks.collect()
 }
 
-/// The table of the frames in a cut, where one is wanted.
-fn frames_table<'s>(
-    snapshot: &'s Snapshot,
-    requests: &[Request],
-    format: Format,
-    options: &Options,
-    progress: &dyn Progress,
-) -> Result<Option<FramesTable<'s>>> {
-    let is_wanted = options.frames_table.unwrap_or(requests[0].n_long() > 1);
-    if !is_wanted || !format.holds_tables() {
-        return Ok(None);
-    }
-    let at_least = match options.frames_table {
-        Some(_) => 0,
-        None => 2,
-    };
-    let cuts = requests.iter().map(|request| request.spans.clone());
-    FramesTable::new(snapshot, cuts.collect(), at_least, progress)
-}
-
 /// Holds the check of a whole frame against the one taken when it came in.
 fn as_written(check: u32, expected: u32, source: &str) -> Result<()> {
     match check == expected {
@@ -408,7 +488,7 @@ pub(super) fn forget_samples(cards: &mut Cards, has_unit: bool) {
 }
 
 /// A cube is not replaced by a cut, least of all by one through itself.
-fn refuse_cube(target: &Target) -> Result<()> {
+pub(super) fn refuse_cube(target: &Target) -> Result<()> {
     let Target::File { path, .. } = target else {
         return Ok(());
     };
@@ -441,6 +521,18 @@ fn output_format(request: &Request, options: &Options) -> Result<Format> {
     }
 }
 
+/// The axes that stay, sorted, and the others.
+pub(super) fn parted(axes: &[usize], shape: &[u64]) -> Result<(Vec<usize>, Vec<usize>)> {
+    match axes.iter().find(|&&axis| axis >= shape.len()) {
+        Some(&axis) => Err(Error::input(format!(
+            "there is no axis {}: the cube has {}",
+            AXIS_NAMES[axis],
+            show_shape(shape)
+        ))),
+        None => Ok((0..shape.len()).partition(|axis| axes.contains(axis))),
+    }
+}
+
 fn requests(snapshot: &Snapshot, cut: &Cut) -> Result<Vec<Request>> {
     let shape = snapshot.shape();
     let all = || shape.iter().map(|&len| Span::run(0, len));
@@ -461,21 +553,7 @@ fn requests(snapshot: &Snapshot, cut: &Cut) -> Result<Vec<Request>> {
             kept,
         }]),
         Cut::Axes(axes, places) => {
-            if let Some(&axis) = axes.iter().find(|&&axis| axis >= shape.len()) {
-                return Err(Error::input(format!(
-                    "there is no axis {}: the cube has {}",
-                    AXIS_NAMES[axis],
-                    show_shape(&shape)
-                )));
-            }
-            let fixed: Vec<usize> = kept
-                .iter()
-                .copied()
-                .filter(|axis| !axes.contains(axis))
-                .collect();
-            let mut kept = axes.clone();
-            kept.sort_unstable();
-            kept.dedup();
+            let (kept, fixed) = parted(axes, &shape)?;
             if places.len() > 1 && kept.len() > 1 {
                 return Err(
                     Error::input("--at is repeated, but each cut has several axes")
@@ -538,81 +616,6 @@ fn parse_place(place: &str, fixed: &[usize], shape: &[u64]) -> Result<Vec<(usize
             Ok((axis, position))
         })
         .collect()
-}
-
-/// The header of a cut: that of the frame its first sample came with, its
-/// coordinates fitted to the cut, as far as frames beside that one continue them; what
-/// a user should know of that is told where one of the formats has a place for it. Also
-/// that frame's record, when the cut is the frame and nothing else.
-pub(super) fn header(
-    snapshot: &Snapshot,
-    request: &Request,
-    formats: &[Format],
-    progress: &dyn Progress,
-) -> Result<(Cards, Option<Record>)> {
-    let mut slots: Coordinates = [0; MAX_RANK];
-    for (axis, slot) in slots.iter_mut().enumerate() {
-        let position = request.spans.get(axis).map_or(0, |span| span.start);
-        *slot = snapshot.pieces(axis).slot(position).unwrap_or(0);
-    }
-    let record = match snapshot.record_at(&slots)? {
-        Some(record) => Some(record),
-        None => snapshot.header_record()?,
-    };
-    let Some(record) = record else {
-        return Ok((Cards::default(), None));
-    };
-    let positions = snapshot.positions();
-    let stands = stands(snapshot, &positions, request, &record);
-    let cuts: Vec<AxisCut> = (0..request.spans.len())
-        .map(|axis| axis_cut(request, axis, &record, stands[axis].as_ref()))
-        .collect();
-    let cards = cards_of(&record);
-    let unlike = unlike(snapshot, &positions, request, (&record, &cards, &stands))?;
-    let (cards, notes) = wcs::cut_of_many(&fits::image_cards(&cards), &cuts, &unlike);
-    if formats.iter().any(|format| format.holds_cards()) {
-        notes.iter().for_each(|note| progress.warn(note));
-    }
-    let is_frame = cuts.iter().enumerate().all(|(axis, cut)| match cut {
-        AxisCut::Kept { whole, .. } => *whole,
-        AxisCut::Dropped => record.shape.get(axis).is_none_or(|&len| len == 1),
-        AxisCut::Lost { .. } => false,
-    });
-    let outside = positions.of(&record).is_some_and(|(first, whole)| {
-        let fixed = first.iter().zip(&request.spans).enumerate();
-        whole
-            && fixed
-                .into_iter()
-                .all(|(axis, (&first, span))| request.kept.contains(&axis) || first == span.start)
-    });
-    Ok((cards, (is_frame && outside).then_some(record)))
-}
-
-/// What becomes of an axis of the frame whose header speaks for the cut.
-fn axis_cut(
-    request: &Request,
-    axis: usize,
-    record: &Record,
-    standing: Option<&Standing>,
-) -> AxisCut {
-    let output = request.kept.iter().position(|&kept| kept == axis);
-    let Some(output) = output else {
-        return AxisCut::Dropped;
-    };
-    let span = request.spans[axis];
-    let Some((origin, standing)) = standing.and_then(|it| Some((it.origin?, it))) else {
-        return AxisCut::Lost {
-            output: Some(output),
-        };
-    };
-    let len = record.shape.get(axis).copied().unwrap_or(1);
-    let all = u64::try_from(origin).map(|first| Span::run(first, len));
-    AxisCut::Kept {
-        output,
-        first: span.start as f64 - origin as f64 + 1.0,
-        step: span.step as f64,
-        whole: standing.pixels == len && all.is_ok_and(|all| span == all),
-    }
 }
 
 /// A part of a cut.

@@ -23,6 +23,7 @@ mod clean;
 mod combine;
 mod compact;
 mod corpus;
+mod each;
 mod edit;
 mod faults;
 mod filter;
