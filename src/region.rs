@@ -132,6 +132,21 @@ impl Iterator for Parts {
     }
 }
 
+/// The places of a box of this shape, x fastest.
+pub fn places(lens: [u64; MAX_RANK]) -> impl Iterator<Item = [u64; MAX_RANK]> + Send {
+    let first = (!lens.contains(&0)).then_some([0; MAX_RANK]);
+    std::iter::successors(first, move |place| {
+        let mut next = *place;
+        let mut axes = next.iter_mut().zip(lens);
+        let is_over = axes.all(|(at, len)| {
+            *at += 1;
+            *at *= u64::from(*at < len);
+            *at == 0
+        });
+        (!is_over).then_some(next)
+    })
+}
+
 /// The number of samples in a box of this shape.
 ///
 /// # Errors
@@ -166,6 +181,29 @@ pub fn parse_axis(text: &str) -> Result<usize> {
             Error::input(format!("there is no axis `{text}`"))
                 .hint("axes are x y z w v u t s, or 1 to 8; x is the fastest")
         })
+}
+
+/// Sees that a cube of this shape has an axis.
+pub fn check_axis(axis: usize, shape: &[u64]) -> Result<()> {
+    match axis < shape.len() {
+        true => Ok(()),
+        false => Err(Error::input(format!(
+            "there is no axis {}: the cube has {}",
+            AXIS_NAMES[axis],
+            show_shape(shape)
+        ))),
+    }
+}
+
+/// Sees that a cube of this shape has samples.
+pub fn check_samples(shape: &[u64]) -> Result<()> {
+    match shape.iter().position(|&len| len == 0) {
+        None => Ok(()),
+        Some(axis) => Err(Error::input(format!(
+            "the cube is empty: {} has length 0",
+            AXIS_NAMES[axis]
+        ))),
+    }
 }
 
 /// One position from 1, or from the end when negative, on an axis of length `len`.
@@ -360,6 +398,13 @@ mod tests {
             assert_eq!(number, lens.iter().product::<u64>(), "{most}");
         }
         assert_eq!(Parts::new(&[3, 0, 2], 9).count(), 0);
+    }
+
+    #[test]
+    fn the_places_of_a_box_are_in_its_order() {
+        let found = places([2, 1, 3, 1, 1, 1, 1, 1]).map(|at| (at[0], at[2]));
+        assert!(found.eq([(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]));
+        assert_eq!(places([2, 1, 3, 1, 1, 1, 0, 1]).count(), 0);
     }
 
     #[test]

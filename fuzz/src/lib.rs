@@ -50,16 +50,15 @@ pub fn cube(data: &[u8]) {
     let _ = newest.usage();
     let mut reader = FrameReader::new(&newest, 1 << 20);
     let mut owned = Owned::new(&newest);
-    let _ = newest.for_each_readable(&mut |record| {
+    for record in newest.readable() {
         owned.add(&record);
         if record
             .samples()
             .is_some_and(|samples| samples <= MOST_SAMPLES)
         {
-            reader.verify(&record, &|_| Ok(()))?;
+            let _ = reader.verify(&record, &|_| Ok(()));
         }
-        Ok(())
-    });
+    }
     if sound && !owned.is_filled() {
         let _ = owned.fault(&newest, reader.present(), &|_| Ok(()));
     }

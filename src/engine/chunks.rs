@@ -5,14 +5,13 @@
 //! is a place for copies. Where the tiles stand in the file does not matter.
 
 use super::Coordinates;
-use super::index::{IndexReader, show_tile};
+use super::index::show_tile;
 use super::snapshot::Snapshot;
 use super::tiles::{Segment, Tile, cut_span};
 use crate::error::{Error, Result};
-use crate::format::patches::PatchReader;
 use crate::format::{PAGE, align_up};
 use crate::kernels::copy::{repeat, xor};
-use crate::region::{AXIS_NAMES, MAX_RANK, Span, volume};
+use crate::region::{AXIS_NAMES, MAX_RANK, Span, check_samples, places, volume};
 
 /// Bytes of an entry of a shard's index: offset and length.
 const ENTRY_BYTES: u64 = 16;
@@ -37,16 +36,11 @@ impl<'s> Chunks<'s> {
     /// # Errors
     /// When chunks are not tiles: the hint is to compact.
     pub fn new(snapshot: &'s Snapshot) -> Result<Chunks<'s>> {
+        check_samples(&snapshot.shape())?;
         let mut tiles: [Vec<u64>; MAX_RANK] = Default::default();
         for (axis, tiles) in tiles.iter_mut().enumerate() {
             let (pieces, tile) = (&snapshot.pieces[axis], snapshot.geometry.tile[axis]);
             let len = pieces.len();
-            if len == 0 {
-                let name = AXIS_NAMES[axis];
-                return Err(Error::input(format!(
-                    "the cube is empty: {name} has length 0"
-                )));
-            }
             let segments = cut_span(pieces, &Span::run(0, len), tile);
             let is_chunk = |segment: &Segment| {
                 let whole = tile.min(len - segment.first);
@@ -70,7 +64,11 @@ impl<'s> Chunks<'s> {
     /// # Errors
     /// When a number has no room for it.
     pub fn count(&self) -> Result<u64> {
-        volume(&self.tiles.each_ref().map(|tiles| tiles.len() as u64))
+        volume(&self.lens())
+    }
+
+    fn lens(&self) -> Coordinates {
+        self.tiles.each_ref().map(|tiles| tiles.len() as u64)
     }
 
     /// Calls `each` with the number of every chunk on each axis, x fastest, and its
@@ -82,22 +80,12 @@ impl<'s> Chunks<'s> {
         &self,
         each: &mut dyn FnMut(&Coordinates, Option<Tile>) -> Result<()>,
     ) -> Result<()> {
-        let snapshot = self.snapshot;
-        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog);
-        let mut chunk: Coordinates = [0; MAX_RANK];
-        loop {
+        let mut index = self.snapshot.index();
+        for chunk in places(self.lens()) {
             let tile = std::array::from_fn(|axis| self.tiles[axis][chunk[axis] as usize]);
             each(&chunk, index.tile(&tile)?)?;
-            let step = (0..MAX_RANK).find(|&axis| {
-                chunk[axis] += 1;
-                let more = chunk[axis] < self.tiles[axis].len() as u64;
-                chunk[axis] *= u64::from(more);
-                more
-            });
-            if step.is_none() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// All samples of a tile; `None` when they can be read where they stand.
@@ -105,11 +93,8 @@ impl<'s> Chunks<'s> {
     /// # Errors
     /// When tile or patches cannot be read.
     pub fn copied(&self, tile: Tile) -> Result<Option<Vec<u8>>> {
-        let (geometry, dtype) = (&self.snapshot.geometry, self.snapshot.catalog.dtype);
-        let mut patches = Vec::new();
-        for set in self.snapshot.patch_sets()? {
-            patches.extend(PatchReader::new(set, dtype)?.of_tile(tile.at)?);
-        }
+        let geometry = &self.snapshot.geometry;
+        let patches = self.snapshot.patches_of(tile.at)?;
         if tile.mask == 0 && patches.is_empty() {
             return Ok(None);
         }

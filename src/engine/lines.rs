@@ -9,7 +9,6 @@
 
 use super::Coordinates;
 use super::coverage::{ColumnCoverage, Coverage};
-use super::index::IndexReader;
 use super::snapshot::Snapshot;
 use super::tiles::{Segment, Tile, cut_span};
 use crate::error::{Error, Result};
@@ -17,7 +16,7 @@ use crate::format::patches::PatchReader;
 use crate::format::superblock::FIRST_FREE;
 use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, Layers, Place, Stored};
-use crate::region::{AXIS_NAMES, MAX_RANK, Span, volume};
+use crate::region::{MAX_RANK, Span, volume};
 use crate::storage::Bytes;
 
 /// Bytes of a column that are asked for before it is come to.
@@ -140,16 +139,10 @@ impl<'s> Lines<'s> {
         spans: &[Span],
         void: Void,
     ) -> Result<Lines<'s>> {
-        let mut region = [Span::run(0, 1); MAX_RANK];
-        region[..spans.len()].copy_from_slice(spans);
+        let region = snapshot.region(spans)?;
         let lens = region.map(|span| span.len);
-        volume(&lens)?;
-        for (axis, span) in region.iter().enumerate() {
-            let len = snapshot.pieces(axis).len();
-            if span.len == 0 || span.start.max(span.at(span.len - 1)) >= len {
-                let what = format!("axis {} has length {len}", AXIS_NAMES[axis]);
-                return Err(Error::input(what));
-            }
+        if volume(&lens)? == 0 {
+            return Err(Error::input("there are no samples along the axis"));
         }
         if lens[axis] >= MOST_ROWS {
             return Err(Error::unsupported(format!(
@@ -281,7 +274,7 @@ impl<'s> Lines<'s> {
         let mut tile: Coordinates =
             std::array::from_fn(|axis| self.tiles[axis].group(groups[axis])[0].tile);
         let snapshot = self.snapshot;
-        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog);
+        let mut index = snapshot.index();
         let bytes = snapshot.geometry.bytes as u64;
         let along = &self.tiles[self.axis];
         let mut tiles = Vec::with_capacity(along.len());
@@ -437,10 +430,7 @@ impl<'s> Lines<'s> {
             let Some(Tile { at, .. }) = *tile else {
                 continue;
             };
-            let mut patches = Vec::new();
-            for set in &self.sets {
-                patches.extend(set.of_tile(at)?);
-            }
+            let patches = self.snapshot.patches_of(at)?;
             if patches.is_empty() {
                 continue;
             }

@@ -8,18 +8,18 @@
 use std::sync::Arc;
 
 use super::Coordinates;
-use super::index::{IndexReader, show_tile};
+use super::index::show_tile;
 use super::pieces::Run;
 use super::records::{groups_of, records_of};
 use super::snapshot::Snapshot;
 use super::tiles::{Tile, cut_runs};
 use super::verify::{Fault, record_fault};
 use super::void::count_other;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::MAX_OFFSET;
 use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
-use crate::region::{MAX_RANK, Parts};
+use crate::region::{MAX_RANK, Parts, places};
 use crate::storage::copied::Copied;
 
 /// Samples are read in parts of at most this many bytes.
@@ -172,12 +172,12 @@ impl FrameReader {
             frame: Some(record.frame),
             ..Fault::default()
         };
-        let mut index = IndexReader::new(self.view.storage.as_ref(), &self.view.catalog);
-        let mut counter = [0; MAX_RANK];
+        let mut index = self.view.index();
         let (mut stored, mut void, mut lost) = (0u64, 0u64, Vec::new());
-        loop {
+        let lens = segments.each_ref().map(|segments| segments.len() as u64);
+        for number in places(lens).take(MOST_LOOKED_UP as usize) {
             let ends: [(u64, u64, u64); MAX_RANK] =
-                std::array::from_fn(|axis| segments[axis][counter[axis]]);
+                std::array::from_fn(|axis| segments[axis][number[axis] as usize]);
             let tile = ends.map(|end| end.0);
             match index.tile(&tile) {
                 Ok(None) => void += 1,
@@ -195,15 +195,6 @@ impl FrameReader {
                     }
                 }
                 Err(_) => lost.push(tile),
-            }
-            let step = (0..MAX_RANK).find(|&axis| {
-                counter[axis] += 1;
-                let more = counter[axis] < segments[axis].len();
-                counter[axis] *= usize::from(more);
-                more
-            });
-            if step.is_none() || stored + void + lost.len() as u64 >= MOST_LOOKED_UP {
-                break;
             }
         }
         fault.what = what;
@@ -224,21 +215,17 @@ impl FrameReader {
 }
 
 impl Snapshot {
-    /// Calls `each` for every record that can be read; those that cannot are passed
-    /// over.
-    pub fn for_each_readable(
-        &self,
-        each: &mut dyn FnMut(Record) -> Result<(), Error>,
-    ) -> Result<()> {
+    /// Every record that can be read; those that cannot are passed over.
+    pub fn readable(&self) -> impl Iterator<Item = Record> + Send {
         let storage = self.storage.as_ref();
-        for block in &self.catalog.ledger {
-            for group in groups_of(storage, block).unwrap_or_default() {
-                let Ok(records) = records_of(storage, block, &group) else {
-                    continue;
-                };
-                records.iter().flatten().try_for_each(&mut *each)?;
-            }
-        }
-        Ok(())
+        let groups = self.catalog.ledger.iter().flat_map(|block| {
+            let groups = groups_of(storage, block).unwrap_or_default();
+            groups.into_iter().map(move |group| (block, group))
+        });
+        groups.flat_map(|(block, group)| {
+            let records = records_of(storage, block, &group);
+            let records = records.map(|records| records.iter().flatten().collect());
+            records.unwrap_or_else(|_| Vec::new())
+        })
     }
 }

@@ -10,11 +10,11 @@ use super::tiles::{Geometry, Segment, Tile, cut_span};
 use crate::error::{Error, Kind, Result};
 use crate::format::catalog::{Catalog, Piece};
 use crate::format::ledger::Record;
-use crate::format::patches::PatchReader;
+use crate::format::patches::{Patch, PatchReader};
 use crate::format::superblock::{SUPERBLOCK_AT, SUPERBLOCK_BYTES, Superblock};
 use crate::format::{Extent, MAX_CATALOG_BYTES, PAGE};
 use crate::kernels::copy::{Layout, copy_box, fill};
-use crate::region::{MAX_RANK, Span, show_shape, volume};
+use crate::region::{AXIS_NAMES, MAX_RANK, Span, places, show_shape, volume};
 use crate::storage::{Bytes, Storage};
 
 /// Tiles asked for ahead of their use.
@@ -367,6 +367,22 @@ impl Snapshot {
         verbs
     }
 
+    /// A span on every axis, those left out at their first position.
+    ///
+    /// # Errors
+    /// When one reaches past the end of its axis.
+    pub(super) fn region(&self, spans: &[Span]) -> Result<[Span; MAX_RANK]> {
+        let mut region = [Span::run(0, 1); MAX_RANK];
+        region[..spans.len()].copy_from_slice(spans);
+        for ((span, pieces), name) in region.iter().zip(&self.pieces).zip(AXIS_NAMES) {
+            let len = pieces.len();
+            if span.len > 0 && span.start.max(span.at(span.len - 1)) >= len {
+                return Err(Error::input(format!("axis {name} has length {len}")));
+            }
+        }
+        Ok(region)
+    }
+
     /// Reads the samples at these positions (one span per axis, x first; axes
     /// left out are at their first position) into `out`, as little-endian
     /// values, x fastest.
@@ -374,8 +390,7 @@ impl Snapshot {
     /// # Errors
     /// When the file is damaged where the samples are, or cannot be read.
     pub fn read(&self, spans: &[Span], out: &mut [u8]) -> Result<()> {
-        let mut request = [Span::run(0, 1); MAX_RANK];
-        request[..spans.len()].copy_from_slice(spans);
+        let request = self.region(spans)?;
         let lens = request.map(|span| span.len);
         let samples = usize::try_from(volume(&lens)?).ok();
         if samples.and_then(|samples| samples.checked_mul(self.geometry.size)) != Some(out.len()) {
@@ -385,12 +400,6 @@ impl Snapshot {
                 self.catalog.dtype,
                 out.len()
             )));
-        }
-        for (axis, span) in request.iter().enumerate() {
-            let len = self.pieces[axis].len();
-            if span.len > 0 && span.start.max(span.at(span.len - 1)) >= len {
-                return Err(Error::input(format!("axis {} has length {len}", axis + 1)));
-            }
         }
         if out.is_empty() {
             return Ok(());
@@ -409,25 +418,21 @@ impl Snapshot {
             *slot = stride as isize;
             stride *= len as usize;
         }
-        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog);
+        let mut index = self.index();
         let mut copy = Vec::new();
         let mut ahead: Vec<(Option<Tile>, [Segment; MAX_RANK])> = Vec::with_capacity(TILES_AHEAD);
-        let mut counter = [0usize; MAX_RANK];
-        loop {
-            let boxed: [Segment; MAX_RANK] =
-                std::array::from_fn(|axis| segments[axis][counter[axis]]);
-            let tile = boxed.map(|segment| segment.tile);
-            let found = index.tile(&tile)?;
-            ahead.push((found, boxed));
-            let more = advance(&mut counter, &segments);
-            if ahead.len() == TILES_AHEAD || !more {
+        for number in places(segments.each_ref().map(|segments| segments.len() as u64)) {
+            if ahead.len() == TILES_AHEAD {
                 self.read_boxes(&ahead, &strides, &mut copy, out)?;
                 ahead.clear();
             }
-            if !more {
-                return Ok(());
-            }
+            let boxed: [Segment; MAX_RANK] =
+                std::array::from_fn(|axis| segments[axis][number[axis] as usize]);
+            let tile = boxed.map(|segment| segment.tile);
+            let found = index.tile(&tile)?;
+            ahead.push((found, boxed));
         }
+        self.read_boxes(&ahead, &strides, &mut copy, out)
     }
 
     /// Reads the samples of a box of positions from the linear index `first` on,
@@ -480,6 +485,7 @@ impl Snapshot {
         for of_tile in boxes.chunk_by(|a, b| a.0 == b.0) {
             let read;
             let mut stored: Option<(u64, &[u8])> = None;
+            let mut patches = Vec::new();
             if let Some(Tile { at, .. }) = of_tile[0].0 {
                 let ranges = of_tile.iter().map(|(_, boxed)| self.touched(at, boxed));
                 let ends = ranges.map(|(from, bytes)| (from, from + bytes));
@@ -495,6 +501,7 @@ impl Snapshot {
                     }
                 };
                 stored = Some((from - at, found));
+                patches = self.patches_of(at)?;
             }
             for (tile, boxed) in of_tile {
                 let lens = boxed.map(|segment| segment.len as usize);
@@ -524,7 +531,7 @@ impl Snapshot {
                     (stored, &source),
                     (&mut *out, &target),
                 );
-                self.patch_box(tile.at, boxed, &target, out)?;
+                self.patch_box(&patches, boxed, &target, out);
             }
         }
         Ok(())
@@ -581,36 +588,29 @@ impl Snapshot {
         );
     }
 
-    /// Puts the patches that fall in a box over what was read.
+    /// Puts those patches of a tile that fall in a box over what was read.
     fn patch_box(
         &self,
-        at: u64,
+        patches: &[Patch],
         boxed: &[Segment; MAX_RANK],
         target: &Layout,
         out: &mut [u8],
-    ) -> Result<()> {
-        for set in self.patch_sets()? {
-            for (element, bits) in PatchReader::new(set, self.catalog.dtype)?.of_tile(at)? {
-                let inner = self.geometry.inner(u64::from(element));
-                let mut to = target.start;
-                let inside = boxed.iter().zip(inner).zip(target.strides).all(
-                    |((segment, inner), stride)| {
-                        let ahead = inner as i64 - segment.inner as i64;
-                        let number = ahead / segment.step;
-                        let hit = ahead % segment.step == 0
-                            && 0 <= number
-                            && (number as u64) < segment.len;
-                        to = to.wrapping_add_signed(number as isize * stride);
-                        hit
-                    },
-                );
-                if inside {
-                    let size = self.geometry.size;
-                    out[to..to + size].copy_from_slice(&bits.to_le_bytes()[..size]);
-                }
+    ) {
+        for &(element, bits) in patches {
+            let inner = self.geometry.inner(u64::from(element));
+            let mut to = target.start;
+            let mut axes = boxed.iter().zip(inner).zip(target.strides);
+            let inside = axes.all(|((segment, inner), stride)| {
+                let ahead = inner as i64 - segment.inner as i64;
+                let number = ahead / segment.step;
+                to = to.wrapping_add_signed(number as isize * stride);
+                ahead % segment.step == 0 && 0 <= number && (number as u64) < segment.len
+            });
+            if inside {
+                let size = self.geometry.size;
+                out[to..to + size].copy_from_slice(&bits.to_le_bytes()[..size]);
             }
         }
-        Ok(())
     }
 
     /// The patch sets, oldest first. What is read of them later has checks of
@@ -628,15 +628,28 @@ impl Snapshot {
         Ok(self.patches.get_or_init(|| sets))
     }
 
+    /// The patches of the tile at this offset, those of later sets behind.
+    pub(super) fn patches_of(&self, at: u64) -> Result<Vec<Patch>> {
+        let mut patches = Vec::new();
+        for set in self.patch_sets()? {
+            patches.extend(PatchReader::new(set, self.catalog.dtype)?.of_tile(at)?);
+        }
+        Ok(patches)
+    }
+
+    /// Finds tiles.
+    pub(super) fn index(&self) -> IndexReader<'_> {
+        IndexReader::new(self.storage.as_ref(), &self.catalog)
+    }
+
     /// Which samples of a line along `axis` were replaced: their numbers in its
     /// span, ascending. On the other axes the first position counts.
     ///
     /// # Errors
     /// When the index or the patches are damaged there.
     pub fn patched_along(&self, spans: &[Span], axis: usize) -> Result<Vec<u64>> {
-        let sets = self.patch_sets()?;
         let mut patched = Vec::new();
-        let Some(line) = spans.get(axis).filter(|_| !sets.is_empty()) else {
+        let Some(line) = spans.get(axis).filter(|_| !self.catalog.patches.is_empty()) else {
             return Ok(patched);
         };
         let mut slots: Coordinates = [0; MAX_RANK];
@@ -644,22 +657,20 @@ impl Snapshot {
             let position = spans.get(axis).map_or(0, |span| span.start);
             *slot = self.pieces[axis].slot(position).unwrap_or(0);
         }
+        let mut index = self.index();
         // The tile at hand, and what is replaced in it.
         let mut known: Option<(u64, Vec<u32>)> = None;
         for number in 0..line.len {
             let slot = self.pieces[axis].slot(line.at(number));
             slots[axis] = slot.unwrap_or(0);
-            let Some((at, element)) = self.find(&slots)? else {
+            let Some((at, element)) = self.find_in(&mut index, &slots)? else {
                 continue;
             };
             let elements = match known.take() {
                 Some((tile, elements)) if tile == at => elements,
                 _ => {
-                    let mut elements = Vec::new();
-                    for set in sets {
-                        let patches = PatchReader::new(set, self.catalog.dtype)?.of_tile(at)?;
-                        elements.extend(patches.map(|(element, _)| element));
-                    }
+                    let patches = self.patches_of(at)?.into_iter();
+                    let mut elements: Vec<u32> = patches.map(|(element, _)| element).collect();
                     elements.sort_unstable();
                     elements
                 }
@@ -675,9 +686,16 @@ impl Snapshot {
     /// Offset of the tile that holds these slots, and the sample's number in it;
     /// `None` in void.
     pub fn find(&self, slots: &Coordinates) -> Result<Option<(u64, u32)>> {
+        self.find_in(&mut self.index(), slots)
+    }
+
+    fn find_in(
+        &self,
+        index: &mut IndexReader<'_>,
+        slots: &Coordinates,
+    ) -> Result<Option<(u64, u32)>> {
         let tile: Coordinates = std::array::from_fn(|axis| slots[axis] / self.geometry.tile[axis]);
         let inner: Coordinates = std::array::from_fn(|axis| slots[axis] % self.geometry.tile[axis]);
-        let mut index = IndexReader::new(self.storage.as_ref(), &self.catalog);
         let Some(Tile { at, .. }) = index.tile(&tile)? else {
             return Ok(None);
         };
@@ -686,16 +704,4 @@ impl Snapshot {
             .map_err(|_| Error::damaged(format!("tile {} is too large", show_tile(&tile))))?;
         Ok(Some((at, element)))
     }
-}
-
-/// Steps to the next combination of segments, x fastest; false after the last.
-fn advance(counter: &mut [usize; MAX_RANK], segments: &[Vec<Segment>; MAX_RANK]) -> bool {
-    for axis in 0..MAX_RANK {
-        counter[axis] += 1;
-        if counter[axis] < segments[axis].len() {
-            return true;
-        }
-        counter[axis] = 0;
-    }
-    false
 }

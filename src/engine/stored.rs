@@ -9,12 +9,10 @@
 use std::sync::Arc;
 
 use super::Coordinates;
-use super::index::IndexReader;
 use super::snapshot::Snapshot;
 use super::tiles::{Geometry, Segment, Tile, cut_span};
 use super::write::Held;
 use crate::format::catalog::Catalog;
-use crate::format::patches::PatchReader;
 use crate::kernels::copy::{fill, repeat, xor};
 use crate::region::{MAX_RANK, Span};
 
@@ -106,7 +104,7 @@ impl LinedUp {
         pieces: &mut Vec<Piece>,
     ) {
         let snapshot = &self.stored.snapshot;
-        let mut index = IndexReader::new(snapshot.storage.as_ref(), &snapshot.catalog);
+        let mut index = snapshot.index();
         let mut tile = *row;
         for (number, &x) in chunk.iter().enumerate() {
             tile[0] = x;
@@ -154,15 +152,8 @@ impl LinedUp {
 
     /// Also when that cannot be told.
     fn is_patched(&self, at: u64) -> bool {
-        let snapshot = &self.stored.snapshot;
-        let Ok(sets) = snapshot.patch_sets() else {
-            return true;
-        };
-        sets.iter().any(|set| {
-            let patches = PatchReader::new(set, snapshot.catalog.dtype);
-            let found = patches.and_then(|patches| Ok(patches.of_tile(at)?.next()));
-            !matches!(found, Ok(None))
-        })
+        let patches = self.stored.snapshot.patches_of(at);
+        !patches.is_ok_and(|patches| patches.is_empty())
     }
 }
 

@@ -58,12 +58,10 @@ pub(super) fn deep(storage: &Arc<MemoryStorage>) -> Vec<Fault> {
     let mut owned = Owned::new(&snapshot);
     let mut reader = FrameReader::new(&snapshot, 4096);
     reader.count_present();
-    let each = snapshot.for_each_readable(&mut |record| {
+    for record in snapshot.readable() {
         owned.add(&record);
-        faults.extend(reader.verify(&record, &|_| Ok(()))?);
-        Ok(())
-    });
-    each.unwrap();
+        faults.extend(reader.verify(&record, &|_| Ok(())).unwrap());
+    }
     if sound && !owned.is_filled() {
         let found = owned.fault(&snapshot, reader.present(), &|_| Ok(()));
         faults.extend(found.unwrap());

@@ -25,7 +25,7 @@ use super::stored::{Stored, read_pieces};
 use super::tiles::{Geometry, Tile};
 use crate::error::Result;
 use crate::kernels::copy::fill;
-use crate::region::MAX_RANK;
+use crate::region::{MAX_RANK, places};
 use crate::storage::Storage;
 use crate::turns::{in_turn, lock};
 
@@ -178,9 +178,8 @@ struct Buffers<'b, 'e, 'w, 'p, 'a> {
     scratch: Vec<u8>,
     /// Coordinates of tiles on each axis.
     tiles: [Vec<u64>; MAX_RANK],
-    /// Which of them the row has; x is done in chunks.
-    counter: [usize; MAX_RANK],
-    is_over: bool,
+    /// Which of them each row to come has; x is done in chunks.
+    rows: Box<dyn Iterator<Item = Coordinates> + Send>,
     row: Option<Row>,
 }
 
@@ -206,19 +205,16 @@ impl Iterator for Buffers<'_, '_, '_, '_, '_> {
 
     fn next(&mut self) -> Option<Result<Job>> {
         loop {
-            if self.is_over {
-                return None;
-            }
             let row = match &mut self.row {
                 Some(row) => row,
                 None => {
-                    let row = self.begin_row();
+                    let number = self.rows.next()?;
+                    let row = self.begin_row(&number);
                     self.row.insert(row)
                 }
             };
             if row.tile >= self.tiles[0].len() {
                 self.row = None;
-                self.step();
                 continue;
             }
             let chunk = &self.tiles[0][row.tile..];
@@ -260,9 +256,9 @@ impl Iterator for Buffers<'_, '_, '_, '_, '_> {
 }
 
 impl Buffers<'_, '_, '_, '_, '_> {
-    fn begin_row(&self) -> Row {
+    fn begin_row(&self, number: &Coordinates) -> Row {
         let (cuts, geometry) = (&*self.cuts, &self.edit.geometry);
-        let at = std::array::from_fn(|axis| self.tiles[axis][self.counter[axis]]);
+        let at = std::array::from_fn(|axis| self.tiles[axis][number[axis] as usize]);
         let layers = new_layers(cuts, &at, geometry);
         let tiles = tiles_of(&at, &self.tiles[0]);
         let filled = tiles.map(|tile| fill_axis(cuts, &tile, geometry));
@@ -288,17 +284,6 @@ impl Buffers<'_, '_, '_, '_, '_> {
             cut: 0,
         }
     }
-
-    /// Goes to the next row.
-    fn step(&mut self) {
-        let step = (1..MAX_RANK).find(|&axis| {
-            self.counter[axis] += 1;
-            let more = self.counter[axis] < self.tiles[axis].len();
-            self.counter[axis] *= usize::from(more);
-            more
-        });
-        self.is_over = step.is_none();
-    }
 }
 
 impl Edit<'_> {
@@ -323,10 +308,11 @@ impl Edit<'_> {
             .map(|part| Cut::new(part, &self.catalog, &self.geometry))
             .collect();
         let tiles = tiles_along(&cuts);
+        let mut rows = tiles.each_ref().map(|tiles| tiles.len() as u64);
+        rows[0] = rows[0].min(1);
         // New memory is slow: the system clears each page when it is touched.
         let spare = Mutex::new(std::mem::take(&mut self.spare));
         let buffers = Buffers {
-            is_over: tiles.iter().any(Vec::is_empty),
             tiles,
             edit: &mut *self,
             cuts: &mut cuts,
@@ -334,7 +320,7 @@ impl Edit<'_> {
             progress,
             spare: &spare,
             scratch: Vec::new(),
-            counter: [0; MAX_RANK],
+            rows: Box::new(places(rows)),
             row: None,
         };
         // Whoever filled a buffer stores it: it is in the cache of that processor.

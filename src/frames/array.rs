@@ -9,7 +9,6 @@ use crate::kernels::swap::swap_in_place;
 use crate::region::{MAX_RANK, show_shape, volume};
 
 use super::cards::Cards;
-use super::fits::check_run;
 use super::source::Source;
 use super::tiff::widen_half;
 use super::{About, Facts, Frame};
@@ -283,7 +282,6 @@ struct ArrayFrame {
     about: About,
     is_big_endian: bool,
     stored: Stored,
-    n_samples: u64,
     buffer: Vec<u8>,
 }
 
@@ -295,7 +293,6 @@ impl ArrayFrame {
         notes: Vec<String>,
     ) -> Result<Box<dyn Frame>> {
         Ok(Box::new(ArrayFrame {
-            n_samples: volume(&layout.shape)?,
             about: About {
                 facts: Facts {
                     shape: layout.shape,
@@ -325,7 +322,7 @@ impl Frame for ArrayFrame {
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        check_run(&self.about.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        self.about.check(first, out.len()).at(self.source.path())?;
         let size = self.about.facts.dtype.size();
         // Inside the file, as was seen when it was opened.
         let start = self.about.facts.offset;

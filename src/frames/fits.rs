@@ -275,7 +275,7 @@ impl Frame for FitsFrame {
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let size = self.about.facts.dtype.size();
-        check_run(&self.about.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        self.about.check(first, out.len()).at(self.source.path())?;
         if let Meaning::Scaled(linear) = self.meaning {
             self.read_scaled(first, out, &linear)?;
         } else {
@@ -337,19 +337,6 @@ pub(super) fn facts(source: &Source, hdu: &Hdu) -> Result<(Facts, Meaning, DType
         primary: hdu.place.primary,
     };
     Ok((facts, meaning, stored))
-}
-
-/// Sees that a run of samples lies inside the frame.
-pub(super) fn check_run(facts: &Facts, n_samples: u64, first: u64, n_bytes: usize) -> Result<()> {
-    let size = facts.dtype.size();
-    let end = first.checked_add((n_bytes / size) as u64);
-    if !n_bytes.is_multiple_of(size) || end.is_none_or(|end| end > n_samples) {
-        return Err(Error::input(format!(
-            "{n_bytes} bytes from sample {first} were asked of a frame of {n_samples} samples of \
-             {size} bytes"
-        )));
-    }
-    Ok(())
 }
 
 /// The axes a frame can have: those beyond the eighth may only have length 1.

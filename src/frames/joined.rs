@@ -6,7 +6,6 @@
 use crate::error::{Context, Error, Result};
 use crate::region::{MAX_RANK, show_shape, volume};
 
-use super::fits::check_run;
 use super::recent::Recent;
 use super::source::Source;
 use super::{About, Facts, Frame, HduChoice, Reading, parts_of};
@@ -24,7 +23,6 @@ pub(super) struct Joined {
     places: Vec<(u32, u64)>,
     open: Recent<Box<dyn Frame>>,
     per_image: u64,
-    n_samples: u64,
 }
 
 impl Joined {
@@ -74,8 +72,8 @@ impl Joined {
             )))
             .at(&path);
         }
+        volume(&facts.shape)?;
         Ok(Joined {
-            n_samples: volume(&facts.shape)?,
             is_slow: first.is_slow(),
             about: About {
                 facts,
@@ -142,7 +140,7 @@ impl Frame for Joined {
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        check_run(&self.about.facts, self.n_samples, first, out.len()).at(self.source.path())?;
+        self.about.check(first, out.len()).at(self.source.path())?;
         let size = self.about.facts.dtype.size() as u64;
         let (mut at, mut out) = (first, out);
         while !out.is_empty() {

@@ -54,6 +54,7 @@ use std::time::SystemTime;
 
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
+use crate::region::volume;
 use array::Layout;
 use cards::Cards;
 use joined::Joined;
@@ -95,6 +96,21 @@ pub struct About {
     pub cards: Cards,
     /// What a user should know of how the frame is read.
     pub notes: Vec<String>,
+}
+
+impl About {
+    /// Sees that a run of samples lies inside the frame.
+    fn check(&self, first: u64, n_bytes: usize) -> Result<()> {
+        let (size, n_samples) = (self.facts.dtype.size(), volume(&self.facts.shape)?);
+        let end = first.checked_add((n_bytes / size) as u64);
+        if !n_bytes.is_multiple_of(size) || end.is_none_or(|end| end > n_samples) {
+            return Err(Error::input(format!(
+                "{n_bytes} bytes from sample {first} were asked of a frame of {n_samples} samples of \
+                 {size} bytes"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// One image, streamed.

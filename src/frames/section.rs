@@ -8,9 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::region::{Span, parse_section, volume};
+use crate::region::{Span, parse_section};
 
-use super::fits::check_run;
 use super::wcs::{self, AxisCut};
 use super::{About, Frame, HduChoice};
 
@@ -68,7 +67,6 @@ pub(super) struct Section {
     about: About,
     /// Lengths of the whole frame's axes.
     lens: Vec<u64>,
-    n_samples: u64,
     row: Vec<u8>,
 }
 
@@ -91,7 +89,6 @@ impl Section {
         let mut notes = inner.notes().to_vec();
         notes.extend(left_out);
         Ok(Section {
-            n_samples: volume(&facts.shape)?,
             lens: inner.facts().shape.clone(),
             inner,
             spans,
@@ -157,7 +154,7 @@ impl Frame for Section {
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        check_run(&self.about.facts, self.n_samples, first, out.len())?;
+        self.about.check(first, out.len())?;
         let size = self.about.facts.dtype.size();
         let width = self.spans[0].len;
         let (mut at, mut done) = (first, 0);

@@ -14,7 +14,7 @@ use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
 use crate::frames::cards::Value;
 use crate::frames::filter::Filter;
-use crate::region::{AXIS_NAMES, Span, parse_positions, parse_span};
+use crate::region::{AXIS_NAMES, Span, check_axis, parse_positions, parse_span};
 use crate::storage::file::Busy;
 
 /// What every one of these commands is told.
@@ -69,17 +69,10 @@ fn change(
         let mut writer = open_to_write(path, options.busy, progress)?;
         let snapshot = writer.snapshot()?;
         let axis = match options.axis {
-            Some(axis) if axis < snapshot.shape().len() => axis,
-            Some(axis) => {
-                let rank = snapshot.shape().len();
-                return Err(Error::input(format!(
-                    "there is no axis {}: the cube has {}",
-                    AXIS_NAMES[axis],
-                    AXIS_NAMES[..rank].join(" ")
-                )));
-            }
+            Some(axis) => axis,
             None => joined_axis(&snapshot)?,
         };
+        check_axis(axis, &snapshot.shape())?;
         let mut edit = writer.edit(command(verb, &options.line))?;
         let positions = make(&snapshot, &mut edit, axis)?;
         let frames = match verb {

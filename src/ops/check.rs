@@ -4,23 +4,22 @@
 //! slots, on all cores, and holds it against the check taken when it came in.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
+use super::crew::{Worker, share};
 use super::{Progress, Stop};
 use crate::engine::records::Positions;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verify::{self, Fault};
 use crate::engine::void::Owned;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::format::ledger::Record;
 use crate::storage::Storage;
 use crate::storage::file::FileStorage;
-use crate::turns::{lock, spawn};
+use crate::turns::lock;
 
 /// More problems are counted, but not told.
 const MOST_TOLD: u64 = 10_000;
@@ -134,30 +133,32 @@ pub fn check(
         let positions = snapshot.positions();
         stop.begin_work();
         let mut owned = Owned::new(&snapshot);
-        let bytes = ledger_bytes(&snapshot, &mut owned)?;
+        let size = snapshot.catalog().dtype.size() as u64;
+        let (mut records, mut bytes) = (0, 0u64);
+        for record in snapshot.readable() {
+            owned.add(&record);
+            let samples = record.samples().unwrap_or(0);
+            bytes = bytes.saturating_add(samples.saturating_mul(size));
+            records += 1;
+        }
         // Where something is amiss already, what frames brought is not known.
         let count = report.problems == 0 && !owned.is_filled();
         progress.begin("checking", report.frames, bytes);
-        let done = deep(&snapshot, options, count, progress, stop, &mut |event| {
-            report.verified += u64::from(!event.0.partial);
-            match event {
-                (_, None) => Ok(()),
-                (record, Some(fault)) => tell(
-                    problem(fault, Some(&record), Some((&snapshot, &positions))),
-                    &mut report,
-                ),
-            }
-        });
+        let each = &mut |(record, fault): (Record, Option<Fault>)| {
+            report.verified += u64::from(!record.partial);
+            fault.map_or(Ok(()), |fault| {
+                let cube = Some((&snapshot, &positions));
+                tell(problem(fault, Some(&record), cube), &mut report)
+            })
+        };
+        let done = deep(&snapshot, records, count, options, progress, stop, each);
         progress.end();
         let present = done.at(path)?;
         if count {
             progress.begin("checking void", 0, 0);
             let go_on = |bytes: u64| {
                 progress.bytes(bytes);
-                match stop.is_set() {
-                    true => Err(stopped()),
-                    false => Ok(()),
-                }
+                stop.go_on()
             };
             let fault = owned.fault(&snapshot, present, &go_on);
             progress.end();
@@ -169,34 +170,14 @@ pub fn check(
     Ok(report)
 }
 
-fn stopped() -> Error {
-    Error::interrupted("interrupted")
-}
-
-/// Bytes of all frames' samples; the frames' slots are added to those owned.
-fn ledger_bytes(snapshot: &Snapshot, owned: &mut Owned) -> Result<u64> {
-    let size = snapshot.catalog().dtype.size() as u64;
-    let mut bytes = 0u64;
-    snapshot.for_each_readable(&mut |record| {
-        owned.add(&record);
-        let samples = record.samples().unwrap_or(0);
-        bytes = bytes.saturating_add(samples.saturating_mul(size));
-        Ok(())
-    })?;
-    Ok(bytes)
-}
-
-enum Event {
-    Bytes(u64),
-    Frame(Box<Record>, Option<Fault>),
-}
-
-/// Verifies every frame that has a check, on as many threads as there are cores;
-/// says, when it is to count them, how many samples other than pad there are.
+/// Verifies the frames that can be read, as many as are said, on as many threads as
+/// there are cores; says, when it is to count them, how many samples other than pad
+/// there are.
 fn deep(
     snapshot: &Snapshot,
-    options: &Options,
+    frames: u64,
     count: bool,
+    options: &Options,
     progress: &dyn Progress,
     stop: &Stop,
     each: &mut dyn FnMut((Record, Option<Fault>)) -> Result<()>,
@@ -204,61 +185,49 @@ fn deep(
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = workers.min(8);
     let memory = options.memory / 2 / workers as u64;
-    let present = AtomicU64::new(0);
-    let all_present = &present;
-    let (feed, records) = mpsc::sync_channel::<Record>(2 * workers);
-    let records = Arc::new(Mutex::new(records));
-    let (tell, events) = mpsc::sync_channel::<Event>(64);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            let (records, tell) = (records.clone(), tell.clone());
-            spawn(scope, move || {
-                let mut reader = FrameReader::new(snapshot, memory);
-                if count {
-                    reader.count_present();
-                }
-                let more = |bytes: u64| match stop.is_set() {
-                    true => Err(stopped()),
-                    false => tell.send(Event::Bytes(bytes)).map_err(|_| stopped()),
-                };
-                loop {
-                    let next = lock(&records).recv();
-                    let Ok(record) = next else {
-                        all_present.fetch_add(reader.present(), Ordering::Relaxed);
-                        return;
-                    };
-                    let Ok(fault) = reader.verify(&record, &more) else {
-                        return;
-                    };
-                    if tell.send(Event::Frame(Box::new(record), fault)).is_err() {
-                        return;
-                    }
-                }
-            })?;
+    let records = Mutex::new(snapshot.readable());
+    let checker = || {
+        let mut reader = FrameReader::new(snapshot, memory);
+        if count {
+            reader.count_present();
         }
-        drop((tell, records));
-        spawn(scope, move || {
-            // Ends early when nobody takes records any more: they know why.
-            let _ = snapshot.for_each_readable(&mut |mut record| {
-                record.cards = String::new();
-                feed.send(record).map_err(|_| stopped())
-            });
+        Checker {
+            reader,
+            records: &records,
+            progress,
+            stop,
+        }
+    };
+    let workers = std::iter::repeat_with(checker).take(workers).collect();
+    let workers = share(workers, 0..frames, each)?;
+    stop.go_on()?;
+    Ok(workers.iter().map(|worker| worker.reader.present()).sum())
+}
+
+/// Verifies frames, whichever is the next one.
+struct Checker<'c, R> {
+    reader: FrameReader,
+    records: &'c Mutex<R>,
+    progress: &'c dyn Progress,
+    stop: &'c Stop,
+}
+
+impl<R: Iterator<Item = Record> + Send> Worker for Checker<'_, R> {
+    type Found = (Record, Option<Fault>);
+
+    fn unit(&mut self, _: u64, send: &mut dyn FnMut(Self::Found) -> bool) -> Result<()> {
+        self.stop.go_on()?;
+        let Some(record) = lock(self.records).next() else {
+            return Ok(());
+        };
+        let fault = self.reader.verify(&record, &|bytes| {
+            self.progress.bytes(bytes);
+            self.stop.go_on()
         })?;
-        for event in events {
-            match event {
-                Event::Bytes(bytes) => progress.bytes(bytes),
-                Event::Frame(record, fault) => {
-                    progress.frames(1);
-                    each((*record, fault))?;
-                }
-            }
-        }
-        match stop.is_set() {
-            true => Err(stopped()),
-            false => Ok(()),
-        }
-    })?;
-    Ok(present.into_inner())
+        self.progress.frames(1);
+        send((record, fault));
+        Ok(())
+    }
 }
 
 fn problem(

@@ -237,19 +237,8 @@ pub(super) fn region(
         Some(axis) => axis,
         None => stacked_axis(snapshot)?.unwrap_or(shape.len().saturating_sub(1)),
     };
-    if axis >= shape.len() {
-        return Err(Error::input(format!(
-            "there is no axis {}: the cube is {}",
-            AXIS_NAMES[axis],
-            show_shape(&shape)
-        )));
-    }
-    if let Some(empty) = shape.iter().position(|&len| len == 0) {
-        return Err(Error::input(format!(
-            "the cube is empty: {} has length 0",
-            AXIS_NAMES[empty]
-        )));
-    }
+    crate::region::check_axis(axis, &shape)?;
+    crate::region::check_samples(&shape)?;
     let spans = match section {
         Some(text) => {
             parse_section(text, &shape).map_err(|error| slice::of_view(snapshot, error))?

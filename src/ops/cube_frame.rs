@@ -16,12 +16,12 @@ use crate::engine::Coordinates;
 use crate::engine::records::RecordReader;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::stored::Stored;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::format::Extent;
 use crate::format::ledger::Record;
 use crate::format::superblock::MAGIC;
 use crate::frames::{About, Facts, Frame};
-use crate::region::{MAX_RANK, Span};
+use crate::region::{MAX_RANK, Span, check_samples};
 use crate::sinks::fits::image_cards;
 use crate::storage::file::FileStorage;
 use crate::turns::lock;
@@ -90,9 +90,7 @@ pub(super) fn frames_of(path: &Path, axis: Option<usize>) -> Result<Vec<Came>> {
     let storage = FileStorage::open(path).at(path)?;
     let snapshot = Arc::new(Snapshot::open(Arc::new(storage)).at(path)?);
     let shape = snapshot.shape();
-    if shape.contains(&0) {
-        return Err(Error::input("the cube is empty").at(path));
-    }
+    check_samples(&shape).at(path)?;
     let source = Arc::new(Source {
         path: path.to_path_buf(),
         commit: (*snapshot.extent(), snapshot.committed()),

@@ -1,9 +1,9 @@
 //! `cube slice`: cuts through a cube, streamed to an output.
 
 use std::cell::OnceCell;
-use std::io::Read;
 use std::path::Path;
 
+use super::cube_frame::is_cube;
 use super::frames::{Keys, open_chosen};
 use super::frames_table::FramesTable;
 use super::mosaic::{Speaker, header_of, speaker};
@@ -18,7 +18,10 @@ use crate::error::{Context, Error, Result, show_path};
 use crate::frames::cards::Cards;
 use crate::frames::filter::Filter;
 use crate::kernels::crc::joined;
-use crate::region::{AXIS_NAMES, Parts, Span, parse_position, parse_section, show_shape, volume};
+use crate::region::{
+    AXIS_NAMES, Parts, Span, check_axis, check_samples, parse_position, parse_section, show_shape,
+    volume,
+};
 use crate::sinks::text;
 use crate::sinks::{self, Format, Image, Look, Sink, Target, plot};
 use crate::turns::in_turn;
@@ -492,18 +495,11 @@ pub(super) fn refuse_cube(target: &Target) -> Result<()> {
     let Target::File { path, .. } = target else {
         return Ok(());
     };
-    if !std::fs::metadata(path).is_ok_and(|about| about.is_file()) {
-        return Ok(());
-    }
-    let mut head = Vec::new();
-    let magic = crate::format::superblock::MAGIC;
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(magic.len() as u64).read_to_end(&mut head));
-    match read {
-        Ok(_) if head == magic => Err(Error::input("is a cube, and a cut does not replace it")
+    match is_cube(path) {
+        true => Err(Error::input("is a cube, and a cut does not replace it")
             .hint("name another file, or remove the cube first")
             .at(path)),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 
@@ -523,25 +519,16 @@ fn output_format(request: &Request, options: &Options) -> Result<Format> {
 
 /// The axes that stay, sorted, and the others.
 pub(super) fn parted(axes: &[usize], shape: &[u64]) -> Result<(Vec<usize>, Vec<usize>)> {
-    match axes.iter().find(|&&axis| axis >= shape.len()) {
-        Some(&axis) => Err(Error::input(format!(
-            "there is no axis {}: the cube has {}",
-            AXIS_NAMES[axis],
-            show_shape(shape)
-        ))),
-        None => Ok((0..shape.len()).partition(|axis| axes.contains(axis))),
+    for &axis in axes {
+        check_axis(axis, shape)?;
     }
+    Ok((0..shape.len()).partition(|axis| axes.contains(axis)))
 }
 
 fn requests(snapshot: &Snapshot, cut: &Cut) -> Result<Vec<Request>> {
     let shape = snapshot.shape();
     let all = || shape.iter().map(|&len| Span::run(0, len));
-    if let Some(axis) = shape.iter().position(|&len| len == 0) {
-        return Err(Error::input(format!(
-            "the cube is empty: {} has length 0",
-            AXIS_NAMES[axis]
-        )));
-    }
+    check_samples(&shape)?;
     let kept: Vec<usize> = (0..shape.len()).collect();
     match cut {
         Cut::Whole => Ok(vec![Request {

@@ -21,7 +21,7 @@ use crate::dtype::DType;
 use crate::error::{Context, Error, IoContext, Result};
 use crate::frames::cards::{Cards, Value, keyword_of};
 use crate::kernels::copy::{Layout, copy_box};
-use crate::region::{AXIS_NAMES, MAX_RANK};
+use crate::region::{AXIS_NAMES, MAX_RANK, places};
 
 /// The most that is held of the samples.
 const HELD_BYTES: u64 = 64 << 20;
@@ -191,13 +191,16 @@ impl ZarrSink {
             strides
         };
         let (from, to) = (strides(&lens), strides(&self.grid.chunk));
-        let mut counter = [0u64; MAX_RANK];
-        loop {
+        let chunks = std::array::from_fn(|axis| match axis < top {
+            true => self.grid.chunks(axis),
+            false => 1,
+        });
+        for number in places(chunks) {
             self.chunk.clone_from(&self.empty);
             let mut start = 0;
             let mut boxed = [1; MAX_RANK];
             for axis in 0..=top {
-                let first = counter[axis] * self.grid.chunk[axis];
+                let first = number[axis] * self.grid.chunk[axis];
                 let len = self.grid.chunk[axis].min(lens[axis] - first);
                 boxed[axis] = usize::try_from(len).unwrap_or(0);
                 start += usize::try_from(first).unwrap_or(0) * from[axis].unsigned_abs();
@@ -218,15 +221,6 @@ impl ZarrSink {
                 (&mut self.chunk, &target),
             );
             self.write_chunk()?;
-            let next = (0..top).find(|&axis| {
-                counter[axis] += 1;
-                let more = counter[axis] < self.grid.chunks(axis);
-                counter[axis] *= u64::from(more);
-                more
-            });
-            if next.is_none() {
-                break;
-            }
         }
         self.held.clear();
         self.number = (self.number + 1) % self.grid.chunks(top);

@@ -44,7 +44,6 @@ use std::sync::Arc;
 use crate::error::{Context, Error, Result};
 use crate::region::{MAX_RANK, show_shape, volume};
 
-use super::fits::check_run;
 use super::magic::Magic;
 use super::recent::Recent;
 use super::source::{HEAD_BYTES, Source};
@@ -462,7 +461,6 @@ struct TiffFrame {
     /// Samples of a page that are left out before the channel that was chosen.
     skipped: u64,
     per_page: u64,
-    n_samples: u64,
     is_slow: bool,
 }
 
@@ -518,8 +516,8 @@ impl TiffFrame {
         };
         let form = page.form;
         let rows = Rows::new(source.clone(), page, spot.shift)?;
+        volume(&facts.shape)?;
         Ok(TiffFrame {
-            n_samples: volume(&facts.shape)?,
             source: source.clone(),
             form,
             about: About {
@@ -579,7 +577,7 @@ impl Frame for TiffFrame {
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         let path = self.source.path().to_path_buf();
-        check_run(&self.about.facts, self.n_samples, first, out.len()).at(&path)?;
+        self.about.check(first, out.len()).at(&path)?;
         self.read_pages(first, out).at(&path)
     }
 }

@@ -123,8 +123,7 @@ impl Frame for TiledFrame {
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        fits::check_run(&self.about.facts, self.n_samples, first, out.len())
-            .at(self.source.path())?;
+        self.about.check(first, out.len()).at(self.source.path())?;
         let size = self.about.facts.dtype.size();
         let (mut at, mut left) = (first, out);
         while !left.is_empty() {
