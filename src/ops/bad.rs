@@ -103,7 +103,7 @@ impl Masks {
     }
 
     /// Makes NaN of what is bad in a group of lines that were gathered, and marks it: not
-    /// what was NaN before.
+    /// what was NaN before, as void is.
     ///
     /// # Errors
     /// When a mask cannot be read.

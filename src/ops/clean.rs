@@ -32,7 +32,9 @@ use crate::format::ledger::Record;
 use crate::format::patches::{Patch, TilePatches};
 use crate::frames::filter::Filter;
 use crate::kernels::gather::is_wide;
-use crate::region::{AXIS_NAMES, Span, parse_section, show_shape, volume};
+use crate::region::{
+    AXIS_NAMES, Span, check_axis, check_samples, parse_section, show_shape, volume,
+};
 use crate::sinks::output::folder_of;
 use crate::sinks::stretch::Stretch;
 use crate::sinks::{Format, Look, Sink, Target};
@@ -237,8 +239,8 @@ pub(super) fn region(
         Some(axis) => axis,
         None => stacked_axis(snapshot)?.unwrap_or(shape.len().saturating_sub(1)),
     };
-    crate::region::check_axis(axis, &shape)?;
-    crate::region::check_samples(&shape)?;
+    check_axis(axis, &shape)?;
+    check_samples(&shape)?;
     let spans = match section {
         Some(text) => {
             parse_section(text, &shape).map_err(|error| slice::of_view(snapshot, error))?

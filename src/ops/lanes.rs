@@ -78,8 +78,35 @@ impl Sample for f64 {
     }
 }
 
+/// Copies lines of a column out of the map, of which the patches have been loaded. Void is
+/// NaN in them, and so is what a mask says is bad; that is marked.
+///
+/// # Errors
+/// When the cube or a mask is damaged or cannot be read.
+pub(super) fn gather<L: Lane>(
+    lines: &Lines<'_>,
+    column: &Column,
+    group: &Range<usize>,
+    masks: &Masks,
+    gathered: &mut Gathered<L>,
+) -> Result<()> {
+    let Gathered {
+        rows,
+        marks,
+        covered,
+    } = gathered;
+    lines.gather(column, group.clone(), rows)?;
+    let n = column.rows();
+    for (block, line) in group.clone().step_by(LANES).enumerate() {
+        if lines.covered(column, line, covered) {
+            leave_void_out(&mut rows[block * n..(block + 1) * n], covered);
+        }
+    }
+    masks.leave_out(lines, column, group, rows, marks)
+}
+
 /// Makes NaN of what no frame covers, a bit for every lane of a row.
-pub(super) fn leave_void_out<L: Lane>(rows: &mut [[L; LANES]], covered: &[u16]) {
+fn leave_void_out<L: Lane>(rows: &mut [[L; LANES]], covered: &[u16]) {
     for (row, covered) in rows.iter_mut().zip(covered) {
         if *covered != u16::MAX {
             for (lane, sample) in row.iter_mut().enumerate() {
@@ -93,8 +120,9 @@ pub(super) fn leave_void_out<L: Lane>(rows: &mut [[L; LANES]], covered: &[u16]) 
 
 /// The lines that a thread has at hand, and which of their samples are bad.
 pub(super) struct Gathered<L> {
-    rows: Rows<L>,
+    pub(super) rows: Rows<L>,
     marks: Marks,
+    covered: Vec<u16>,
 }
 
 impl<L: Copy> Default for Gathered<L> {
@@ -102,6 +130,7 @@ impl<L: Copy> Default for Gathered<L> {
         Gathered {
             rows: Rows::new(),
             marks: Marks::default(),
+            covered: Vec::new(),
         }
     }
 }
@@ -211,7 +240,6 @@ impl<'m> Shares<'m> {
         each: Each<'_, L>,
     ) -> Result<Option<Column>> {
         let (number, part) = (unit / self.parts, unit % self.parts);
-        let Gathered { rows, marks } = gathered;
         if unit < self.jobs as u64 {
             lines.ask_ahead(number)?;
         }
@@ -243,13 +271,11 @@ impl<'m> Shares<'m> {
             for from in pass.clone().step_by(self.group) {
                 stop.go_on()?;
                 let of_group = from..(from + self.group).min(pass.end);
-                lines.gather(&column, of_group.clone(), rows)?;
-                self.masks
-                    .leave_out(lines, &column, &of_group, rows, marks)?;
+                gather(lines, &column, &of_group, self.masks, gathered)?;
                 let group = Group {
                     lines: of_group,
-                    rows,
-                    bad: &marks.bits,
+                    rows: &mut gathered.rows,
+                    bad: &gathered.marks.bits,
                 };
                 if !each(&column, group) {
                     return Ok(None);

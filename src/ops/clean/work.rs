@@ -12,7 +12,7 @@ use crate::format::patches::Patch;
 use crate::kernels::clip::{Clipper, Collapser, LANES, Line, Rule, Statistic};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Gathered, Group, Sample, Shares, TOLD_SAMPLES, leave_void_out};
+use crate::ops::lanes::{Gathered, Group, Sample, Shares, TOLD_SAMPLES};
 use crate::region::MAX_RANK;
 
 /// A bit for every lane.
@@ -198,19 +198,11 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         bad: &[u16],
         lines: Range<usize>,
     ) {
-        let told = self.lines.covered(column, lines.start, &mut self.covered);
-        if told {
-            leave_void_out(rows, &self.covered);
-        }
         let found = L::clip(&mut self.clipper, rows, &mut self.rejected);
         let plan = self.plan;
         let used = ALL >> (LANES - lines.len());
         let is_bad = bad.iter().any(|&lanes| lanes != 0);
         if plan.grow > 0 || plan.fill_nan || plan.fill == Fill::Interpolate || is_bad {
-            if !told {
-                self.covered.clear();
-                self.covered.resize(rows.len(), ALL);
-            }
             return self.slowly(column, rows, bad, lines.start, used);
         }
         if self.rejected.is_empty() {
@@ -291,9 +283,13 @@ impl<'a, L: Sample> Cleaner<'a, L> {
                 self.flags[other] |= u16::from(counts) << lane;
             }
         }
-        // Void is not bad, whatever a mask says.
-        for (row, bad) in bad.iter().enumerate() {
-            self.flags[row] |= bad & self.covered[row];
+        for (flags, bad) in self.flags.iter_mut().zip(bad) {
+            *flags |= bad;
+        }
+        // Here alone it matters which NaN is void.
+        if plan.fill_nan && !self.lines.covered(column, line, &mut self.covered) {
+            self.covered.clear();
+            self.covered.resize(n, ALL);
         }
         let mut kept = [0u32; LANES];
         let mut hit = 0;
@@ -311,8 +307,7 @@ impl<'a, L: Sample> Cleaner<'a, L> {
         let good = self
             .tally
             .judge(hit & used, lanes(&kept, |&kept| kept >= plan.min_kept));
-        let bad = bad.iter().zip(&self.covered);
-        let bad = bad.map(|(bad, covered)| u64::from((bad & covered & good).count_ones()));
+        let bad = bad.iter().map(|bad| u64::from((bad & good).count_ones()));
         self.tally.bad += bad.sum::<u64>();
         if good == 0 {
             return;

@@ -6,11 +6,11 @@ use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Kind, Result};
 use crate::format::ledger::Record;
-use crate::kernels::clip::{LANES, Rows};
 use crate::kernels::gather::{Lane, is_wide};
-use crate::ops::bad::{Marks, Masks};
+use crate::ops::bad::Masks;
 use crate::ops::crew::{Worker, share};
 use crate::ops::frames::{cards_of, each_along};
+use crate::ops::lanes::{Gathered, gather};
 use crate::ops::{Stop, show_bytes};
 use crate::region::{AXIS_NAMES, Span};
 
@@ -132,9 +132,7 @@ fn medians<L: Lane>(job: &Job<'_>) -> Result<Vec<f64>> {
         void: job.void,
         stop: job.stop,
         held: Vec::new(),
-        rows: Rows::new(),
-        covered: Vec::new(),
-        marks: Marks::default(),
+        gathered: Gathered::default(),
     };
     let workers = (0..jobs).map(|_| worker()).collect();
     let size = job.snapshot.catalog().dtype.size() as u64;
@@ -169,9 +167,7 @@ struct Measurer<'a, L> {
     void: Void,
     stop: &'a Stop,
     held: Vec<L>,
-    rows: Rows<L>,
-    covered: Vec<u16>,
-    marks: Marks,
+    gathered: Gathered<L>,
 }
 
 impl<L: Lane> Worker for Measurer<'_, L> {
@@ -189,21 +185,10 @@ impl<L: Lane> Worker for Measurer<'_, L> {
             let mut column = lines.column(number)?;
             let all = 0..column.lines();
             lines.load_patches(&mut column, &all)?;
-            let (rows, marks) = (&mut self.rows, &mut self.marks);
-            lines.gather(&column, all.clone(), rows)?;
-            self.masks.leave_out(&lines, &column, &all, rows, marks)?;
-            let n = column.rows();
-            for (block, line) in all.step_by(LANES).enumerate() {
-                let told = lines.covered(&column, line, &mut self.covered);
-                for (row, samples) in self.rows[block * n..(block + 1) * n].iter().enumerate() {
-                    let here = if told { self.covered[row] } else { u16::MAX };
-                    let data = samples
-                        .iter()
-                        .enumerate()
-                        .filter(|(lane, sample)| here >> lane & 1 == 1 && !sample.wide().is_nan());
-                    self.held.extend(data.map(|(_, sample)| *sample));
-                }
-            }
+            gather(&lines, &column, &all, self.masks, &mut self.gathered)?;
+            let samples = self.gathered.rows.iter().flatten();
+            self.held
+                .extend(samples.filter(|sample| !sample.wide().is_nan()));
         }
         send((unit, median(&mut self.held)));
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::kernels::clip::{Clipper, Collapser, LANES, Rows};
 use crate::ops::Stop;
 use crate::ops::crew::Worker;
-use crate::ops::lanes::{Gathered, Group, Sample, Shares, TOLD_SAMPLES, leave_void_out};
+use crate::ops::lanes::{Gathered, Group, Sample, Shares, TOLD_SAMPLES};
 
 /// Patches that a thread holds at once, in bytes.
 const HELD: u64 = 4 << 20;
@@ -89,7 +89,6 @@ pub(super) struct Combiner<'a, L> {
     gathered: Gathered<L>,
     /// The same, scaled and shifted.
     level: Rows<f64>,
-    covered: Vec<u16>,
     hits: Vec<u32>,
     ranked: Vec<(f64, u32)>,
     pub(super) left_out: LeftOut,
@@ -114,7 +113,6 @@ impl<'a, L: Sample> Combiner<'a, L> {
             collapser: Collapser::new().of_integers(lines.has_integers()),
             gathered: Gathered::default(),
             level: Rows::new(),
-            covered: Vec::new(),
             hits: Vec::new(),
             ranked: Vec::new(),
             left_out: LeftOut::default(),
@@ -129,14 +127,8 @@ impl<'a, L: Sample> Combiner<'a, L> {
         bad: &[u16],
         lines: Range<usize>,
     ) -> [Collapsed; LANES] {
-        let told = self.lines.covered(column, lines.start, &mut self.covered);
-        if told {
-            leave_void_out(rows, &self.covered);
-        }
-        for (row, bad) in bad.iter().enumerate() {
-            let covered = if told { self.covered[row] } else { u16::MAX };
-            self.left_out.bad += u64::from((bad & covered).count_ones());
-        }
+        let bad = bad.iter().map(|bad| u64::from(bad.count_ones()));
+        self.left_out.bad += bad.sum::<u64>();
         let mut tools = Tools {
             plan: self.plan,
             clipper: self.clipper.as_mut(),
