@@ -20,6 +20,7 @@ use crate::sinks::{Format, Target};
     cube slice night.cube --axis z --at 120,45 --at 130,50 --format csv > two.csv\n  \
     cube slice night.cube --axis z --at 120,45 --where \"FILTER == 'R'\" --keys DATE-OBS\n  \
     cube slice night.cube --axis z --at 120,45 --plot\n  \
+    cube slice spectra.cube --axis x --at 3 --world -o spectrum.csv\n  \
     cube slice night.cube --axis z --at 120,45 --keys DATE-OBS -o star.png\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.fits\n  \
     cube slice night.cube --axis x,y --at 7 -o frame7.png --stretch percentile=99\n  \
@@ -80,6 +81,13 @@ pub(super) struct SliceArgs {
     #[arg(long, value_name = "KEYS", value_delimiter = ',', value_parser = parse_key)]
     keys: Vec<String>,
 
+    /// Wavelengths or the like beside a profile
+    ///
+    /// As the header of the frame at each position tells them along the axis of the profile: CRVAL, CRPIX and CDELT or CD, linear or
+    /// logarithmic. In text, csv, tsv and json; a plot is drawn against them.
+    #[arg(long)]
+    world: bool,
+
     /// Where to; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -97,7 +105,9 @@ pub(super) struct SliceArgs {
     #[arg(long, conflicts_with_all = ["plot", "compare"])]
     montage: bool,
 
-    /// A plane as it came beside what it is now, what was replaced ringed
+    /// A plane as it came beside what it is now
+    ///
+    /// What was replaced is ringed.
     #[arg(long, conflicts_with = "plot")]
     compare: bool,
 
@@ -185,6 +195,7 @@ pub(super) fn run(args: SliceArgs, stop: &Stop) -> Result<u8> {
         filters: args.chosen.filters,
         cut,
         keys: Keys::new(&args.keys),
+        world: args.world,
         named: args.output.is_some(),
         target,
         format: args.plot.then_some(Format::Plot).or(args.format),

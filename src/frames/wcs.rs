@@ -22,13 +22,15 @@
 
 mod keys;
 mod told;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cards::{Cards, Value, comment_of, keyword_of, own_value};
 use crate::region::{AXIS_NAMES, MAX_RANK};
 use keys::{DETECTOR, Key, PRIMARY, SCAN};
-pub use told::{Told, Unlike};
+pub use told::{Grid, Told, Unlike};
+pub use world::{MOST_PIXELS, World};
 
 /// What becomes of one axis of the frame that a header describes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -299,6 +301,27 @@ impl Header {
     fn has_cd(&self, of: char) -> bool {
         let is_cd = |key: &Key| matches!(*key, Key::Matrix { stem: "CD", alternate, .. } if alternate == of);
         self.numbers.keys().any(is_cd)
+    }
+
+    /// An element of the description's matrix, CD or PC.
+    fn element(&self, of: char, at: (usize, usize)) -> Option<f64> {
+        let mut elements = self.numbers.iter();
+        elements.find_map(|(key, &value)| match *key {
+            Key::Matrix {
+                row,
+                column,
+                alternate,
+                ..
+            } if alternate == of && (row, column) == at => Some(value),
+            _ => None,
+        })
+    }
+
+    /// Does an axis of the description depend on others?
+    fn leans(&self, of: char, axis: usize) -> bool {
+        let others = self.alternates.get(&of).into_iter().flatten();
+        let mut others = others.filter(|&&other| other != axis);
+        others.any(|&other| self.element(of, (axis, other)).is_some_and(|it| it != 0.0))
     }
 
     /// Longitude and latitude of a description, if it has a projection.

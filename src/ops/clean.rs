@@ -428,8 +428,8 @@ fn by_frame(
         .collect();
     let joined = |_: &Positions, record: &Record| record.axis == axis;
     each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
-        for &k in numbers {
-            let source = &mut frames[k].source;
+        for own in numbers {
+            let source = &mut frames[own.number].source;
             source.get_or_insert_with(|| record.source.clone());
         }
         Ok(())

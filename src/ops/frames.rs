@@ -221,6 +221,13 @@ pub(super) fn only(
     Ok(Some(snapshot.keeping(axis, found)))
 }
 
+/// A number in a span of an axis, and the pixel there of the frame whose own it is, from 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) number: usize,
+    pub(super) pixel: u64,
+}
+
 /// Calls `each` for every frame that is meant and the numbers in a span of `axis` that
 /// are its own.
 pub(super) fn each_along(
@@ -228,7 +235,7 @@ pub(super) fn each_along(
     axis: usize,
     span: &Span,
     is_meant: &dyn Fn(&Positions, &Record) -> bool,
-    each: &mut dyn FnMut(&Record, &[usize]) -> Result<()>,
+    each: &mut dyn FnMut(&Record, &[Own]) -> Result<()>,
 ) -> Result<()> {
     let positions = snapshot.positions();
     let mut spans: Vec<Span> = (snapshot.shape().iter().map(|&len| Span::run(0, len))).collect();
@@ -239,9 +246,14 @@ pub(super) fn each_along(
         if !is_meant(&positions, &record) {
             return Ok(());
         }
-        let own = positions.along(&record, axis);
         numbers.clear();
-        numbers.extend(own.filter_map(|at| span.number_of(at).map(|k| k as usize)));
+        for (pixel, position, len) in positions.pixels(&record, axis) {
+            let (first, n) = meet(span, position, len).unwrap_or_default();
+            numbers.extend((first..first + n).map(|number| Own {
+                number: number as usize,
+                pixel: pixel + (span.at(number) - position),
+            }));
+        }
         match numbers.is_empty() {
             true => Ok(()),
             false => each(&record, &numbers),

@@ -1,6 +1,7 @@
-//! The header of a cut. Where frames stand side by side in it, as in a mosaic, that of one
-//! speaks for all, as far as the others continue its coordinates.
+//! The header of a cut. Where frames stand side by side in it, as in a mosaic, or one behind
+//! the other, that of one speaks for all, as far as the others continue its coordinates.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Progress;
@@ -13,7 +14,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
 use crate::format::ledger::Record;
 use crate::frames::cards::Cards;
-use crate::frames::wcs::{self, AxisCut, Told, Unlike};
+use crate::frames::wcs::{self, AxisCut, Grid, Told, Unlike};
 use crate::region::{MAX_RANK, Span};
 use crate::sinks::{Format, fits};
 
@@ -70,13 +71,18 @@ pub(super) fn header_of(
         return Ok((Cards::default(), None));
     };
     let stands = stands(snapshot, positions, request, &record);
-    let cuts: Vec<AxisCut> = (0..request.spans.len())
+    let mut cuts: Vec<AxisCut> = (0..request.spans.len())
         .map(|axis| axis_cut(request, axis, &record, stands[axis].as_ref()))
         .collect();
     let cards = cards_of(&record);
     let unlike = match is_alone {
         true => Unlike::default(),
-        false => unlike(snapshot, positions, request, (&record, &cards, &stands))?,
+        false => unlike(
+            snapshot,
+            positions,
+            request,
+            (cards.clone(), &stands, &mut cuts),
+        )?,
     };
     let (cards, notes) = wcs::cut_of_many(&fits::image_cards(&cards), &cuts, &unlike);
     if formats.iter().any(|format| format.holds_cards()) {
@@ -203,41 +209,55 @@ fn stands(
     })
 }
 
-/// The axes that frames beside that one describe in another way. Only where the cut
-/// goes beyond the frame, along an axis that its header describes, are others looked
-/// at; and not those behind it in a stack, which have headers of their own.
+/// The axes that other frames of the cut describe in another way. Others are looked at only
+/// where the cut goes beyond the frame, along an axis that its header describes; and where an
+/// axis is told by itself, such as a wavelength, for a stack has the same there. Along such an
+/// axis frames may lie in steps that are not those of one of them: then the cut has theirs.
 fn unlike(
     snapshot: &Snapshot,
     positions: &Positions,
     request: &Request,
-    (record, cards, stands): (&Record, &Cards, &Stands),
+    (cards, stands, cuts): (Cards, &Stands, &mut [AxisCut]),
 ) -> Result<Unlike> {
     let origins = |stands: &Stands| {
         let stands = stands.each_ref();
         stands.map(|it| it.as_ref().and_then(|it| it.origin))
     };
-    let told = Told::read(cards, &origins(stands));
-    let along = |&axis: &usize| {
-        let own = stands[axis].as_ref()?;
-        let is_long = record.shape.get(axis).is_some_and(|&len| len > 1);
-        let is_beyond = own.held < request.spans[axis].len;
-        (is_long && is_beyond && told.speaks_of(axis)).then_some((axis, own))
-    };
-    let along: Vec<(usize, &Standing)> = request.kept.iter().filter_map(along).collect();
+    let told = Told::read(cards, origins(stands));
+    let beyond = stands.iter().enumerate().filter_map(|(axis, own)| {
+        let own = own.as_ref()?;
+        (own.held < span_of(request, axis).len).then_some((axis, own))
+    });
+    let beyond: Vec<(usize, &Standing)> = beyond.collect();
+    let is_kept_world = |&axis: &usize| told.is_world(axis);
+    let has_worlds = request.kept.iter().any(is_kept_world) && !beyond.is_empty();
+    let is_along = |axis: usize| request.kept.contains(&axis) && told.speaks_of(axis);
     let mut unlike = Unlike::default();
-    if along.is_empty() {
+    if !has_worlds && !beyond.iter().any(|it| is_along(it.0)) {
         return Ok(unlike);
     }
     let near: [Span; MAX_RANK] = std::array::from_fn(|axis| {
         let span = span_of(request, axis);
+        let is_along = is_along(axis) && beyond.iter().any(|it| it.0 == axis);
         match &stands[axis] {
-            Some(own) if along.iter().all(|it| it.0 != axis) => {
+            // Those behind it in a stack have headers of their own.
+            Some(own) if !has_worlds && !is_along => {
                 let Range { start, end } = own.numbers;
                 span.part(&Span::run(start, end - start))
             }
             _ => span,
         }
     });
+    let mut grid = Grid::default();
+    let mut place = |other: &Told, axis: usize, standing: &Standing| {
+        let Range { start, end } = standing.numbers;
+        for number in BTreeSet::from([start, end - 1]) {
+            grid.add(&told, other, axis, near[axis].at(number), number);
+        }
+    };
+    for &(axis, own) in beyond.iter().filter(|(_, own)| own.held > 0) {
+        place(&told, axis, own);
+    }
     let slots = snapshot.slot_ranges(&near);
     snapshot.for_each_record_of(&|group| group.meets(&slots), &mut |other| {
         let mut found: Stands = Default::default();
@@ -247,19 +267,40 @@ fn unlike(
                 return Ok(());
             }
         }
-        let beside = along.iter().filter(|(axis, own)| {
-            let other = found[*axis].as_ref();
-            other.is_some_and(|other| own.is_beside(other))
+        let beside = beyond.iter().filter_map(|&(axis, own)| {
+            let other = found[axis].as_ref()?;
+            own.is_beside(other).then_some((axis, other))
         });
-        let beside: Vec<usize> = beside.map(|&(axis, _)| axis).collect();
+        let beside: Vec<(usize, &Standing)> = beside.collect();
         if !beside.is_empty() {
-            let cards = cards_of(&other);
-            let others = told.unlike(&Told::read(&cards, &origins(&found)));
-            // Behind it, blocks of images are a stack, too, but for the axis along it.
-            let is_behind = beside.iter().all(|&axis| axis > 1);
-            unlike.add(others, &|axis| !is_behind || beside.contains(&axis));
+            let other = told.of_other(cards_of(&other), origins(&found));
+            let is_beside = |axis| beside.iter().any(|it| it.0 == axis);
+            let is_behind = (beside.iter()).any(|&(axis, _)| axis > 1 || !is_along(axis));
+            let others = told.unlike(&other, &is_beside);
+            unlike.add(others, &|(description, axis)| {
+                let is_alike = told.is_world_of(description, axis) || axis > 1 && is_beside(axis);
+                !is_behind || is_alike
+            });
+            for &(axis, standing) in &beside {
+                place(&other, axis, standing);
+            }
         }
         Ok(())
     })?;
+    for (axis, _) in beyond {
+        if let Some(AxisCut::Kept {
+            first, step, whole, ..
+        }) = cuts.get_mut(axis)
+            && let Some(found) = grid.fit(axis, *step, &mut unlike)
+        {
+            let last = (request.spans[axis].len - 1) as f64;
+            let is_near = |a: f64, b: f64| (a - b).abs() <= wcs::MOST_PIXELS;
+            let ends = (found.0 + last * found.1, *first + last * *step);
+            // What is written stays where it holds.
+            if !(is_near(found.0, *first) && is_near(ends.0, ends.1)) {
+                (*first, *step, *whole) = (found.0, found.1, false);
+            }
+        }
+    }
     Ok(unlike)
 }

@@ -5,12 +5,13 @@ use serde_json::Value as Json;
 
 use super::Progress;
 use super::coordinates::microseconds;
-use super::frames::{Keys, card_value, each_along};
-use super::slice::Request;
+use super::frames::{Own, card_value, cards_of, each_along};
+use super::slice::{Options, Request};
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::format::ledger::Record;
+use crate::frames::wcs::World;
 use crate::region::{AXIS_NAMES, Span, show_shape};
 use crate::sinks::Format;
 use crate::sinks::text::{Abscissa, Column, Profiles};
@@ -42,19 +43,25 @@ pub(super) struct Named {
 impl Named {
     pub(super) fn new(
         snapshot: &Snapshot,
-        request: &Request,
+        requests: &[Request],
         format: Format,
-        keys: &Keys,
+        options: &Options,
         progress: &dyn Progress,
     ) -> Result<Named> {
-        let is_place = match keys.names().len() {
+        let request = &requests[0];
+        let keys = &options.keys;
+        let is_place = match keys.names().len() + usize::from(options.world) {
             0 => true,
             1 => format.is_text() || format.is_plot() && profile_axis(request).is_ok(),
             _ => format.is_text(),
         };
         if !is_place {
+            let what = match options.world {
+                true => "--world stands",
+                false => "--keys stand",
+            };
             return Err(Error::input(format!(
-                "--keys stand beside profiles of text, and the output is {}",
+                "{what} beside profiles of text, and the output is {}",
                 format.name()
             ))
             .hint("text, csv, tsv and json have a place for them, a plot of profiles for one"));
@@ -80,19 +87,78 @@ impl Named {
                 let values = told.values(record)?.unwrap_or_default();
                 let values = values.into_iter().map(card_value);
                 for (column, value) in beside.iter_mut().zip(values) {
-                    for &number in numbers {
-                        column.values[number].clone_from(&value);
+                    for own in numbers {
+                        column.values[own.number].clone_from(&value);
                     }
                 }
                 Ok(())
             })?;
             told.complain(progress);
         }
+        if options.world {
+            beside.insert(0, world(snapshot, requests, axis)?);
+        }
         Ok(Named {
             in_cube: snapshot.is_view().then(|| all().collect()),
             beside,
         })
     }
+}
+
+/// The world coordinate of each position of profiles along an axis, as the header of the
+/// frame there tells it; none in void and where no header tells.
+fn world(snapshot: &Snapshot, requests: &[Request], axis: usize) -> Result<Column> {
+    let (name, span) = (AXIS_NAMES[axis], &requests[0].spans[axis]);
+    let mut values = vec![None; span.len as usize];
+    let (mut known, mut why): (Option<World>, _) = (None, None);
+    let is_meant = |positions: &Positions, record: &Record| {
+        let mut lines = requests.iter();
+        lines.any(|request| is_on_line(positions, record, axis, &request.spans))
+    };
+    each_along(snapshot, axis, span, &is_meant, &mut |record, numbers| {
+        let world = match World::read(&cards_of(record), axis) {
+            Ok(Some(world)) => world,
+            Ok(None) => return Ok(()),
+            Err(reason) => {
+                why.get_or_insert(reason);
+                return Ok(());
+            }
+        };
+        let known = known.get_or_insert_with(|| world.clone());
+        if known.label != world.label {
+            return Err(Error::input(format!(
+                "frames tell axis {name} as `{}` and as `{}`",
+                known.label, world.label
+            ))
+            .hint("--section or --where takes those that tell it alike"));
+        }
+        for &Own { number, pixel } in numbers {
+            let found = world.at(pixel as f64 + 1.0);
+            match *values[number].get_or_insert(found) {
+                value if world.is_at(value, pixel as f64 + 1.0) => {}
+                value => {
+                    return Err(Error::input(format!(
+                        "position {} of {name} is at {value} and at {found} ({})",
+                        snapshot.in_cube(axis, span.at(number as u64)) + 1,
+                        world.label
+                    ))
+                    .hint("--world stands beside profiles that have the same coordinates"));
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let Some(World { label, .. }) = known else {
+        let because = why.map_or(String::new(), |why| format!(": {why}"));
+        return Err(Error::input(format!(
+            "no frame has world coordinates along {name} alone{because}"
+        ))
+        .hint("--keys stand beside profiles, too: DATE-OBS, MJD-OBS, AIRMASS"));
+    };
+    Ok(Column {
+        name: label,
+        values: values.into_iter().map(Json::from).collect(),
+    })
 }
 
 /// Has a frame the positions of a line along `axis` on all other axes?

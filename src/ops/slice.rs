@@ -64,6 +64,8 @@ pub struct Options {
     pub format: Option<Format>,
     /// What stands beside each position of profiles of text.
     pub keys: Keys,
+    /// Does its world coordinate, too?
+    pub world: bool,
     /// Should a table of the frames go with the samples? `None` leaves it to the
     /// cut: an image of several frames has one.
     pub frames_table: Option<bool>,
@@ -190,7 +192,7 @@ impl<'a> Cuts<'a> {
             .sheet
             .map(|planes| sheet::plan(planes, requests, format));
         let planes = planes.transpose().at(path)?;
-        let named = Named::new(snapshot, first, format, &options.keys, progress).at(path)?;
+        let named = Named::new(snapshot, requests, format, options, progress).at(path)?;
         let dtype = snapshot.catalog().dtype;
         let shape = planes.unwrap_or_else(|| shape(requests));
         let total = volume(&shape)?.saturating_mul(dtype.size() as u64);

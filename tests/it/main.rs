@@ -47,3 +47,4 @@ mod terminal;
 mod tidy;
 mod tiff;
 mod tiff_file;
+mod world;

@@ -114,6 +114,10 @@ fn every_command_of_the_documents_works() {
         let dir = observatory();
         if document == "docs/guide.md" {
             dir.ok("append flats.cube flats.fits");
+            let spectrum = Image::new(&[9], |k| k as u16);
+            let spectrum = spectrum.with("CTYPE1", "'WAVE'").with("CRVAL1", "5.0E-7");
+            dir.frame("spectrum.fits", &spectrum);
+            dir.ok("append spectra.cube spectrum.fits spectrum.fits spectrum.fits");
         }
         let blocks = blocks(document, "sh");
         assert!(blocks.len() >= least, "{document}");

@@ -89,7 +89,9 @@ pub(super) fn keyword(
     each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
         let cards = cards_of(record);
         if let Some(value) = cards.get_real(key) {
-            numbers.iter().for_each(|&k| values[k] = Some(value));
+            numbers
+                .iter()
+                .for_each(|own| values[own.number] = Some(value));
         }
         Ok(())
     })?;
