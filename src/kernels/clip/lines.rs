@@ -116,6 +116,8 @@ pub(super) fn rules() -> Vec<Rule> {
         (5.0, 1.5, Some(1)),
         (0.3, 1.0, Some(3)),
         (1.0, 30.0, None),
+        (f64::INFINITY, 2.5, None),
+        (3.0, f64::INFINITY, Some(4)),
     ];
     let mut rules = Vec::new();
     for (lower, upper, rounds) in sides {

@@ -32,8 +32,7 @@ impl<T: Sample> Kernel for MeanRounds<'_, T> {
             for lane in 0..LANES {
                 if active[lane] {
                     let spread = (squares[lane] / n[lane]).sqrt();
-                    low[lane] = mean[lane] - self.rule.lower * spread;
-                    high[lane] = mean[lane] + self.rule.upper * spread;
+                    (low[lane], high[lane]) = self.rule.bounds(mean[lane], spread);
                     // A bound that is NaN keeps nothing.
                     let is_number = low[lane] <= high[lane];
                     from[lane] = if is_number {

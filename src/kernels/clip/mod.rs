@@ -103,6 +103,17 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Between what samples are kept. A side without a limit has none where the spread is 0,
+    /// either, and infinity times 0 is no number.
+    #[inline(always)]
+    fn bounds(&self, center: f64, spread: f64) -> (f64, f64) {
+        let reach = |times: f64| match times == f64::INFINITY && spread == 0.0 {
+            true => times,
+            false => times * spread,
+        };
+        (center - reach(self.lower), center + reach(self.upper))
+    }
+
     /// How many spreads one outlier among `n` samples is from the centre at most, however
     /// far it is from the others: the spread grows with it.
     ///

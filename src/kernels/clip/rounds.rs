@@ -402,18 +402,25 @@ impl<T: Sample> Lines<'_, T> {
             Spread::Std => (deviations, spread_doubts),
             Spread::Mad => (mads, zero),
         };
-        let times = rule.lower.max(rule.upper);
+        // A side without a limit leaves nothing in doubt.
+        let finite = |value: f64| match value.is_infinite() {
+            true => 0.0,
+            false => value,
+        };
+        let times = finite(rule.lower).max(finite(rule.upper));
         for lane in 0..LANES {
             let (center, spread) = (centers[lane], spreads[lane]);
-            let low = center - rule.lower * spread;
-            let high = center + rule.upper * spread;
+            let (low, high) = rule.bounds(center, spread);
             bounds.low[lane] = low;
             bounds.high[lane] = high;
-            let (middle, half) = (0.5 * (low + high), 0.5 * (high - low));
-            bounds.middle[lane] = middle;
-            bounds.half[lane] = half;
+            (bounds.middle[lane], bounds.half[lane]) = match (low.is_infinite(), high.is_infinite())
+            {
+                (false, false) => (0.5 * (low + high), 0.5 * (high - low)),
+                (true, _) => (high, 0.0),
+                (false, true) => (low, 0.0),
+            };
             // The last steps round, ours more often than the definition's.
-            let size = low.abs() + high.abs() + center.abs() + spread;
+            let size = finite(low).abs() + finite(high).abs() + center.abs() + spread;
             let doubt = times * spread_doubts[lane] + 8.0 * UNIT * size;
             bounds.doubt[lane] = center_doubts[lane] + doubt;
         }

@@ -92,7 +92,7 @@ impl Buffers {
                 half_of_two(&mut self.distances) * MAD_TO_STD
             }
         };
-        (center - rule.lower * spread, center + rule.upper * spread)
+        rule.bounds(center, spread)
     }
 
     /// A statistic of a line and the count of what went into it. NaN is left out.
