@@ -232,6 +232,20 @@ fn a_run_that_spans_buffers_is_read_as_one() {
 }
 
 #[test]
+fn an_extension_that_does_not_say_that_it_is_an_image_is_none() {
+    for kind in ["99", "T", "''"] {
+        let mut bytes = image(8, &[], &["EXTEND  =                    T"], &[]);
+        let at = bytes.len();
+        bytes.extend(extension("IMAGE", image(8, &[1], &[], &[21])));
+        let card = format!("{:<80}", format!("XTENSION= {kind}"));
+        bytes[at..at + 80].copy_from_slice(card.as_bytes());
+        let says = refusal(&bytes, &HduChoice::Number(1));
+        let name = kind.trim_matches('\'');
+        assert!(says.contains(&format!("`{name}`")), "{says}");
+    }
+}
+
+#[test]
 fn the_hdu_is_chosen_and_the_others_are_skipped() {
     let mut bytes = image(8, &[], &["EXTEND  =                    T"], &[]);
     bytes.extend(extension(

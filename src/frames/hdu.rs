@@ -297,18 +297,22 @@ fn understand(cards: Cards, data_start: u64, number: u32) -> Result<Hdu> {
     let is_extension = first.len() > 8 && first[..8].eq_ignore_ascii_case(b"XTENSION");
     let kind = match is_extension {
         false => String::new(),
-        true => cards.get_text("XTENSION").unwrap_or_default(),
+        true => cards
+            .get("XTENSION")
+            .map_or(String::new(), |kind| kind.show()),
     };
     let kind = kind.trim().to_ascii_uppercase();
     let is_true = |keyword| cards.get(keyword) == Some(super::cards::Value::Logical(true));
     let groups = !is_extension && axes.len() > 1 && axes[0] == 0 && is_true("GROUPS");
     let content = match kind.as_str() {
-        "" | "IMAGE" | "IUEIMAGE" => match axes.iter().position(|&len| len == 0) {
-            _ if axes.is_empty() => Content::Empty,
-            _ if groups => Content::Groups,
-            None => Content::Image,
-            Some(axis) => Content::ZeroLength(axis + 1),
-        },
+        kind if !is_extension || ["IMAGE", "IUEIMAGE"].contains(&kind) => {
+            match axes.iter().position(|&len| len == 0) {
+                _ if axes.is_empty() => Content::Empty,
+                _ if groups => Content::Groups,
+                None => Content::Image,
+                Some(axis) => Content::ZeroLength(axis + 1),
+            }
+        }
         "BINTABLE" | "A3DTABLE" if is_true("ZIMAGE") => Content::Compressed,
         "BINTABLE" | "A3DTABLE" | "TABLE" => Content::Table,
         _ => Content::Other(kind),

@@ -390,3 +390,38 @@ fn frames_are_combined_along_the_axis_they_are_stacked_on() {
     let run = dir.ok("combine wide.cube --method mean -o w.fits");
     run.says(&["1 position of z combined"]);
 }
+
+#[test]
+fn weights_may_be_measured_and_an_infinite_sample_has_no_error() {
+    let dir = Scratch::new();
+    for (number, samples) in [(1, [1.0, 3.0, f32::INFINITY]), (2, [5.0, 7.0, 1.0])] {
+        let frame = Image::new(&[3], |k| samples[k as usize]);
+        let frame = frame.with("EXPTIME", &format!("{number}.0"));
+        dir.frame(&format!("{number}.fits"), &frame);
+    }
+    dir.ok("append a.cube --axis y 1.fits 2.fits");
+    let combine = |options: &str| -> [Vec<f32>; 2] {
+        dir.ok(&format!(
+            "combine a.cube --axis y --method mean {options} -o m.npy --error e.npy --overwrite"
+        ));
+        ["m.npy", "e.npy"].map(|name| {
+            let bytes = dir.read(name);
+            let samples = bytes[bytes.len() - 12..].chunks_exact(4);
+            let samples = samples.map(|sample| f32::from_le_bytes(sample.try_into().unwrap()));
+            samples.collect()
+        })
+    };
+    let [mean, error] = combine("--weight min");
+    assert_eq!(mean[..2], [(1.0 + 5.0) / 2.0, (3.0 + 7.0) / 2.0]);
+    assert!(
+        mean[2] == f32::INFINITY && error[2].is_nan(),
+        "{mean:?} {error:?}"
+    );
+    for options in ["", "--weight EXPTIME"] {
+        let [mean, error] = combine(options);
+        assert!(mean[2] == f32::INFINITY && error[2].is_nan(), "{options}");
+        assert!(error[0].is_finite());
+    }
+    let run = dir.cube("combine a.cube --axis y --method mean --weight OBJECT -o o.npy");
+    run.fails(&["position 1 of y has no number OBJECT"]);
+}

@@ -9,7 +9,7 @@ use crate::format::ledger::Record;
 use crate::kernels::gather::{Lane, is_wide};
 use crate::ops::bad::Masks;
 use crate::ops::crew::{Worker, share};
-use crate::ops::frames::{cards_of, each_along};
+use crate::ops::frames::{Keys, each_along};
 use crate::ops::lanes::{Gathered, gather};
 use crate::ops::{Stop, show_bytes};
 use crate::region::{AXIS_NAMES, Span};
@@ -74,7 +74,8 @@ fn no_samples(job: &Job<'_>, k: usize) -> Error {
     .hint("--section or --where leaves positions out")
 }
 
-/// The numbers that a keyword has in the frames of these positions.
+/// The numbers that a keyword has in the frames of these positions, or that are measured
+/// of them.
 ///
 /// # Errors
 /// When a position has no frame of its own, or the frame no such number.
@@ -85,10 +86,12 @@ pub(super) fn keyword(
     key: &str,
 ) -> Result<Vec<f64>> {
     let mut values: Vec<Option<f64>> = vec![None; span.len as usize];
+    let keys = Keys::new(&[key.to_string()]);
+    let mut told = keys.of(snapshot, None);
     let joined = |_: &Positions, record: &Record| record.axis == axis;
     each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
-        let cards = cards_of(record);
-        if let Some(value) = cards.get_real(key) {
+        let found = told.values(record)?.into_iter().flatten().flatten();
+        if let Some(value) = found.last().and_then(|value| value.as_real()) {
             numbers
                 .iter()
                 .for_each(|own| values[own.number] = Some(value));

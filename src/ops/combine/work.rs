@@ -261,10 +261,9 @@ impl Tools<'_> {
         let mean = sum / weights;
         let mut error = f64::NAN;
         if self.plan.wants_error && count > 1 {
-            let squares = rows.iter().enumerate().map(|(row, samples)| {
-                let away = weight(row) * (samples[lane].wide() - mean);
-                if away.is_nan() { 0.0 } else { away * away }
-            });
+            let line = rows.iter().map(|samples| samples[lane].wide()).enumerate();
+            let squares = line.filter(|(_, sample)| !sample.is_nan());
+            let squares = squares.map(|(row, sample)| (weight(row) * (sample - mean)).powi(2));
             let n = f64::from(count);
             error = squares.sum::<f64>().sqrt() / weights * (n / (n - 1.0)).sqrt();
         }

@@ -13,10 +13,11 @@ type Card = [u8; CARD_BYTES];
 /// The card as the standard allows it.
 pub(super) fn clean(card: &[u8]) -> Card {
     let mut out = [b' '; CARD_BYTES];
-    for (to, &byte) in out.iter_mut().zip(card) {
+    for (at, (to, &byte)) in out.iter_mut().zip(card).enumerate() {
         *to = match byte {
             b' '..=b'~' => byte,
-            0..b' ' => b' ',
+            // Not in a keyword, which would become another one, perhaps END.
+            0..b' ' if at >= 8 => b' ',
             _ => b'?',
         };
     }
@@ -27,7 +28,9 @@ pub(super) fn clean(card: &[u8]) -> Card {
         return comment(&out);
     }
     match has_value(name, &out) {
-        true => clean_value(&out),
+        // Readers insist on a string.
+        true if name == b"EXTNAME" => clean_value(&out, true),
+        true => clean_value(&out, false),
         false => out,
     }
 }
@@ -46,7 +49,7 @@ fn comment(card: &Card) -> Card {
     out
 }
 
-fn clean_value(card: &Card) -> Card {
+fn clean_value(card: &Card, is_text: bool) -> Card {
     let field = &card[10..];
     let Some(start) = field.iter().position(|&byte| byte != b' ') else {
         return *card;
@@ -65,11 +68,11 @@ fn clean_value(card: &Card) -> Card {
         .position(|&byte| byte == b'/')
         .unwrap_or(field.len());
     let value = field[start..slash].trim_ascii_end();
-    if is_value(value) {
+    if is_value(value) && !is_text {
         return *card;
     }
     let capitals = value.to_ascii_uppercase();
-    if is_value(&capitals) {
+    if is_value(&capitals) && !is_text {
         let mut out = *card;
         out[10 + start..10 + start + capitals.len()].copy_from_slice(&capitals);
         return out;
@@ -204,6 +207,10 @@ mod tests {
     fn characters_and_keywords_are_those_of_the_standard() {
         assert_eq!(cleaned("object  = 'a\nb'"), "OBJECT  = 'a b'");
         assert_eq!(cleaned("MY KEY  = 1"), "COMMENT MY KEY  = 1");
+        // Of what a reader took for no keyword none is made.
+        assert_eq!(cleaned("END\u{1}"), "COMMENT END?");
+        assert_eq!(cleaned("BLANK\0  = 5"), "COMMENT BLANK?  = 5");
+        assert_eq!(cleaned("EXTNAME = F / name"), "EXTNAME = 'F' / name");
         let every: Vec<u8> = (0..=255).collect();
         for card in every.chunks(CARD_BYTES) {
             assert!(clean(card).iter().all(|byte| (b' '..=b'~').contains(byte)));
