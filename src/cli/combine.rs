@@ -71,7 +71,7 @@ pub(super) struct CombineArgs {
     #[command(flatten)]
     clipping: Clipping,
 
-    /// Weigh frames by a keyword or what is measured, for mean and sum
+    /// Weigh frames by a keyword, for mean and sum
     #[arg(long, value_name = "KEY")]
     weight: Option<String>,
 

@@ -15,6 +15,7 @@
 //! * [`commit`]: the one order in which things reach the disk.
 //! * [`records`]: the frames' records, block by block.
 //! * [`usage`]: what a commit uses of its file.
+//! * `patched`: how many samples of a cut were replaced.
 //! * [`lines`]: lines along an axis, a column of tiles at a time.
 //! * `coverage`: which samples a frame brought.
 //! * [`verify`]: does the structure hold?
@@ -35,6 +36,7 @@ mod cuts;
 pub mod edit;
 pub mod index;
 pub mod lines;
+mod patched;
 pub mod pieces;
 pub mod records;
 pub mod reread;

@@ -96,6 +96,18 @@ pub struct Segment {
     pub len: u64,
 }
 
+impl Segment {
+    /// Has it this coordinate inside its tile?
+    pub fn has(&self, inner: u64) -> bool {
+        let span = Span {
+            start: self.inner,
+            step: self.step,
+            len: self.len,
+        };
+        span.number_of(inner).is_some()
+    }
+}
+
 /// Cuts runs of slots at tile edges.
 pub fn cut_runs(runs: &[Run], tile: u64) -> Vec<Segment> {
     let mut segments = Vec::new();

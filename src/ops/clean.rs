@@ -375,25 +375,27 @@ fn run(
     if let Some(mask) = mask {
         mask.write(marks.sorted()?, progress, stop)?;
     }
+    let wants_frames = options.by_frame;
     report(
         snapshot,
-        axis,
-        &spans[axis],
+        (axis, &spans[axis]),
         samples,
         &tally,
-        options.by_frame,
+        wants_frames,
+        progress,
     )
 }
 
 /// What was done to so many samples.
 fn report(
     snapshot: &Snapshot,
-    axis: usize,
-    span: &Span,
+    (axis, span): (usize, &Span),
     samples: u64,
     tally: &Tally,
     wants_frames: bool,
+    progress: &dyn Progress,
 ) -> Result<Report> {
+    warn_of_much(snapshot, (axis, span), samples / span.len, tally, progress);
     Ok(Report {
         axis: AXIS_NAMES[axis].to_string(),
         samples,
@@ -409,6 +411,46 @@ fn report(
             false => Vec::new(),
         },
     })
+}
+
+/// Of a position so large a share is rejected that it is not a few bad samples: another
+/// level, or another place of the sky.
+const MUCH: f64 = 0.1;
+
+/// Of fewer samples chance takes a large share.
+const LEAST_SAMPLES: u64 = 1000;
+
+/// Says so where frames differ from the others as a whole.
+fn warn_of_much(
+    snapshot: &Snapshot,
+    (axis, span): (usize, &Span),
+    samples: u64,
+    tally: &Tally,
+    progress: &dyn Progress,
+) {
+    let is_stack = stacked_axis(snapshot).is_ok_and(|stacked| stacked == Some(axis));
+    // What is bad by a mask is meant.
+    if !is_stack || samples < LEAST_SAMPLES || tally.bad > 0 {
+        return;
+    }
+    let share = |rejected: u64| rejected as f64 / samples as f64;
+    let much = (0..)
+        .zip(&tally.by_sample)
+        .map(|(k, &rejected)| (k, share(rejected)));
+    let much: Vec<(u64, f64)> = much.filter(|&(_, share)| share > MUCH).collect();
+    if let Some((k, share)) = much.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) {
+        let more = match much.len() - 1 {
+            0 => String::new(),
+            more => format!(", and more than {} % at {more} others", 100.0 * MUCH),
+        };
+        progress.warn(&format!(
+            "{:.0} % of the samples at position {} of {} are rejected{more}: that is not a few of them, \
+             but another level or another field; --report tells how many of each",
+            100.0 * share,
+            snapshot.in_cube(axis, span.at(k)) + 1,
+            AXIS_NAMES[axis],
+        ));
+    }
 }
 
 /// Counts by position, with the names of the frames that joined the axis there.

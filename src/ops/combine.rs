@@ -14,6 +14,7 @@ use super::bad::{Bad, Masks};
 use super::crew::share;
 use super::frames::only;
 use super::lanes::{Sample, Shares};
+use super::mosaic::tell_replaced;
 use super::part::{self, Part};
 use super::slice::{self, Begin, Request};
 use super::{Progress, Stop, clean, open};
@@ -432,6 +433,7 @@ impl Job<'_> {
         let (mut cards, _) = slice::header(self.snapshot, &request, formats, self.progress)?;
         let positions = i128::from(self.spans[self.axis].len);
         cards.set("NCOMBINE", &Value::Integer(positions));
+        tell_replaced(&mut cards, self.snapshot, std::slice::from_ref(&request))?;
         cards.push_line("HISTORY", &show_path(Path::new(&self.options.line)));
         let (span, axis) = (&self.spans[self.axis], AXIS_NAMES[self.axis]);
         let which = match self.snapshot.is_view() {

@@ -135,14 +135,16 @@ struct File {
     speaker: Option<u64>,
     /// How many frames may be in the cut.
     n_frames: u32,
+    /// What the frame came from that gave it its name.
+    source: Option<String>,
 }
 
 /// What is found of the frames at one position.
 #[derive(Clone, Default)]
 struct Found {
     speaker: Option<u64>,
-    /// Of that frame, or of the first that has samples there.
-    name: Option<String>,
+    /// What that frame came from, or the first that has samples there.
+    source: Option<String>,
     n_frames: u32,
 }
 
@@ -152,6 +154,9 @@ struct Grid<'a> {
     spans: Vec<Span>,
     kept: Vec<usize>,
     fixed: Vec<usize>,
+    /// The axes that a file has: those that stay, and that of the stack, where frames came
+    /// with it.
+    shown: Vec<usize>,
     n_files: u64,
 }
 
@@ -180,7 +185,15 @@ impl<'a> Grid<'a> {
             ))
             .hint("--axis names the axes that stay; --where takes some of the frames"));
         }
+        let mut shown = kept.clone();
+        let record = snapshot.header_record()?;
+        let is_own = |record: Record| record.shape.len() > axis;
+        if !matches!(cut, Cut::Axes(..)) && record.is_some_and(is_own) {
+            shown.push(axis);
+            shown.sort_unstable();
+        }
         Ok(Grid {
+            shown,
             snapshot,
             spans,
             kept,
@@ -195,6 +208,7 @@ impl<'a> Grid<'a> {
         for (axis, position) in self.places(number) {
             request.spans[axis] = Span::run(position, 1);
         }
+        request.kept.clone_from(&self.shown);
         request
     }
 
@@ -258,8 +272,8 @@ impl<'a> Grid<'a> {
                 if speaks {
                     found.speaker = Some(record.frame);
                 }
-                if speaks || found.name.is_none() {
-                    found.name = file_name(&record.source);
+                if speaks || found.source.is_none() {
+                    found.source = Some(record.source.clone());
                 }
             }
             Ok(())
@@ -298,7 +312,8 @@ impl<'a> Grid<'a> {
         let mut taken = HashMap::new();
         let numbered = (0..).zip(self.found()?);
         let files = numbered.map(|(number, found)| {
-            let name = template.name(found.name.as_deref(), || {
+            let came = found.source.as_deref().and_then(file_name);
+            let name = template.name(came.as_deref(), || {
                 let told = self.told(number);
                 let told = told.map(|(_, place, width)| format!("{place:0width$}"));
                 told.collect::<Vec<_>>().join("-")
@@ -331,6 +346,7 @@ impl<'a> Grid<'a> {
                 number,
                 name,
                 speaker: found.speaker,
+                source: found.source,
                 n_frames: found.n_frames,
             })
         });
@@ -362,10 +378,7 @@ impl<'a> Grid<'a> {
 /// what says of what kind it is: `a-SCI-1` of `night/a.fits[SCI,1]`. Safe as the beginning of
 /// a name; `None` where nothing is left.
 fn file_name(source: &str) -> Option<String> {
-    let (name, inside) = match source.find('[').filter(|_| source.ends_with(']')) {
-        Some(open) => source.split_at(open),
-        None => (source, ""),
-    };
+    let (name, inside) = parted_name(source);
     let name = bare_name(name.rsplit('/').next().unwrap_or_default());
     let plain = |c: char| if c.is_control() { '_' } else { c };
     let mut safe: String = name.chars().map(plain).collect();
@@ -379,6 +392,21 @@ fn file_name(source: &str) -> Option<String> {
     }
     let says = |c: char| !"_.".contains(c) && !c.is_whitespace();
     safe.contains(says).then_some(safe)
+}
+
+/// A name as it was given, and what of the file it means: `[SCI,1]`.
+fn parted_name(source: &str) -> (&str, &str) {
+    match source.find('[').filter(|_| source.ends_with(']')) {
+        Some(open) => source.split_at(open),
+        None => (source, ""),
+    }
+}
+
+/// Is it the file that a frame came from?
+fn is_source(path: &Path, source: &str) -> bool {
+    let found = |path: &Path| fs::canonicalize(path).ok();
+    let came = [source, parted_name(source).0].map(|name| found(Path::new(name)));
+    found(path).is_some_and(|path| came.contains(&Some(path)))
 }
 
 /// The name of the output, with places for what differs.
@@ -480,6 +508,16 @@ impl Template {
                     let target = self.target(&file.name);
                     refuse_cube(&target)?;
                     sinks::check(&target)?;
+                    if file
+                        .source
+                        .as_ref()
+                        .is_some_and(|source| is_source(&path, source))
+                    {
+                        let what = "is what the frame came from, and its cut does not replace it";
+                        return Err(Error::input(what)
+                            .hint("-o 'cleaned/{name}.fits' writes to another folder")
+                            .at(&path));
+                    }
                     continue;
                 }
                 n_there += 1;

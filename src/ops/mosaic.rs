@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::Progress;
 use super::frames::cards_of;
 use super::frames_table::meet;
 use super::slice::Request;
+use super::{Progress, count};
 use crate::engine::Coordinates;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
@@ -101,6 +101,23 @@ pub(super) fn header_of(
                 .all(|(axis, (&first, span))| request.kept.contains(&axis) || first == span.start)
     });
     Ok((cards, (is_frame && outside).then_some(record)))
+}
+
+/// Says in a header how many of the samples of these cuts `clean` replaced.
+pub(super) fn tell_replaced(
+    cards: &mut Cards,
+    snapshot: &Snapshot,
+    requests: &[Request],
+) -> Result<()> {
+    let counts = requests
+        .iter()
+        .map(|cut| snapshot.count_patched(&cut.spans));
+    let replaced = counts.sum::<Result<u64>>()?;
+    if replaced > 0 {
+        let what = format!("{} replaced by cube clean", count(replaced, "sample"));
+        cards.push_line("HISTORY", &what);
+    }
+    Ok(())
 }
 
 /// What becomes of an axis of the frame whose header speaks for the cut.

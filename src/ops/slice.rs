@@ -6,7 +6,7 @@ use std::path::Path;
 use super::cube_frame::is_cube;
 use super::frames::{Keys, open_chosen};
 use super::frames_table::FramesTable;
-use super::mosaic::{Speaker, header_of, speaker};
+use super::mosaic::{Speaker, header_of, speaker, tell_replaced};
 use super::profiles::{Named, profile_axis, profiles};
 use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
@@ -231,7 +231,7 @@ impl<'a> Cuts<'a> {
                 formats,
                 progress,
             );
-            let (cards, record) = head.at(path)?;
+            let (mut cards, record) = head.at(path)?;
             let record = record.filter(|_| requests.len() == 1);
             is_frame = record.is_some();
             match record {
@@ -248,6 +248,9 @@ impl<'a> Cuts<'a> {
                     }
                 }
                 None => {}
+            }
+            if format.holds_cards() {
+                tell_replaced(&mut cards, snapshot, requests).at(path)?;
             }
             output.cards = cards;
         }

@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::{
-    Image, Scratch, Stored, bits, finish, mean, median, peak_of, python_with, read_fits, signal,
-    wait_until,
+    Image, Random, Scratch, Stored, bits, finish, mean, median, peak_of, python_with, read_fits,
+    signal, wait_until,
 };
 
 /// A sample that can be computed with.
@@ -1166,4 +1166,74 @@ fn decisions_are_those_of_astropy() {
         );
     }
     assert!(total > 3000, "{total}");
+}
+
+#[test]
+fn a_frame_that_differs_as_a_whole_is_told_of() {
+    let dir = Scratch::new();
+    let mut random = Random(4);
+    for number in 1..=12 {
+        let level = if number == 5 { 900.0 } else { 100.0 };
+        let noise: Vec<f32> = (0..1600).map(|_| level + random.below(5) as f32).collect();
+        dir.frame(
+            &format!("{number}.fits"),
+            &Image::new(&[40, 40], |k| noise[k as usize]),
+        );
+    }
+    dir.ok("append a.cube 1.fits 2.fits 3.fits 4.fits 6.fits 7.fits 8.fits 9.fits");
+    let told = "% of the samples at position";
+    let line = "clean a.cube --spread mad --sigma 6";
+    let run = dir.ok(line);
+    assert!(!run.err.contains(told), "{}", run.err);
+    dir.ok("insert a.cube --at 3 5.fits");
+    for more in [" --dry-run", ""] {
+        let run = dir.ok(&format!("{line}{more}"));
+        run.says(&["warning: 100 % of the samples at position 3 of z are rejected: "]);
+    }
+    // Along the rows of frames it says nothing of them.
+    let run = dir.ok(&format!("{line} --axis x --dry-run"));
+    assert!(!run.err.contains(told), "{}", run.err);
+}
+
+#[test]
+fn what_comes_out_says_how_much_of_it_was_replaced() {
+    let dir = Scratch::new();
+    for number in 0..9u64 {
+        let bright = move |k: u64| {
+            if k % 31 == number {
+                5000
+            } else {
+                100 + (k * number % 5) as i16
+            }
+        };
+        dir.frame(&format!("{number}.fits"), &Image::new(&[12, 10], bright));
+    }
+    dir.ok(
+        "append a.cube --tile 5,4,4 0.fits 1.fits 2.fits 3.fits 4.fits 5.fits 6.fits 7.fits 8.fits",
+    );
+    let told = |line: &str| -> Vec<String> {
+        dir.ok(&format!("{line} -o out.fits --overwrite"));
+        let hdu = &read_fits(&dir.read("out.fits"))[0];
+        let cards = hdu
+            .cards
+            .iter()
+            .filter(|card| card.contains(" replaced by cube clean"));
+        cards.cloned().collect()
+    };
+    let cut = "slice a.cube --axis x,y --at 2";
+    assert!(told(cut).is_empty());
+    let json = dir.ok("clean a.cube --spread mad --sigma 6 --json --mask m.fits");
+    let report: Value = serde_json::from_str(json.out()).unwrap();
+    let all = report["rejected"].as_u64().unwrap();
+    // Samples 1, 32, 63 and 94 of the second frame, in rows 1, 3, 6 and 8.
+    assert_eq!(told(cut), ["HISTORY 4 samples replaced by cube clean"]);
+    let part = "slice a.cube --section [*,3:9:2,2]";
+    assert_eq!(told(part), ["HISTORY 1 sample replaced by cube clean"]);
+    let whole = format!("HISTORY {all} samples replaced by cube clean");
+    for line in ["slice a.cube", "combine a.cube --method median"] {
+        assert_eq!(told(line), [&whole[..]], "{line}");
+    }
+    // What is cleaned again counts once.
+    dir.ok("clean a.cube --sigma inf --bad m.fits --fill 7");
+    assert_eq!(told("slice a.cube"), [&whole[..]]);
 }

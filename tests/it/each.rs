@@ -329,6 +329,16 @@ fn nothing_is_written_where_a_file_would_be_replaced() {
     dir.cube("slice a.cube --each -o out/{name}.fits --overwrite")
         .fails(&["out/f7.fits: is a folder"]);
     assert_eq!(dir.read("out/f1.fits"), b"theirs");
+    // Raw frames stay, under whatever name their folder goes.
+    let came = dir.read("night/f4.fits");
+    std::os::unix::fs::symlink("night", dir.path("link")).unwrap();
+    for folder in ["night", "./night", "link"] {
+        dir.cube(&format!(
+            "slice a.cube --each -o {folder}/{{name}}.fits --overwrite"
+        ))
+        .fails(&["f1.fits: is what the frame came from", "hint: -o 'cleaned/"]);
+    }
+    assert_eq!(dir.read("night/f4.fits"), came);
 }
 
 #[test]

@@ -85,6 +85,18 @@ fn channels_have_the_frequencies_of_their_own_headers() {
         found["keys"],
         json!({"FREQ [Hz]": [1.4e9, 1.404e9, 1.407e9], "DATE-OBS": [null, null, null]})
     );
+    // Each comes out as it came, with its frequency.
+    dir.ok("slice a.cube --each -o each/{name}.fits");
+    for (name, frequency) in [("1", 1.4e9), ("3", 1.404e9), ("4", 1.407e9)] {
+        let (file, came) = (format!("each/{name}.fits"), format!("{name}.fits"));
+        let (hdu, came) = (
+            &read_fits(&dir.read(&file))[0],
+            &read_fits(&dir.read(&came))[0],
+        );
+        assert_eq!((&hdu.shape, &hdu.data), (&came.shape, &came.data));
+        let scale = KEYS.map(|key| hdu.number(key));
+        assert_eq!(scale, [Some(1.0), Some(frequency), Some(1e6)]);
+    }
     // Observed again and again at one frequency, which is no axis.
     dir.ok("append s.cube 1.fits 1.fits 1.fits");
     dir.ok("slice s.cube -o s.fits").says(&[told]);

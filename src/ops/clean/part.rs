@@ -173,12 +173,13 @@ pub(super) fn apply(
     }
     taker.store()?;
     progress.end();
+    let wants_frames = options.by_frame;
     report(
         snapshot,
-        axis,
-        &spans[axis],
+        (axis, &spans[axis]),
         samples,
         &tally,
-        options.by_frame,
+        wants_frames,
+        progress,
     )
 }
