@@ -82,7 +82,7 @@ impl Writer {
         let base = self.snapshot()?;
         let len = self.storage.len()?;
         let end = self.reclaim(&base, len)?;
-        let mut catalog = base.catalog.clone();
+        let mut catalog = base.catalog().clone();
         catalog.previous = Some(base.extent);
         catalog.command = command;
         let next = self.superblock.marks;
@@ -301,7 +301,7 @@ impl Edit<'_> {
     /// history. What came after is no longer referred to, and its slots are
     /// never handed out again.
     pub fn revert(mut self, to: &Snapshot) -> Result<()> {
-        self.catalog = to.catalog.clone();
+        self.catalog = to.catalog().clone();
         self.pieces = to.pieces.clone();
         self.changes = std::array::from_fn(|axis| Changes::of(self.catalog.axes.get(axis)));
         self.finish()

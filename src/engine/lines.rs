@@ -126,6 +126,56 @@ pub struct Column {
     coverage: Option<ColumnCoverage>,
 }
 
+impl Snapshot {
+    /// Is void among these samples, one span per axis and none of them empty, that its
+    /// value does not tell from data, or where it is asked for by frames, any void?
+    ///
+    /// # Errors
+    /// When the region is not in the cube, or records are damaged.
+    pub fn has_void(&self, spans: &[Span], void: Void) -> Result<bool> {
+        let (_, segments) = self.segments(spans)?;
+        // Frames mostly stand one behind the other on the last axis.
+        let axis = self.catalog.axes.len() - 1;
+        Ok(self.coverage(axis, &segments, void)?.is_some())
+    }
+
+    /// A region that has samples, and the segments that it is made of.
+    fn segments(&self, spans: &[Span]) -> Result<([Span; MAX_RANK], [Vec<Segment>; MAX_RANK])> {
+        let region = self.region(spans)?;
+        if volume(&region.map(|span| span.len))? == 0 {
+            return Err(Error::input("there are no samples along the axis"));
+        }
+        let tile = self.geometry.tile;
+        let cut = |axis| cut_span(self.pieces(axis), &region[axis], tile[axis]);
+        Ok((region, std::array::from_fn(cut)))
+    }
+
+    /// What frames cover of a region, where void matters and they leave some.
+    fn coverage(
+        &self,
+        axis: usize,
+        segments: &[Vec<Segment>; MAX_RANK],
+        void: Void,
+    ) -> Result<Option<Coverage>> {
+        match self.keeps_void(void) && void != Void::None {
+            true => Coverage::of(self, axis, segments),
+            false => Ok(None),
+        }
+    }
+
+    /// Where void reads as what never counts, the value says all.
+    fn keeps_void(&self, void: Void) -> bool {
+        let (dtype, pad) = (self.catalog.dtype, self.catalog.pad);
+        void == Void::ByFrames || !dtype.is_nan(pad) && self.blank_bits() != Some(pad)
+    }
+
+    /// Bits of the value that means "no data" in an integer cube.
+    fn blank_bits(&self) -> Option<u64> {
+        let (dtype, blank) = (self.catalog.dtype, self.catalog.blank);
+        blank.and_then(|blank| dtype.bits_of_int(blank))
+    }
+}
+
 impl<'s> Lines<'s> {
     /// The lines along `axis` in a region, one span per axis, none of them
     /// empty.
@@ -139,31 +189,17 @@ impl<'s> Lines<'s> {
         spans: &[Span],
         void: Void,
     ) -> Result<Lines<'s>> {
-        let region = snapshot.region(spans)?;
+        let (region, segments) = snapshot.segments(spans)?;
         let lens = region.map(|span| span.len);
-        if volume(&lens)? == 0 {
-            return Err(Error::input("there are no samples along the axis"));
-        }
         if lens[axis] >= MOST_ROWS {
             return Err(Error::unsupported(format!(
                 "a line of {} samples is longer than {MOST_ROWS}",
                 lens[axis]
             )));
         }
-        let tile = snapshot.geometry.tile;
-        let segments: [Vec<Segment>; MAX_RANK] =
-            std::array::from_fn(|axis| cut_span(snapshot.pieces(axis), &region[axis], tile[axis]));
         let catalog = &snapshot.catalog;
-        let blank = catalog
-            .blank
-            .and_then(|blank| catalog.dtype.bits_of_int(blank));
-        // Where void reads as what never counts, the value says all.
-        let plain = catalog.dtype.is_nan(catalog.pad) || blank == Some(catalog.pad);
-        let keeps_void = void == Void::ByFrames || !plain;
-        let coverage = match keeps_void && void != Void::None {
-            true => Coverage::of(snapshot, axis, &segments)?,
-            false => None,
-        };
+        let keeps_void = snapshot.keeps_void(void);
+        let coverage = snapshot.coverage(axis, &segments, void)?;
         let mut order: Vec<Segment> = segments[axis].clone();
         order.sort_unstable_by_key(|segment| segment.first);
         let tiles = segments.map(Groups::new);
@@ -191,15 +227,10 @@ impl<'s> Lines<'s> {
                 dtype: catalog.dtype,
                 // Each tile has its own.
                 mask: 0,
-                blank,
+                blank: snapshot.blank_bits(),
             },
             file: snapshot.storage.borrow(FIRST_FREE, committed)?,
         })
-    }
-
-    /// Is every sample that is not NaN data, by what was asked of void?
-    pub fn is_whole(&self) -> bool {
-        self.coverage.is_none()
     }
 
     /// Are all samples integers, where there are samples?

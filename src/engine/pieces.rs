@@ -73,28 +73,35 @@ impl Pieces {
         self.starts.partition_point(|&start| start <= position) - 1
     }
 
-    /// The slot of a position, `None` outside the axis.
-    pub fn slot(&self, position: u64) -> Option<u64> {
+    /// The slot of a position, and how many positions from it on have slots that follow
+    /// each other; `None` outside the axis.
+    pub fn run_from(&self, position: u64) -> Option<(u64, u64)> {
         (position < self.len()).then(|| {
             let piece = self.piece_of(position);
-            self.pieces[piece].0 + (position - self.starts[piece])
+            let slot = self.pieces[piece].0 + (position - self.starts[piece]);
+            (slot, self.starts[piece + 1] - position)
         })
+    }
+
+    /// The slot of a position, `None` outside the axis.
+    pub fn slot(&self, position: u64) -> Option<u64> {
+        self.run_from(position).map(|(slot, _)| slot)
     }
 
     /// The runs that the positions `start..start + len` are made of.
     pub fn runs(&self, start: u64, len: u64) -> Vec<Run> {
-        let end = start.saturating_add(len).min(self.len());
         let mut runs = Vec::new();
-        let mut position = start;
-        while position < end {
-            let piece = self.piece_of(position);
-            let stop = self.starts[piece + 1].min(end);
+        let mut done = 0;
+        while done < len
+            && let Some((slot, left)) = self.run_from(start.saturating_add(done))
+        {
+            let len = left.min(len - done);
             runs.push(Run {
-                position: position - start,
-                slot: self.pieces[piece].0 + (position - self.starts[piece]),
-                len: stop - position,
+                position: done,
+                slot,
+                len,
             });
-            position = stop;
+            done += len;
         }
         runs
     }

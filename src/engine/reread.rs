@@ -45,9 +45,7 @@ impl FrameReader {
     /// Reads frames of this commit's ledger as they came in, with at most so many
     /// bytes of memory.
     pub fn new(snapshot: &Snapshot, memory: u64) -> FrameReader {
-        let mut reader = FrameReader::patched(snapshot, memory);
-        reader.view.catalog.patches.clear();
-        reader
+        FrameReader::patched(&snapshot.without_patches(), memory)
     }
 
     /// The same, patches put over.

@@ -23,13 +23,14 @@ const TILES_AHEAD: usize = 64;
 /// One commit of a cube.
 pub struct Snapshot {
     pub(super) storage: Arc<dyn Storage>,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
     /// Where the catalog stands.
     pub(super) extent: Extent,
     pub(super) pieces: [Pieces; MAX_RANK],
     pub(super) geometry: Geometry,
     pub(super) committed: u64,
-    patches: OnceLock<Vec<Bytes>>,
+    /// The patch sets, once they were asked for; views share them.
+    patches: Arc<OnceLock<Vec<Bytes>>>,
     notice: Option<String>,
     /// Of a view of some positions of an axis: that axis, and which they are.
     kept: Option<(usize, Vec<u64>)>,
@@ -208,28 +209,37 @@ impl Snapshot {
         Ok(Snapshot {
             geometry: Geometry::new(&catalog.tile, catalog.dtype),
             storage,
-            catalog,
+            catalog: Arc::new(catalog),
             extent: *extent,
             pieces,
             committed,
-            patches: OnceLock::new(),
+            patches: Arc::default(),
             notice: None,
             kept: None,
         })
+    }
+
+    /// The same commit with other positions.
+    fn view(&self, pieces: [Pieces; MAX_RANK], kept: Option<(usize, Vec<u64>)>) -> Snapshot {
+        Snapshot {
+            storage: self.storage.clone(),
+            catalog: self.catalog.clone(),
+            extent: self.extent,
+            pieces,
+            geometry: self.geometry,
+            committed: self.committed,
+            patches: self.patches.clone(),
+            notice: None,
+            kept,
+        }
     }
 
     /// The same commit read through another storage of the same bytes.
     pub(super) fn through(&self, storage: Arc<dyn Storage>) -> Snapshot {
         Snapshot {
             storage,
-            catalog: self.catalog.clone(),
-            extent: self.extent,
-            pieces: self.pieces.clone(),
-            geometry: self.geometry,
-            committed: self.committed,
-            patches: OnceLock::new(),
-            notice: None,
-            kept: self.kept.clone(),
+            patches: Arc::default(),
+            ..self.view(self.pieces.clone(), self.kept.clone())
         }
     }
 
@@ -237,14 +247,13 @@ impl Snapshot {
     /// read of it counts positions from the first that is left.
     #[must_use]
     pub fn keeping(&self, axis: usize, positions: Vec<u64>) -> Snapshot {
-        let mut view = self.through(self.storage.clone());
         let slots = positions
             .iter()
             .filter_map(|&at| self.pieces[axis].slot(at));
-        let pieces: Vec<Piece> = slots.map(|slot| Piece(slot, 1)).collect();
-        view.pieces[axis] = Pieces::new(&pieces);
-        view.kept = Some((axis, positions));
-        view
+        let left: Vec<Piece> = slots.map(|slot| Piece(slot, 1)).collect();
+        let mut pieces = self.pieces.clone();
+        pieces[axis] = Pieces::new(&left);
+        self.view(pieces, Some((axis, positions)))
     }
 
     /// Are some positions of an axis left out?
@@ -273,15 +282,16 @@ impl Snapshot {
     /// and how many.
     #[must_use]
     pub fn of_runs(&self, runs: &[Vec<(u64, u64)>]) -> Snapshot {
-        let mut view = self.through(self.storage.clone());
-        for (axis, (pieces, runs)) in view.pieces.iter_mut().zip(runs).enumerate() {
+        let pieces = std::array::from_fn(|axis| {
+            let Some(runs) = runs.get(axis) else {
+                return self.pieces[axis].clone();
+            };
             let runs = runs.iter();
             let runs = runs.flat_map(|&(position, len)| self.pieces[axis].runs(position, len));
             let slots: Vec<Piece> = runs.map(|run| Piece(run.slot, run.len)).collect();
-            *pieces = Pieces::new(&slots);
-        }
-        view.kept = None;
-        view
+            Pieces::new(&slots)
+        });
+        self.view(pieces, None)
     }
 
     /// Makes all pixels that a frame came with the positions.
@@ -296,7 +306,7 @@ impl Snapshot {
     #[must_use]
     pub fn without_patches(&self) -> Snapshot {
         let mut bare = self.through(self.storage.clone());
-        bare.catalog.patches.clear();
+        Arc::make_mut(&mut bare.catalog).patches.clear();
         bare
     }
 

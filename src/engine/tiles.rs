@@ -132,35 +132,37 @@ pub fn cut_runs(runs: &[Run], tile: u64) -> Vec<Segment> {
 /// The segments that a span of positions is made of, in the order of the axis.
 /// The span lies on the axis.
 pub fn cut_span(pieces: &Pieces, span: &Span, tile: u64) -> Vec<Segment> {
-    if span.len == 0 {
-        return Vec::new();
-    }
-    let (a, b) = (span.start, span.at(span.len - 1));
-    let lowest = a.min(b);
-    let mut segments = cut_runs(&pieces.runs(lowest, a.max(b) - lowest + 1), tile);
-    if span.step == 1 {
-        return segments;
-    }
     let step = span.step.unsigned_abs();
-    segments.retain_mut(|segment| {
-        // Positions of the span are `lowest + n * step`; which fall in here?
-        let skip = segment.first.next_multiple_of(step) - segment.first;
-        if skip >= segment.len {
-            return false;
+    let lowest = match span.step > 0 || span.len == 0 {
+        true => span.start,
+        false => span.at(span.len - 1),
+    };
+    let mut segments = Vec::new();
+    // So many positions, from the lowest on, are in a segment.
+    let mut done = 0;
+    while done < span.len
+        && let Some((mut slot, left)) = pieces.run_from(lowest + done * step)
+    {
+        let end = slot + left;
+        while done < span.len && slot < end {
+            let inner = slot % tile;
+            let room = (tile - inner).min(end - slot);
+            let len = room.div_ceil(step).min(span.len - done);
+            let (first, inner) = match span.step > 0 {
+                true => (done, inner),
+                false => (span.len - (done + len), inner + (len - 1) * step),
+            };
+            segments.push(Segment {
+                first,
+                tile: slot / tile,
+                inner,
+                step: span.step,
+                len,
+            });
+            done += len;
+            slot = slot.saturating_add(len * step);
         }
-        let len = (segment.len - skip).div_ceil(step);
-        let n = (segment.first + skip) / step;
-        if span.step > 0 {
-            segment.first = n;
-            segment.inner += skip;
-        } else {
-            segment.first = span.len - (n + len);
-            segment.inner += skip + (len - 1) * step;
-        }
-        segment.step = span.step;
-        segment.len = len;
-        true
-    });
+    }
     segments
 }
 

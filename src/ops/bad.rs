@@ -255,7 +255,7 @@ impl Mask {
             .iter()
             .map(|&len| Span::run(0, len))
             .collect();
-        let has_void = !Lines::new(&snapshot, 0, &whole, Void::ByFrames)?.is_whole();
+        let has_void = snapshot.has_void(&whole, Void::ByFrames)?;
         Ok(Mask {
             path: path.to_path_buf(),
             along,

@@ -148,12 +148,10 @@ pub fn combine(
     if let (Reject::Sigma(rule), None) = (&options.reject, options.part) {
         clean::warn_of_few(rule, spans[axis].len, progress);
     }
-    let lines = Lines::new(snapshot, axis, &spans, Void::Plain).at(path)?;
-    let void = match lines.is_whole() {
-        true => Void::None,
-        false => Void::Plain,
+    let void = match snapshot.has_void(&spans, Void::Plain).at(path)? {
+        true => Void::Plain,
+        false => Void::None,
     };
-    drop(lines);
     let masks = Masks::open(
         &options.bad,
         &cube.shape(),

@@ -10,7 +10,7 @@ use super::mosaic::{Speaker, header_of, speaker, tell_replaced};
 use super::profiles::{Named, profile_axis, profiles};
 use super::{Progress, Stop, count, sheet};
 use crate::dtype::DType;
-use crate::engine::lines::{Lines, Void};
+use crate::engine::lines::Void;
 use crate::engine::records::Positions;
 use crate::engine::reread::FrameReader;
 use crate::engine::snapshot::Snapshot;
@@ -321,10 +321,9 @@ pub(super) fn warn_of_void(
     if catalog.dtype.is_float() || catalog.blank.is_some() {
         return;
     }
-    let along = request.spans.len() - 1;
     // What is wrong with the cut is said when it is read.
-    let lines = Lines::new(snapshot, along, &request.spans, Void::Plain);
-    if lines.is_ok_and(|lines| !lines.is_whole()) {
+    let has_void = snapshot.has_void(&request.spans, Void::Plain);
+    if has_void.unwrap_or(false) {
         progress.warn(&format!(
             "{}: where no frame reaches, the cut is {}, which nothing tells from a sample: the cube \
              has no BLANK",

@@ -88,11 +88,13 @@ pub(super) struct Pages {
     shared: Option<(u32, u64)>,
     /// All pages are one frame.
     whole: Option<(Vec<Spot>, Vec<Axis>)>,
+    /// What is said of all pages was looked at, as far as it is of interest.
+    is_looked_at: bool,
     is_over: bool,
 }
 
 impl Pages {
-    /// Looks at the first page, and at what it says of the others.
+    /// Finds the first page.
     pub(super) fn open(source: Source, reading: &Reading) -> Result<Pages> {
         let path = source.path().to_path_buf();
         Pages::new(source, reading).at(&path)
@@ -109,7 +111,7 @@ impl Pages {
                 "has no pages: its first directory is at byte 0",
             ));
         }
-        let mut pages = Pages {
+        Ok(Pages {
             source: Arc::new(source),
             form,
             first,
@@ -121,13 +123,17 @@ impl Pages {
             pick: None,
             shared: None,
             whole: None,
+            is_looked_at: false,
             is_over: false,
-        };
-        if pages.source.is_stream() {
-            pages.refuse_more()?;
+        })
+    }
+
+    /// Looks at what the first page says of the others, and behind the last.
+    fn look(&mut self) -> Result<()> {
+        if self.source.is_stream() {
+            self.refuse_more()?;
         }
-        pages.look_at_stack()?;
-        Ok(pages)
+        self.look_at_stack()
     }
 
     /// Of files that follow each other in a pipe the first alone would be read: where
@@ -269,11 +275,19 @@ impl Pages {
     /// The frame of this number whose directory is at `offset`, as `next` gave it.
     pub(super) fn again(mut self, part: u32, offset: u64) -> Result<Box<dyn Frame>> {
         let path = self.source.path().to_path_buf();
-        let frame = match part {
-            0 => self.next().unwrap_or_else(|| Err(gone())),
+        self.again_at(part, offset).at(&path)
+    }
+
+    fn again_at(&mut self, part: u32, offset: u64) -> Result<Box<dyn Frame>> {
+        // Of a page by itself a stack says no more than which channel it is.
+        self.is_looked_at = true;
+        if part == 0 || offset == self.first || self.channel.is_some() {
+            self.look_at_stack()?;
+        }
+        match part {
+            0 => self.step().unwrap_or_else(|| Err(gone())),
             _ => self.single(part, offset),
-        };
-        frame.at(&path)
+        }
     }
 
     fn single(&self, number: u32, offset: u64) -> Result<Box<dyn Frame>> {
@@ -307,6 +321,12 @@ impl Pages {
     }
 
     fn step(&mut self) -> Option<Result<Box<dyn Frame>>> {
+        if !std::mem::replace(&mut self.is_looked_at, true)
+            && let Err(error) = self.look()
+        {
+            self.is_over = true;
+            return Some(Err(error));
+        }
         if let Some((spots, axes)) = self.whole.take() {
             self.is_over = true;
             return Some(self.block(spots, &axes));
