@@ -6,15 +6,13 @@
 
 use std::collections::HashMap;
 
+use super::pieces::{Runs, holds, joined};
 use super::snapshot::Snapshot;
 use super::tiles::Segment;
 use crate::error::Result;
 use crate::format::catalog::Piece;
 use crate::kernels::clip::LANES;
 use crate::region::MAX_RANK;
-
-/// Slots `lo..hi` on one axis, sorted and apart.
-pub(super) type Runs = Vec<(u64, u64)>;
 
 /// What the frames of a commit cover of a region, seen along one axis.
 pub(super) struct Coverage {
@@ -32,24 +30,6 @@ pub(super) struct ColumnCoverage {
     spans: Vec<(usize, usize, u32)>,
     /// Sets of runs on the axes that must be looked at, by class that occurs.
     classes: Vec<(u32, Vec<(usize, Runs)>)>,
-}
-
-/// The runs that all of these slots make, sorted and joined.
-pub(super) fn joined(mut runs: Runs) -> Runs {
-    runs.sort_unstable();
-    let mut out: Runs = Vec::with_capacity(runs.len());
-    for (lo, hi) in runs {
-        match out.last_mut() {
-            Some(last) if lo <= last.1 => last.1 = last.1.max(hi),
-            _ => out.push((lo, hi)),
-        }
-    }
-    out
-}
-
-fn holds(runs: &Runs, slot: u64) -> bool {
-    let next = runs.partition_point(|&(lo, _)| lo <= slot);
-    next.checked_sub(1).is_some_and(|run| slot < runs[run].1)
 }
 
 fn meet(runs: &Runs, wanted: &Runs) -> bool {
@@ -92,7 +72,7 @@ impl Coverage {
         let mut classes: Vec<[u32; MAX_RANK]> = Vec::new();
         // Slots on the axis, and the class that covers them.
         let mut along: Vec<(u64, u64, u32)> = Vec::new();
-        snapshot.for_each_record_of(&|group| group.meets(&bounds), &mut |record| {
+        snapshot.for_each_record_of(&bounds, &mut |record| {
             let mut key = [0; MAX_RANK];
             let mut own = Runs::new();
             for (other, slots) in record.slots.iter().enumerate() {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::Coordinates;
 use super::commit::{Prepared, Writer};
 use super::index::{self, IndexReader};
-use super::pieces::{Pieces, Run};
+use super::pieces::{Pieces, Run, Runs};
 use super::records::{Positions, merge};
 use super::snapshot::Snapshot;
 use super::tables::Changes;
@@ -22,7 +22,7 @@ use crate::format::catalog::{Axis, Catalog, Command, LedgerBlock, PatchSet};
 use crate::format::entry::{self, Entry};
 use crate::format::ledger::{Packer, Record};
 use crate::format::patches::{self, TilePatches};
-use crate::format::{Extent, FORMAT, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up};
+use crate::format::{Extent, FORMAT, MAX_AXIS_TILES, MAX_OFFSET, METADATA_ALIGN, PAGE, align_up};
 use crate::kernels::copy::fill;
 use crate::region::{AXIS_NAMES, MAX_RANK, volume};
 use crate::storage::PIECE_BYTES;
@@ -205,6 +205,27 @@ impl Edit<'_> {
         self.reserves = false;
     }
 
+    /// Can an axis get this length, along which frames join or on which they are placed?
+    ///
+    /// # Errors
+    /// When memory could not hold something of each of its tiles.
+    pub fn check_len(&self, axis: usize, len: u64, is_joined: bool) -> Result<()> {
+        let tile = self.geometry.tile[axis];
+        let tiles = len.div_ceil(tile);
+        if tiles <= MAX_AXIS_TILES {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "axis {} would have {len} positions, {tiles} tiles of {tile}: more than \
+             {MAX_AXIS_TILES}",
+            AXIS_NAMES[axis]
+        ))
+        .hint(match is_joined {
+            true => "a new cube can have longer tiles: --tile",
+            false => "is --origin as it was meant? A new cube can have longer tiles: --tile",
+        }))
+    }
+
     /// Puts a box of `shape` in before `position` of `axis`, its first pixel at
     /// `origin` on the other axes, which grow when the box reaches past them.
     pub fn place(
@@ -225,6 +246,9 @@ impl Edit<'_> {
                 false => reach.ok_or_else(too_long)?.saturating_sub(after[other]),
             };
             after[other] = after[other].checked_add(more[other]).ok_or_else(too_long)?;
+            if more[other] > 0 {
+                self.check_len(other, after[other], other == axis)?;
+            }
         }
         volume(&after)?;
         if position > self.len(axis) {
@@ -269,6 +293,17 @@ impl Edit<'_> {
     /// Takes the positions `start..start + len` of an axis away.
     pub fn delete(&mut self, axis: usize, start: u64, len: u64) {
         self.splice(axis, start, len, 0, 0);
+        self.set_rank(axis + 1);
+    }
+
+    /// Takes many runs of positions of an axis away. Where they are few, a commit is as
+    /// small as after one.
+    pub fn delete_all(&mut self, axis: usize, positions: &Runs) {
+        self.pieces[axis] = self.pieces[axis].without(positions);
+        // From the last on, so that the positions before hold.
+        for &(lo, hi) in positions.iter().rev() {
+            self.changes[axis].splice(lo, hi - lo, 0, 0);
+        }
         self.set_rank(axis + 1);
     }
 
@@ -414,6 +449,11 @@ impl Edit<'_> {
     }
 
     fn commit_with_marks(&mut self, marks: Coordinates) -> Result<()> {
+        for (axis, pieces) in self.pieces.iter().enumerate() {
+            let tile = self.geometry.tile[axis];
+            let hint = "cube compact joins the pieces";
+            pieces.check(axis, tile).map_err(|error| error.hint(hint))?;
+        }
         let metadata_at = self.end()?;
         let mut metadata = Vec::new();
         self.pack_records(metadata_at, &mut metadata)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Coordinates;
 use super::commit::Writer;
+use super::pieces::{Pieces, joined};
 use super::rewrite::{Watch, rewrite};
 use super::snapshot::Snapshot;
 use super::verify_test::deep;
@@ -321,8 +322,12 @@ fn command(
             let axis = random.below(rank);
             let at = random.below(after.lens[axis]);
             let len = 1 + random.below((after.lens[axis] - at).min(3));
-            edit.delete(axis, at as u64, len as u64);
-            after = after.delete(axis, at, len);
+            let early = random.below(at + 1) as u64;
+            let gone = joined(vec![(at as u64, (at + len) as u64), (early, early + 1)]);
+            edit.delete_all(axis, &gone);
+            for &(lo, hi) in gone.iter().rev() {
+                after = after.delete(axis, lo as usize, (hi - lo) as usize);
+            }
         } else {
             let mut records = Vec::new();
             snapshot.for_each_record(&mut |record| {
@@ -560,6 +565,35 @@ fn small() -> (
         add(&storage).unwrap();
     }
     (storage, add)
+}
+
+#[test]
+fn an_axis_of_more_tiles_than_memory_could_hold_is_not_made_and_not_opened() {
+    let storage = empty_bytes(&[2, 2, 4]);
+    append(&storage, 2, &block([2, 2, 1], |_| 1)).unwrap();
+    let before = storage.contents();
+    // The last position that there may be, and the next.
+    let most = 2 * crate::format::MAX_AXIS_TILES;
+    let place = |origin: u64| -> Result<()> {
+        let mut writer = Writer::open(storage.clone())?;
+        let mut edit = writer.edit(Command::default())?;
+        let mut at = [0; MAX_RANK];
+        at[0] = origin;
+        edit.place(2, 0, &at, &[1; MAX_RANK])?;
+        edit.finish()
+    };
+    let error = place(most).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "axis x would have 16777217 positions, 8388609 tiles of 2: more than 8388608"
+    );
+    assert!(error.hint_text().unwrap().contains("--origin"));
+    assert_eq!(storage.contents(), before);
+    place(most - 1).unwrap();
+    assert_eq!(Snapshot::open(storage).unwrap().shape(), [most, 2, 2]);
+    let long = Pieces::new(&[Piece(0, most + 1)]);
+    let error = long.check(0, 2).unwrap_err();
+    assert_eq!(error.kind(), crate::error::Kind::Unsupported);
 }
 
 #[test]

@@ -5,7 +5,10 @@
 //! nothing else. Neighbouring pieces whose slots follow each other are always
 //! one piece.
 
+use crate::error::{Error, Result};
 use crate::format::catalog::Piece;
+use crate::format::{MAX_AXIS_TILES, MAX_PIECES};
+use crate::region::AXIS_NAMES;
 
 /// The pieces of one axis, with the position at which each begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,28 @@ pub struct Pieces {
     pieces: Vec<Piece>,
     /// Position of the first slot of each piece, and the axis's length at the end.
     starts: Vec<u64>,
+}
+
+/// Slots or positions `lo..hi` of one axis, sorted and apart.
+pub type Runs = Vec<(u64, u64)>;
+
+/// The runs that all of these make, sorted and joined.
+pub fn joined(mut runs: Runs) -> Runs {
+    runs.sort_unstable();
+    let mut out: Runs = Vec::with_capacity(runs.len());
+    for (lo, hi) in runs {
+        match out.last_mut() {
+            Some(last) if lo <= last.1 => last.1 = last.1.max(hi),
+            _ => out.push((lo, hi)),
+        }
+    }
+    out
+}
+
+/// Is the slot in one of these runs, which are sorted and apart?
+pub(super) fn holds(runs: &Runs, slot: u64) -> bool {
+    let next = runs.partition_point(|&(lo, _)| lo <= slot);
+    next.checked_sub(1).is_some_and(|run| slot < runs[run].1)
 }
 
 /// Consecutive positions in consecutive slots.
@@ -68,6 +93,29 @@ impl Pieces {
         self.len() == 0
     }
 
+    /// Can an axis with tiles of this length have these pieces? What is read of a cube
+    /// is held tile by tile and piece by piece.
+    ///
+    /// # Errors
+    /// `Unsupported`, with both numbers.
+    pub(super) fn check(&self, axis: usize, tile: u64) -> Result<()> {
+        let name = AXIS_NAMES[axis];
+        let (tiles, pieces) = (self.len().div_ceil(tile), self.pieces.len() as u64);
+        if tiles > MAX_AXIS_TILES {
+            return Err(Error::unsupported(format!(
+                "axis {name} has {} positions, {tiles} tiles of {tile}: no more than \
+                 {MAX_AXIS_TILES} can be read",
+                self.len()
+            )));
+        }
+        if pieces > MAX_PIECES {
+            return Err(Error::unsupported(format!(
+                "axis {name} is in {pieces} pieces: no more than {MAX_PIECES} can be read"
+            )));
+        }
+        Ok(())
+    }
+
     /// Index of the piece that holds `position`; how many there are, at the end.
     fn piece_of(&self, position: u64) -> usize {
         self.starts.partition_point(|&start| start <= position) - 1
@@ -107,8 +155,8 @@ impl Pieces {
     }
 
     /// Takes `removed` positions from `position` away and puts `len` slots from
-    /// `slot` in there. Only the pieces around it are looked at: an axis is read
-    /// from a table of thousands of pieces and dozens of changes.
+    /// `slot` in there. Only the pieces around it are joined anew; those behind are
+    /// moved. It is for a few changes: many at once are [`Pieces::without`].
     pub fn splice(&mut self, position: u64, removed: u64, slot: u64, len: u64) {
         let end = position.saturating_add(removed).min(self.len());
         let position = position.min(end);
@@ -141,6 +189,19 @@ impl Pieces {
         }
         self.starts.splice(from..upto, starts);
         self.pieces.splice(from..upto, around);
+    }
+
+    /// What is left without these positions, in one pass.
+    #[must_use]
+    pub fn without(&self, positions: &Runs) -> Pieces {
+        let mut left = Vec::with_capacity(self.pieces.len() + positions.len());
+        let mut next = 0;
+        for &(lo, hi) in positions.iter().chain([&(self.len(), 0)]) {
+            let kept = self.runs(next, lo.saturating_sub(next));
+            left.extend(kept.into_iter().map(|run| Piece(run.slot, run.len)));
+            next = hi;
+        }
+        Pieces::new(&left)
     }
 
     /// A table that finds positions by slot.
@@ -243,8 +304,15 @@ mod tests {
                 } else {
                     let at = below(list.len() as u64);
                     let end = (at + len).min(list.len() as u64);
-                    list.drain(at as usize..end as usize);
-                    pieces.splice(at, len, 0, 0);
+                    let early = below(at + 1);
+                    let gone = joined(vec![(at, end), (early, early + 1)]);
+                    let mut spliced = pieces.clone();
+                    for &(lo, hi) in gone.iter().rev() {
+                        list.drain(lo as usize..hi as usize);
+                        spliced.splice(lo, hi - lo, 0, 0);
+                    }
+                    pieces = pieces.without(&gone);
+                    assert_eq!(pieces, spliced);
                 }
                 assert_eq!(slots(&pieces), list);
                 assert_eq!(pieces, Pieces::new(pieces.as_slice()), "joined");

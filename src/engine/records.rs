@@ -184,20 +184,62 @@ impl Snapshot {
     /// Calls `each` for every record, in order of arrival, also of frames that
     /// were taken out since; stops at the first error.
     pub fn for_each_record(&self, each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
-        self.for_each_record_of(&|_| true, each)
+        self.each_record(&|_| true, &|_| true, each)
     }
 
-    /// Calls `each` for the records of the groups that are wanted, as
-    /// [`Snapshot::for_each_record`] does; others are not unpacked.
+    /// Calls `each` at least for the records of frames that hold slots of these ranges,
+    /// on all axes, as [`Snapshot::for_each_record`] does. Blocks and groups that hold
+    /// none are not read.
     pub fn for_each_record_of(
         &self,
-        wanted: &dyn Fn(&Group) -> bool,
+        slots: &[Range<u64>; MAX_RANK],
+        each: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        self.for_each_record_where(&|lo, hi| ledger::meet(lo, hi, slots), each)
+    }
+
+    /// The same, for blocks and groups whose least slots, and ones past the greatest on
+    /// each axis, `may_be` those of frames that are wanted.
+    pub fn for_each_record_where(
+        &self,
+        may_be: &dyn Fn(&[u64], &[u64]) -> bool,
+        each: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        self.each_record(
+            &|block| may_be(&block.lo, &block.hi),
+            &|group| may_be(&group.lo, &group.hi),
+            each,
+        )
+    }
+
+    /// Calls `each` at least for the records of the frames that have these numbers, which
+    /// ascend.
+    pub fn for_each_record_numbered(
+        &self,
+        frames: &[u64],
+        each: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        let has = |first: u64, len: u64| {
+            let next = frames.partition_point(|&frame| frame < first);
+            frames.get(next).is_some_and(|&frame| frame - first < len)
+        };
+        self.each_record(
+            &|block| has(block.first, block.frames),
+            &|group| has(group.first, group.frames),
+            each,
+        )
+    }
+
+    fn each_record(
+        &self,
+        in_block: &dyn Fn(&LedgerBlock) -> bool,
+        in_group: &dyn Fn(&Group) -> bool,
         each: &mut dyn FnMut(Record) -> Result<()>,
     ) -> Result<()> {
         let storage = self.storage.as_ref();
-        for block in &self.catalog.ledger {
+        for block in self.catalog.ledger.iter().filter(|block| in_block(block)) {
             for group in groups_of(storage, block)? {
-                if wanted(&group) {
+                if in_group(&group) {
                     for record in records_of(storage, block, &group)?.iter() {
                         each(record?)?;
                     }
@@ -232,11 +274,11 @@ impl Snapshot {
         let storage = self.storage.as_ref();
         let at = slots.map(|slot| slot..slot.saturating_add(1));
         for block in self.catalog.ledger.iter().rev() {
-            if !ledger::block_meets(block, &at) {
+            if !ledger::meet(&block.lo, &block.hi, &at) {
                 continue;
             }
             for group in groups_of(storage, block)?.iter().rev() {
-                if group.meets(&at) {
+                if ledger::meet(&group.lo, &group.hi, &at) {
                     let records = records_of(storage, block, group)?;
                     if let Some(found) = records.holding(slots)? {
                         return Ok(Some(found));

@@ -202,12 +202,14 @@ impl Snapshot {
     /// Opens the commit whose catalog stands at `extent`.
     pub fn at(storage: Arc<dyn Storage>, extent: &Extent, committed: u64) -> Result<Snapshot> {
         let catalog = read_catalog(storage.as_ref(), extent, committed)?;
+        let geometry = Geometry::new(&catalog.tile, catalog.dtype);
         let mut pieces: [Pieces; MAX_RANK] = std::array::from_fn(|_| Pieces::single());
-        for (pieces, axis) in pieces.iter_mut().zip(&catalog.axes) {
+        for (number, (pieces, axis)) in pieces.iter_mut().zip(&catalog.axes).enumerate() {
             *pieces = tables::load(storage.as_ref(), axis)?;
+            pieces.check(number, geometry.tile[number])?;
         }
         Ok(Snapshot {
-            geometry: Geometry::new(&catalog.tile, catalog.dtype),
+            geometry,
             storage,
             catalog: Arc::new(catalog),
             extent: *extent,

@@ -1,6 +1,6 @@
 //! What a commit uses of its file, and what compacting would give back.
 
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Runs, holds, joined};
 use super::snapshot::Snapshot;
 use super::verify::each_entry;
 use crate::error::Result;
@@ -38,17 +38,19 @@ impl Snapshot {
     /// When the index cannot be read.
     pub fn usage(&self) -> Result<Usage> {
         let mut tiles = 0;
+        let live: [Runs; MAX_RANK] =
+            std::array::from_fn(|axis| live(&self.pieces[axis], self.geometry.tile[axis]));
         for index in &self.catalog.index {
-            let live: Vec<Vec<bool>> = (0..MAX_RANK).map(|axis| self.live(axis, index)).collect();
             each_entry(self.storage.as_ref(), index, &mut |_, tile, entry| {
-                let is_live = |axis: usize| live[axis][(tile[axis] - index.lo[axis]) as usize];
+                let is_live = |axis: usize| holds(&live[axis], tile[axis]);
                 let is_tile = matches!(entry, Ok(Entry::Tile { .. }));
                 tiles += u64::from(is_tile && (0..MAX_RANK).all(is_live));
                 Ok(())
             })?;
         }
         // Of the tiles that could be, as many are void now as would be then.
-        let grid = |axis: usize| live_tiles(&self.pieces[axis], self.geometry.tile[axis]) as f64;
+        let count = |runs: &Runs| runs.iter().map(|(lo, hi)| hi - lo).sum::<u64>();
+        let grid = |axis: usize| count(&live[axis]) as f64;
         let packed =
             |axis: usize| self.pieces[axis].len().div_ceil(self.geometry.tile[axis]) as f64;
         let shrinks: f64 = (0..MAX_RANK)
@@ -71,20 +73,6 @@ impl Snapshot {
         })
     }
 
-    /// Along one axis of a table: which tiles have slots of positions.
-    fn live(&self, axis: usize, index: &IndexBox) -> Vec<bool> {
-        let (lo, hi) = (index.lo[axis], index.hi[axis]);
-        let tile = self.geometry.tile[axis];
-        let mut live = vec![false; (hi - lo) as usize];
-        for &Piece(slot, len) in self.pieces[axis].as_slice() {
-            let (first, end) = (slot / tile, (slot + len - 1) / tile + 1);
-            for at in first.max(lo)..end.min(hi) {
-                live[(at - lo) as usize] = true;
-            }
-        }
-        live
-    }
-
     /// Bytes of the tables, records, patches and the catalog.
     fn metadata_bytes(&self) -> u64 {
         let catalog = &self.catalog;
@@ -99,21 +87,14 @@ impl Snapshot {
     }
 }
 
-/// In how many tiles an axis has slots of positions.
-fn live_tiles(pieces: &Pieces, tile: u64) -> u64 {
-    let mut ranges: Vec<(u64, u64)> = pieces
-        .as_slice()
-        .iter()
-        .map(|&Piece(slot, len)| (slot / tile, (slot + len - 1) / tile + 1))
-        .collect();
-    ranges.sort_unstable();
-    let mut done = 0;
-    let fresh = ranges.into_iter().map(|(first, end)| {
-        let more = end.saturating_sub(first.max(done));
-        done = done.max(end);
-        more
-    });
-    fresh.sum()
+/// The tiles of an axis that have slots of positions.
+fn live(pieces: &Pieces, tile: u64) -> Runs {
+    let pieces = pieces.as_slice().iter();
+    joined(
+        pieces
+            .map(|&Piece(slot, len)| (slot / tile, (slot + len - 1) / tile + 1))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -143,11 +124,11 @@ mod tests {
     fn tiles_that_two_pieces_share_count_once() {
         let pieces = |list: &[(u64, u64)]| {
             let list: Vec<Piece> = list.iter().map(|&(slot, len)| Piece(slot, len)).collect();
-            live_tiles(&Pieces::new(&list), 4)
+            live(&Pieces::new(&list), 4)
         };
-        assert_eq!(pieces(&[]), 0);
-        assert_eq!(pieces(&[(0, 4)]), 1);
-        assert_eq!(pieces(&[(9, 1), (0, 1), (2, 1), (11, 2)]), 3);
-        assert_eq!(pieces(&[(3, 9), (1, 1), (40, 1)]), 4);
+        assert_eq!(pieces(&[]), []);
+        assert_eq!(pieces(&[(0, 4)]), [(0, 1)]);
+        assert_eq!(pieces(&[(9, 1), (0, 1), (2, 1), (11, 2)]), [(0, 1), (2, 4)]);
+        assert_eq!(pieces(&[(3, 9), (1, 1), (40, 1)]), [(0, 3), (10, 11)]);
     }
 }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::Coordinates;
-use super::coverage::{Runs, joined};
+use super::pieces::{Runs, joined};
 use super::snapshot::Snapshot;
 use super::tiles::Geometry;
 use super::verify::{Fault, each_entry};
@@ -127,7 +127,9 @@ impl Owned {
 
 /// The runs that lie in a tile, as coordinates inside it.
 fn within(runs: &Runs, tile: u64, len: u64) -> Runs {
-    let (from, upto) = (tile * len, (tile + 1) * len);
+    // An index may lie about tiles that no slot is in.
+    let from = tile.saturating_mul(len);
+    let upto = from.saturating_add(len);
     let first = runs.partition_point(|run| run.1 <= from);
     let here = runs[first..].iter().take_while(|run| run.0 < upto);
     here.map(|&(lo, hi)| (lo.max(from) - from, hi.min(upto) - from))
@@ -197,6 +199,10 @@ mod tests {
         assert_eq!(count(&tile, &geometry, &runs, 0), 11);
         assert_eq!(within(&vec![(1, 3), (5, 9)], 1, 4), [(1, 4)]);
         assert_eq!(within(&vec![(1, 3), (5, 9)], 0, 4), [(1, 3)]);
+        assert_eq!(
+            within(&vec![(0, 2), (5, 9)], crate::format::MAX_OFFSET, 64),
+            []
+        );
         assert_eq!(within(&vec![(0, 2), (6, 7), (7, 20)], 1, 8), [(0, 8)]);
     }
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::superblock::FIRST_FREE;
-use super::{Extent, FORMAT, MAX_CATALOG_BYTES, MAX_OFFSET, MAX_TILE_BYTES};
+use super::{Extent, FORMAT, MAX_CATALOG_BYTES, MAX_OFFSET, MAX_PIECES, MAX_TILE_BYTES};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::region::{AXIS_NAMES, MAX_RANK};
@@ -253,7 +253,8 @@ impl Catalog {
         };
         for table in tables {
             let bytes = table.pieces.checked_mul(PIECE_BYTES);
-            if !inside(&table.extent) || bytes != Some(table.extent.bytes) {
+            let is_whole = bytes == Some(table.extent.bytes) && table.pieces <= MAX_PIECES;
+            if !inside(&table.extent) || !is_whole {
                 return wrong(format!("piece table at byte {}", table.extent.at));
             }
         }
@@ -335,7 +336,8 @@ pub fn check_pieces(pieces: &[Piece], slots: u64) -> Result<()> {
 impl IndexBox {
     /// How many bytes its entries take; `None` when the box cannot be.
     pub fn bytes(&self) -> Option<u64> {
-        if self.lo.len() != MAX_RANK || self.hi.len() != MAX_RANK {
+        let is_ranked = self.lo.len() == MAX_RANK && self.hi.len() == MAX_RANK;
+        if !is_ranked || self.hi.iter().any(|&hi| hi > MAX_OFFSET) {
             return None;
         }
         let lens = self
@@ -434,7 +436,31 @@ mod tests {
                 at: 8192,
             });
         });
+        refuse(&|bad| {
+            bad.index.push(IndexBox {
+                lo: vec![MAX_OFFSET; MAX_RANK],
+                hi: vec![MAX_OFFSET + 1; MAX_RANK],
+                at: 8192,
+            });
+        });
         assert!(Catalog::decode(b"\nCUBE CATALOG 1\n{", 1 << 20).is_err());
         assert!(Catalog::decode(b"", 1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_table_has_no_more_pieces_than_an_axis_may() {
+        let mut catalog = Catalog::empty(DType::U16, 0, None, &[64, 64, 32], 3);
+        let mut with = |pieces: u64| {
+            let extent = Extent {
+                at: 8192,
+                bytes: pieces * PIECE_BYTES,
+                check: 0,
+            };
+            catalog.axes[2].table = Some(PieceTable { pieces, extent });
+            catalog.validate(1 << 40)
+        };
+        with(MAX_PIECES).unwrap();
+        let error = with(MAX_PIECES + 1).unwrap_err();
+        assert!(error.to_string().contains("piece table"), "{error}");
     }
 }

@@ -135,11 +135,6 @@ impl Group {
         (group.encode(number) == bytes.get(..GROUP_ENTRY)?).then_some(group)
     }
 
-    /// May a frame in it hold slots of these ranges, on all axes?
-    pub fn meets(&self, slots: &[Range<u64>; MAX_RANK]) -> bool {
-        meet(&self.lo, &self.hi, slots)
-    }
-
     /// The records of the group, from its stream.
     ///
     /// # Errors
@@ -264,12 +259,9 @@ impl Records {
     }
 }
 
-/// May a frame of a block hold slots of these ranges, on all axes?
-pub fn block_meets(block: &LedgerBlock, slots: &[Range<u64>; MAX_RANK]) -> bool {
-    meet(&block.lo, &block.hi, slots)
-}
-
-fn meet(lo: &[u64], hi: &[u64], slots: &[Range<u64>; MAX_RANK]) -> bool {
+/// May a frame of a block or group with these least slots, and ones past the greatest,
+/// hold slots of these ranges, on all axes?
+pub fn meet(lo: &[u64], hi: &[u64], slots: &[Range<u64>; MAX_RANK]) -> bool {
     let mut ranges = lo.iter().zip(hi).zip(slots);
     ranges.all(|((&lo, &hi), slots)| lo < slots.end && slots.start < hi)
 }

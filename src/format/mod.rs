@@ -34,6 +34,13 @@ pub const METADATA_ALIGN: u64 = 64;
 /// No offset, length or slot is larger: sums of two stay inside 64 bits.
 pub const MAX_OFFSET: u64 = 1 << 62;
 
+/// An axis is at most so many tiles long, in positions: whoever reads along it holds
+/// about 100 bytes for each, which a file of holes would else not pay for.
+pub const MAX_AXIS_TILES: u64 = 1 << 23;
+
+/// An axis has at most so many pieces.
+pub const MAX_PIECES: u64 = 1 << 24;
+
 /// A tile is at most this large.
 pub const MAX_TILE_BYTES: u64 = 64 << 20;
 

@@ -531,6 +531,10 @@ fn reserve(edit: &mut Edit<'_>, plan: &Plan, origin: &[u64; MAX_RANK]) -> Result
         if axis != plan.axis {
             *more = more.saturating_sub(edit.len(axis));
         }
+        if *more > 0 {
+            let after = edit.len(axis).saturating_add(*more);
+            edit.check_len(axis, after, axis == plan.axis)?;
+        }
     }
     edit.reserve(&more)
 }

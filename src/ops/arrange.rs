@@ -2,14 +2,16 @@
 //! another order. Samples stay where they are; a piece table changes.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::frames::{Keys, each_chosen, joined_axis};
 use super::{Progress, command, count, open_to_write};
 use crate::engine::edit::Edit;
-use crate::engine::pieces::Pieces;
+use crate::engine::pieces::{Pieces, Runs, joined};
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result, show_path};
+use crate::format::MAX_PIECES;
 use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
 use crate::frames::cards::Value;
@@ -57,13 +59,22 @@ pub struct Report {
     pub shape: Vec<u64>,
 }
 
+/// What a change came to.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    /// Positions that were taken away or moved.
+    positions: u64,
+    /// Frames of which nothing is left.
+    frames: u64,
+}
+
 /// Opens a cube for one change, makes it, and commits it.
 fn change(
     path: &Path,
     verb: &str,
     options: &Options,
     progress: &dyn Progress,
-    make: &mut dyn FnMut(&Snapshot, &mut Edit<'_>, usize) -> Result<u64>,
+    make: &mut dyn FnMut(&Snapshot, &mut Edit<'_>, usize) -> Result<Done>,
 ) -> Result<Report> {
     let mut work = || -> Result<Report> {
         let mut writer = open_to_write(path, options.busy, progress)?;
@@ -74,11 +85,7 @@ fn change(
         };
         check_axis(axis, &snapshot.shape())?;
         let mut edit = writer.edit(command(verb, &options.line))?;
-        let positions = make(&snapshot, &mut edit, axis)?;
-        let frames = match verb {
-            "delete" => count_lost(&snapshot, &mut edit)?,
-            _ => 0,
-        };
+        let Done { positions, frames } = make(&snapshot, &mut edit, axis)?;
         let shape = edit.lens()[..edit.catalog().axes.len()].to_vec();
         if positions > 0 && !options.dry_run {
             edit.finish()?;
@@ -93,17 +100,45 @@ fn change(
     work().at(path)
 }
 
-/// How many frames lost their last sample.
-fn count_lost(snapshot: &Snapshot, edit: &mut Edit<'_>) -> Result<u64> {
-    let after = edit.positions();
-    let mut held = 0;
-    snapshot.for_each_record(&mut |record| {
-        held += u64::from(after.of(&record).is_some());
+/// How many frames lost their last sample with these positions. Only records that may
+/// hold some of them are read.
+fn count_lost(snapshot: &Snapshot, edit: &mut Edit<'_>, axis: usize, doomed: &Runs) -> Result<u64> {
+    let pieces = snapshot.pieces(axis);
+    let runs = doomed.iter().flat_map(|&(lo, hi)| pieces.runs(lo, hi - lo));
+    let slots = joined(runs.map(|run| (run.slot, run.slot + run.len)).collect());
+    let may_be = |lo: &[u64], hi: &[u64]| {
+        let next = slots.partition_point(|&(_, end)| end <= lo[axis]);
+        slots.get(next).is_some_and(|&(first, _)| first < hi[axis])
+    };
+    let (before, after) = (snapshot.positions(), edit.positions());
+    let mut lost = 0;
+    snapshot.for_each_record_where(&may_be, &mut |record| {
+        lost += u64::from(before.of(&record).is_some() && after.of(&record).is_none());
         Ok(())
     })?;
-    let before = snapshot.catalog().frames;
-    edit.set_frames(held);
-    Ok(before.saturating_sub(held))
+    edit.set_frames(snapshot.catalog().frames.saturating_sub(lost));
+    Ok(lost)
+}
+
+/// The positions of all these spans.
+fn runs_of(spans: &[Span]) -> Result<Runs> {
+    let mut runs = Runs::new();
+    for span in spans {
+        let last = span.at(span.len.saturating_sub(1));
+        match span.step.unsigned_abs() {
+            1 => runs.push((span.start.min(last), span.start.max(last) + 1)),
+            // What is left between them would be as many pieces.
+            _ if span.len > MAX_PIECES => {
+                return Err(Error::unsupported(format!(
+                    "{} positions apart from each other would leave as many pieces, more than \
+                     {MAX_PIECES}",
+                    span.len
+                )));
+            }
+            _ => runs.extend((0..span.len).map(|k| (span.at(k), span.at(k) + 1))),
+        }
+    }
+    Ok(joined(runs))
 }
 
 /// Takes positions of an axis away.
@@ -122,11 +157,8 @@ pub fn delete(
         options,
         progress,
         &mut |snapshot, edit, axis| {
-            let mut doomed = match which {
-                Which::At(text) => parse_positions(text, axis, edit.len(axis))?
-                    .iter()
-                    .flat_map(|span| (0..span.len).map(|k| span.at(k)))
-                    .collect(),
+            let doomed = match which {
+                Which::At(text) => runs_of(&parse_positions(text, axis, edit.len(axis))?)?,
                 Which::Frames { sources, filters } => {
                     positions_of_frames(snapshot, axis, sources, filters, progress)?
                 }
@@ -134,13 +166,11 @@ pub fn delete(
             if doomed.is_empty() {
                 progress.warn(&format!("{}: no frame meets --where", show_path(path)));
             }
-            doomed.sort_unstable();
-            doomed.dedup();
-            // From the last on, so that the positions before hold.
-            for run in doomed.chunk_by(|a, b| a + 1 == *b).rev() {
-                edit.delete(axis, run[0], run.len() as u64);
-            }
-            Ok(doomed.len() as u64)
+            edit.delete_all(axis, &doomed);
+            Ok(Done {
+                positions: doomed.iter().map(|(lo, hi)| hi - lo).sum(),
+                frames: count_lost(snapshot, edit, axis, &doomed)?,
+            })
         },
     )
 }
@@ -153,31 +183,28 @@ fn positions_of_frames(
     sources: &[PathBuf],
     filters: &[Filter],
     progress: &dyn Progress,
-) -> Result<Vec<u64>> {
-    let came_from = |record: &Record| {
-        // Records hold names as text.
-        let source = Path::new(&record.source);
-        let is_it = |name: &PathBuf| Path::new(&*name.to_string_lossy()) == source;
-        sources.iter().position(is_it)
-    };
+) -> Result<Runs> {
+    // Records hold names as text. Of each, whether a frame came from it.
+    let text = |name: &PathBuf| PathBuf::from(&*name.to_string_lossy());
+    let mut named: HashMap<PathBuf, bool> =
+        sources.iter().map(|name| (text(name), false)).collect();
+    let names = named.clone();
     let wanted = |record: &Record| {
-        record.axis == axis && (sources.is_empty() || came_from(record).is_some())
+        let is_meant = names.is_empty() || names.contains_key(Path::new(&record.source));
+        record.axis == axis && is_meant
     };
     let positions = snapshot.positions();
-    let mut found = Vec::new();
-    let mut named = vec![false; sources.len()];
+    let mut found = Runs::new();
     each_chosen(snapshot, filters, &wanted, progress, &mut |record| {
-        let before = found.len();
-        found.extend(positions.along(&record, axis));
-        if before < found.len() {
-            came_from(&record)
-                .into_iter()
-                .for_each(|own| named[own] = true);
+        let runs = positions.runs(&record, axis);
+        if let Some(named) = named.get_mut(Path::new(&record.source)) {
+            *named |= !runs.is_empty();
         }
+        found.extend(runs.into_iter().map(|(at, len)| (at, at + len)));
         Ok(())
     })?;
-    let missing = sources.iter().zip(named).find(|(_, named)| !named);
-    if let Some((name, _)) = missing {
+    let missing = sources.iter().find(|name| !named[&text(name)]);
+    if let Some(name) = missing {
         let and = if filters.is_empty() {
             ""
         } else {
@@ -189,7 +216,7 @@ fn positions_of_frames(
                 .hint("cube info --frames lists the names as they were given"),
         );
     }
-    Ok(found)
+    Ok(joined(found))
 }
 
 /// Moves the positions `from` so that the first of them stands at `to`.
@@ -214,13 +241,16 @@ pub fn shift(
         // Where there are so many fewer, the last place is so much earlier.
         let to = parse_span(to, axis, edit.len(axis) - len + 1)?.start;
         if to == first {
-            return Ok(0);
+            return Ok(Done::default());
         }
         edit.delete(axis, first, len);
         for run in runs {
             edit.put_back(axis, to + run.position, run.slot, run.len);
         }
-        Ok(len)
+        Ok(Done {
+            positions: len,
+            frames: 0,
+        })
     })
 }
 
@@ -330,7 +360,10 @@ pub fn sort(
             if moved > 0 {
                 edit.set_pieces(axis, Pieces::new(&sorted));
             }
-            Ok(moved)
+            Ok(Done {
+                positions: moved,
+                frames: 0,
+            })
         },
     )
 }

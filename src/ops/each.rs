@@ -18,7 +18,7 @@ use super::{Progress, Stop, count};
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Kind, Result, show_path};
-use crate::format::ledger::{Group, Record};
+use crate::format::ledger::Record;
 use crate::frames::list::bare_name;
 use crate::region::{AXIS_NAMES, Span, volume};
 use crate::sinks::output::folder_of;
@@ -303,8 +303,7 @@ impl<'a> Grid<'a> {
             spans[axis] = Span::run(0, self.snapshot.pieces(axis).len());
         }
         let slots = self.snapshot.slot_ranges(&spans);
-        let near = |group: &Group| group.meets(&slots);
-        self.snapshot.for_each_record_of(&near, each)
+        self.snapshot.for_each_record_of(&slots, each)
     }
 
     /// What every file is called, in the order of positions; no two the same.

@@ -242,7 +242,7 @@ pub(super) fn each_along(
     spans[axis] = *span;
     let slots = snapshot.slot_ranges(&spans);
     let mut numbers = Vec::new();
-    snapshot.for_each_record_of(&|group| group.meets(&slots), &mut |record| {
+    snapshot.for_each_record_of(&slots, &mut |record| {
         if !is_meant(&positions, &record) {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use super::frames::cards_of;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
-use crate::format::ledger::{Group, Record};
+use crate::format::ledger::{Record, meet as slots_meet};
 use crate::frames::cards::Value;
 use crate::region::{AXIS_NAMES, Span};
 use crate::sinks::fits::image_cards;
@@ -72,10 +72,10 @@ impl<'s> FramesTable<'s> {
             .iter()
             .map(|cut| snapshot.slot_ranges(cut))
             .collect();
-        let near = |group: &Group| ranges.iter().any(|slots| group.meets(slots));
+        let near = |lo: &[u64], hi: &[u64]| ranges.iter().any(|slots| slots_meet(lo, hi, slots));
         let mut order = Vec::new();
         let mut seen = Seen::default();
-        snapshot.for_each_record_of(&near, &mut |record| {
+        snapshot.for_each_record_where(&near, &mut |record| {
             if let Some(found) = frames.overlap(&record) {
                 order.push((found.first, record.frame));
                 for (number, value) in own_values(snapshot, &record, &found).iter().enumerate() {
@@ -159,18 +159,15 @@ impl<'s> FramesTable<'s> {
                 .collect();
             rows.sort_unstable();
             let mut out = vec![0; row_bytes * places.len()];
-            let holds = |group: &Group| {
-                let next = rows.partition_point(|&(frame, _)| frame < group.first);
-                rows.get(next)
-                    .is_some_and(|&(frame, _)| frame - group.first < group.frames)
-            };
-            self.snapshot.for_each_record_of(&holds, &mut |record| {
-                let Ok(at) = rows.binary_search_by_key(&record.frame, |&(frame, _)| frame) else {
+            let frames: Vec<u64> = rows.iter().map(|&(frame, _)| frame).collect();
+            let each = &mut |record: Record| {
+                let Ok(at) = frames.binary_search(&record.frame) else {
                     return Ok(());
                 };
                 let row = &mut out[row_bytes * rows[at].1..][..row_bytes];
                 self.table.encode(&self.values(&record), row)
-            })?;
+            };
+            self.snapshot.for_each_record_numbered(&frames, each)?;
             Ok(out)
         })
     }

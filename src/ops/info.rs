@@ -173,7 +173,7 @@ fn at_end(snapshot: &Snapshot, last: bool) -> Result<Option<Record>> {
     let ranges = snapshot.slot_ranges(&spans);
     let slot = ranges[axis].start;
     let mut found = None;
-    snapshot.for_each_record_of(&|group| group.meets(&ranges), &mut |record| {
+    snapshot.for_each_record_of(&ranges, &mut |record| {
         let holds = |&Piece(from, len): &Piece| from <= slot && slot - from < len;
         let runs = record.slots.get(axis);
         if found.is_none() && runs.is_some_and(|runs| runs.iter().any(holds)) {

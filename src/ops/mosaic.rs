@@ -276,7 +276,7 @@ fn unlike(
         place(&told, axis, own);
     }
     let slots = snapshot.slot_ranges(&near);
-    snapshot.for_each_record_of(&|group| group.meets(&slots), &mut |other| {
+    snapshot.for_each_record_of(&slots, &mut |other| {
         let mut found: Stands = Default::default();
         for (axis, found) in found.iter_mut().enumerate() {
             *found = standing(positions, &other, axis, &near[axis]);

@@ -491,3 +491,23 @@ fn a_dry_delete_tells_and_leaves_all_as_it_is() {
     ]);
     assert_eq!(dir.read("a.cube"), before);
 }
+
+#[test]
+fn many_runs_of_positions_go_at_once_and_their_frames_are_counted() {
+    let dir = Scratch::new();
+    let all: Vec<i16> = (1..=20).collect();
+    cube_of(&dir, &all);
+    let frames = || dir.info("a.cube")["frames"].as_u64();
+    dir.ok("delete a.cube --at 2:20:2,19:15");
+    assert_eq!(values(&dir, "a.cube"), [1, 3, 5, 7, 9, 11, 13]);
+    assert_eq!(frames(), Some(7));
+    // The same name twice is one.
+    dir.ok("delete a.cube --source 3.fits --source 9.fits --source 3.fits");
+    assert_eq!(values(&dir, "a.cube"), [1, 5, 7, 11, 13]);
+    assert_eq!(frames(), Some(5));
+    // Of a frame some columns may go.
+    dir.ok("delete a.cube --axis x --at 1");
+    assert_eq!(frames(), Some(5));
+    dir.ok("delete a.cube --axis x --at 1");
+    assert_eq!(frames(), Some(0));
+}

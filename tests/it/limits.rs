@@ -72,6 +72,29 @@ fn a_cube_far_larger_than_four_gigabytes_reads_right_at_its_far_end() {
 }
 
 #[test]
+fn an_axis_longer_than_memory_could_hold_tile_by_tile_is_not_made() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::of(&[4, 4], &[1i16; 16]));
+    dir.ok("append a.cube 1.fits");
+    let before = dir.read("a.cube");
+    dir.cube("append a.cube --origin 1000000000000,1 1.fits")
+        .fails(&[
+            "axis x would have 1000000000003 positions, 250000000001 tiles of 4: more than 8388608",
+            "is --origin as it was meant?",
+        ]);
+    assert!(dir.read("a.cube") == before);
+    // As long as it may be it is read.
+    dir.ok("append a.cube --origin 33554429,1 1.fits");
+    assert_eq!(dir.shape("a.cube"), [33_554_432, 4, 2]);
+    assert_eq!(
+        dir.samples::<i16>("a.cube --section [33554427:33554430,1,2]"),
+        [-32768, -32768, 1, 1]
+    );
+    let peak = peak_of(&dir, "info a.cube");
+    assert!(peak < 64 << 20, "{peak}");
+}
+
+#[test]
 fn samples_past_four_gigabytes_of_file_are_read_from_their_place() {
     // The file itself gets long: the tiles of the first frame are followed by the index of
     // a sky in whose far corner the second one stands, a hole of 4 GiB.

@@ -17,7 +17,8 @@ use cube::format::entry::{self, ENTRY_BYTES, Entry};
 use cube::format::ledger::{GROUP_ENTRY, MAX_UNPACKED, Packer, Record};
 use cube::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use cube::format::{
-    Extent, MAX_CATALOG_BYTES, MAX_OFFSET, MAX_TILE_BYTES, METADATA_ALIGN, PAGE, patches,
+    Extent, MAX_AXIS_TILES, MAX_CATALOG_BYTES, MAX_OFFSET, MAX_PIECES, MAX_TILE_BYTES,
+    METADATA_ALIGN, PAGE, patches,
 };
 use cube::region::MAX_RANK;
 use serde_json::Value;
@@ -389,6 +390,8 @@ fn limits_are_what_the_specification_says() {
         ("MAX_RANK", MAX_RANK as u64),
         ("MIN_RANK", MIN_RANK as u64),
         ("MAX_OFFSET", MAX_OFFSET),
+        ("MAX_AXIS_TILES", MAX_AXIS_TILES),
+        ("MAX_PIECES", MAX_PIECES),
         ("MAX_TILE_BYTES", MAX_TILE_BYTES),
         ("MAX_CATALOG_BYTES", MAX_CATALOG_BYTES),
         ("MAX_UNPACKED", MAX_UNPACKED),
