@@ -246,8 +246,7 @@ fn unlike(
         (own.held < span_of(request, axis).len).then_some((axis, own))
     });
     let beyond: Vec<(usize, &Standing)> = beyond.collect();
-    let is_kept_world = |&axis: &usize| told.is_world(axis);
-    let has_worlds = request.kept.iter().any(is_kept_world) && !beyond.is_empty();
+    let has_worlds = !beyond.is_empty() && request.kept.iter().any(|&axis| told.is_world(axis));
     let is_along = |axis: usize| request.kept.contains(&axis) && told.speaks_of(axis);
     let mut unlike = Unlike::default();
     if !has_worlds && !beyond.iter().any(|it| is_along(it.0)) {
@@ -305,19 +304,30 @@ fn unlike(
         Ok(())
     })?;
     for (axis, _) in beyond {
-        if let Some(AxisCut::Kept {
-            first, step, whole, ..
-        }) = cuts.get_mut(axis)
-            && let Some(found) = grid.fit(axis, *step, &mut unlike)
-        {
-            let last = (request.spans[axis].len - 1) as f64;
-            let is_near = |a: f64, b: f64| (a - b).abs() <= wcs::MOST_PIXELS;
-            let ends = (found.0 + last * found.1, *first + last * *step);
-            // What is written stays where it holds.
-            if !(is_near(found.0, *first) && is_near(ends.0, ends.1)) {
-                (*first, *step, *whole) = (found.0, found.1, false);
-            }
+        let len = request.spans.get(axis).map_or(1, |span| span.len);
+        if let Some(cut) = cuts.get_mut(axis) {
+            take_steps(cut, len, &grid, axis, &mut unlike);
         }
     }
     Ok(unlike)
+}
+
+/// Gives an axis of a cut, so long, the steps in which frames lie by their coordinates, where
+/// these are not what one of them says.
+fn take_steps(cut: &mut AxisCut, len: u64, grid: &Grid, axis: usize, unlike: &mut Unlike) {
+    let AxisCut::Kept {
+        first, step, whole, ..
+    } = cut
+    else {
+        return;
+    };
+    let Some(found) = grid.fit(axis, *step, unlike) else {
+        return;
+    };
+    let last = len.saturating_sub(1) as f64;
+    let is_near = |a: f64, b: f64| (a - b).abs() <= wcs::MOST_PIXELS;
+    // What is written stays where it holds.
+    if !(is_near(found.0, *first) && is_near(found.0 + last * found.1, *first + last * *step)) {
+        (*first, *step, *whole) = (found.0, found.1, false);
+    }
 }
