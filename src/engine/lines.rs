@@ -62,14 +62,14 @@ pub struct Lines<'s> {
 }
 
 /// Segments of an axis, those in one tile together.
-struct Groups {
+pub(super) struct Groups {
     segments: Vec<Segment>,
     /// Where each tile's segments begin, and the end.
     starts: Vec<usize>,
 }
 
 impl Groups {
-    fn new(mut segments: Vec<Segment>) -> Groups {
+    pub(super) fn new(mut segments: Vec<Segment>) -> Groups {
         segments.sort_by_key(|segment| (segment.tile, segment.inner));
         let mut starts = vec![0];
         for number in 1..segments.len() {
@@ -81,11 +81,11 @@ impl Groups {
         Groups { segments, starts }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
-    fn group(&self, number: usize) -> &[Segment] {
+    pub(super) fn group(&self, number: usize) -> &[Segment] {
         &self.segments[self.starts[number]..self.starts[number + 1]]
     }
 }
@@ -140,7 +140,10 @@ impl Snapshot {
     }
 
     /// A region that has samples, and the segments that it is made of.
-    fn segments(&self, spans: &[Span]) -> Result<([Span; MAX_RANK], [Vec<Segment>; MAX_RANK])> {
+    pub(super) fn segments(
+        &self,
+        spans: &[Span],
+    ) -> Result<([Span; MAX_RANK], [Vec<Segment>; MAX_RANK])> {
         let region = self.region(spans)?;
         if volume(&region.map(|span| span.len))? == 0 {
             return Err(Error::input("there are no samples along the axis"));

@@ -375,13 +375,12 @@ fn run(
     if let Some(mask) = mask {
         mask.write(marks.sorted()?, progress, stop)?;
     }
-    let wants_frames = options.by_frame;
     report(
         snapshot,
         (axis, &spans[axis]),
         samples,
         &tally,
-        wants_frames,
+        options.by_frame,
         progress,
     )
 }

@@ -507,11 +507,8 @@ impl Template {
                     let target = self.target(&file.name);
                     refuse_cube(&target)?;
                     sinks::check(&target)?;
-                    if file
-                        .source
-                        .as_ref()
-                        .is_some_and(|source| is_source(&path, source))
-                    {
+                    let came = file.source.as_ref();
+                    if came.is_some_and(|source| is_source(&path, source)) {
                         let what = "is what the frame came from, and its cut does not replace it";
                         return Err(Error::input(what)
                             .hint("-o 'cleaned/{name}.fits' writes to another folder")

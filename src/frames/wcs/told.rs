@@ -37,7 +37,6 @@ impl Unlike {
 }
 
 /// What the header of a frame says of each axis, and where the frame stands.
-#[derive(Clone)]
 pub struct Told {
     header: Rc<Described>,
     /// Positions of the frame's first pixel, axis by axis.

@@ -173,13 +173,12 @@ pub(super) fn apply(
     }
     taker.store()?;
     progress.end();
-    let wants_frames = options.by_frame;
     report(
         snapshot,
         (axis, &spans[axis]),
         samples,
         &tally,
-        wants_frames,
+        options.by_frame,
         progress,
     )
 }
