@@ -14,7 +14,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Kind, Result, show_path};
 use crate::frames::array::Layout;
 use crate::frames::list::{self, Input};
-use crate::frames::{HduChoice, Reading, parse_channel};
+use crate::frames::{HduChoice, Reading, Unpacked, parse_channel};
 use crate::ops::append::{Options, Place, Report, append};
 use crate::ops::plan::Taking;
 use crate::ops::{Stop, count, show_bytes};
@@ -200,17 +200,14 @@ fn parse_dtype(text: &str) -> std::result::Result<DType, String> {
     })
 }
 
-fn inputs(args: &Intake) -> Result<Vec<Input>> {
+/// The inputs; what has to be spooled goes to `folder`.
+fn inputs(args: &Intake, folder: &Path) -> Result<Vec<Input>> {
     let names_on_stdin = args.files_from.as_ref().is_some_and(|list| list == "-");
     let n_streams = args.frames.iter().filter(|name| *name == "-").count();
     if n_streams + usize::from(names_on_stdin) > 1 {
         return Err(Error::input("standard input is asked for twice")
             .hint("`-` reads frames from it, --files-from - names; a file called - is ./-"));
     }
-    let folder = match args.cube.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
     let mut inputs = Vec::new();
     for argument in &args.frames {
         match argument == "-" {
@@ -243,7 +240,11 @@ pub(super) fn run_insert(args: InsertArgs, line: String, stop: &Stop) -> Result<
 }
 
 fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop) -> Result<u8> {
-    let inputs = inputs(&args)?;
+    let folder = match args.cube.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let inputs = inputs(&args, folder)?;
     let bar = args.common.bar();
     let options = Options {
         taking: Taking {
@@ -252,6 +253,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
                 channel: args.channel,
                 raw: args.raw,
                 verify: args.verify,
+                unpacked: Unpacked::new(folder.to_path_buf()),
             },
             filters: args.chosen.filters,
             axis: args.axis,

@@ -91,7 +91,7 @@ impl Images {
     /// # Errors
     /// When it does not hold FITS.
     pub fn gzipped(source: Source, reading: &Reading) -> Result<Images> {
-        let source = source.inflated()?;
+        let source = source.inflated(&reading.unpacked)?;
         let head = source.head()?;
         match Magic::of(&head) {
             Magic::Fits => Ok(Images::new(source, reading)),

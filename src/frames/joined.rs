@@ -42,6 +42,7 @@ impl Joined {
         }
         let reading = Reading {
             hdu: HduChoice::All,
+            unpacked: reading.unpacked.alone(),
             ..reading.clone()
         };
         let mut first: Option<Box<dyn Frame>> = None;

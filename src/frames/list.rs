@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::error::{Context, Error, IoContext, Result};
 
+use super::gzip::Unpacked;
 use super::magic::Magic;
 use super::source::Source;
 
@@ -208,7 +209,9 @@ fn is_frame(path: &Path) -> bool {
     match magic(&source) {
         Ok(Magic::Fits | Magic::Tiff | Magic::Npy) | Err(_) => true,
         Ok(Magic::Gzip) => {
-            let inside = source.inflated().and_then(|source| magic(&source));
+            let inside = source
+                .inflated(&Unpacked::default())
+                .and_then(|source| magic(&source));
             inside.map_or(true, |magic| magic == Magic::Fits)
         }
         Ok(_) => false,

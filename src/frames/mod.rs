@@ -57,6 +57,7 @@ use crate::error::{Context, Error, Result};
 use crate::region::volume;
 use array::Layout;
 use cards::Cards;
+pub use gzip::Unpacked;
 use joined::Joined;
 use list::Input;
 use magic::Magic;
@@ -153,7 +154,7 @@ pub trait Frame: Send {
 }
 
 /// How files are read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Which HDUs or pages of a file are frames.
     pub hdu: HduChoice,
@@ -164,6 +165,8 @@ pub struct Reading {
     pub raw: Option<Layout>,
     /// Are images of FITS held against their checksums when they are opened?
     pub verify: bool,
+    /// Where gzipped files are unpacked that are not read in order.
+    pub unpacked: Unpacked,
 }
 
 /// Which HDU of a FITS file, or page of a TIFF file, is the frame.

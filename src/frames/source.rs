@@ -8,14 +8,15 @@ use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
 use crate::error::{Context, Error, IoContext, Result};
+use crate::turns::lock;
 
-use super::gzip::{self, Inflater};
+use super::gzip::{self, Inflater, Unpacked};
 
 /// Bytes at the head of a file that tell its kind.
 pub const HEAD_BYTES: usize = 64;
@@ -82,18 +83,16 @@ impl Source {
     /// # Errors
     /// When no descriptor can be had.
     pub fn again(&self) -> Result<Source> {
-        let source = Source {
+        let inside = self.inside.as_ref();
+        let inside = inside.map(|inside| lock(inside).again().map(Mutex::new));
+        Ok(Source {
             file: self.file.try_clone().doing("cannot open").at(&self.path)?,
             path: self.path.clone(),
             len: self.len,
             modified: self.modified,
-            inside: None,
+            inside: inside.transpose().doing("cannot open").at(&self.path)?,
             is_stream: self.is_stream,
-        };
-        match self.inside {
-            Some(_) => source.inflated(),
-            None => Ok(source),
-        }
+        })
     }
 
     /// May files follow each other in it?
@@ -105,8 +104,9 @@ impl Source {
     ///
     /// # Errors
     /// When no descriptor can be had.
-    pub fn inflated(mut self) -> Result<Source> {
-        let again = self.file.try_clone().and_then(Inflater::new);
+    pub fn inflated(mut self, unpacked: &Unpacked) -> Result<Source> {
+        let again = self.file.try_clone();
+        let again = again.and_then(|file| Inflater::new(file, unpacked));
         self.inside = Some(Mutex::new(again.doing("cannot open").at(&self.path)?));
         Ok(self)
     }
@@ -191,7 +191,7 @@ impl Source {
     /// When the file cannot be read, or was changed.
     pub fn read_at_most(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let read = match &self.inside {
-            Some(inside) => lock(inside).read_at(offset, out).map_err(corrupt),
+            Some(inside) => lock(inside).read_at(offset, out),
             None => read_file(&self.file, offset, out)
                 .map_err(|error| Error::io(format!("cannot read at byte {offset}"), error)),
         };
@@ -208,7 +208,7 @@ impl Source {
         let Some(inside) = &self.inside else {
             return Ok(());
         };
-        lock(inside).finish().map_err(corrupt).at(&self.path)
+        lock(inside).finish().at(&self.path)
     }
 
     /// Fails when the file is no longer what it was when it was opened.
@@ -233,12 +233,7 @@ impl Source {
     }
 }
 
-/// A panic in the middle of decoding leaves what the next step fails on.
-fn lock(inside: &Mutex<Inflater>) -> MutexGuard<'_, Inflater> {
-    inside.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
     let mut n_done = 0;
     while n_done < out.len() {
         match file.read_at(&mut out[n_done..], offset.saturating_add(n_done as u64)) {
@@ -249,14 +244,6 @@ fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(n_done)
-}
-
-/// An error of decoding is the file's fault, unless the system reports it.
-fn corrupt(error: io::Error) -> Error {
-    match error.raw_os_error() {
-        Some(_) => Error::io("cannot read", error),
-        None => Error::damaged(format!("its gzip stream is damaged: {error}")),
-    }
 }
 
 fn refuse_irregular(metadata: &Metadata) -> Result<()> {

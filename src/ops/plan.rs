@@ -33,7 +33,7 @@ const LINE: u64 = 256;
 /// Frames in a tile.
 const DEPTH: u64 = 32;
 
-/// Frames in a tile when the first command brings fewer than [`DEPTH`].
+/// Frames in a tile when the first command brings very few.
 const LEAST_DEPTH: u64 = 8;
 
 /// How samples are taken in.
@@ -521,10 +521,10 @@ pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordin
     // Eight-byte samples get half as many frames, so that tiles stay 512 KiB.
     let depth = if dtype.size() == 8 { DEPTH / 2 } else { DEPTH };
     let mut room = LAYER * depth / layer;
-    let wanted = match layer {
-        LAYER => extents[axis].clamp(LEAST_DEPTH, depth).next_power_of_two(),
-        _ => room,
-    };
+    // A cube usually grows, so few frames get tiles that have room for more; but each
+    // takes disk whole.
+    let least = LEAST_DEPTH.max(room / 4);
+    let wanted = extents[axis].clamp(least, room).next_power_of_two();
     // The joined axis shares the room with the other outer ones, turn by turn.
     while room > 1 {
         let most = |other: usize| {
