@@ -144,12 +144,14 @@ fn advice(source: &io::Error) -> Option<&'static str> {
     })
 }
 
-/// Shows a path as a message can carry it: control characters escaped.
+/// Shows a path as a message can carry it: control characters escaped, and those that
+/// turn the direction of text.
 pub fn show_path(path: &Path) -> String {
     path.to_string_lossy()
         .chars()
         .flat_map(|c| {
-            let escaped = c.is_control();
+            let turns = matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped = c.is_control() || turns;
             let plain = (!escaped).then_some(c);
             plain
                 .into_iter()

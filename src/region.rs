@@ -372,8 +372,7 @@ mod tests {
         for text in [
             "0", "11", "-11", "3:11", "x", "1:2:3:4", "1:5:0", "", "1:5:-1",
         ] {
-            let error = parse_span(text, 2, 10).unwrap_err();
-            assert!(!error.to_string().is_empty(), "{text}");
+            assert!(parse_span(text, 2, 10).is_err(), "{text}");
         }
         let error = parse_span("11", 2, 10).unwrap_err();
         assert_eq!(

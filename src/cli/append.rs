@@ -310,6 +310,10 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
         });
         return Ok(status);
     }
+    if !report.bad.is_empty() && report.bad.len() as u64 == report.found {
+        let all = count(report.found, "input");
+        return Err(Error::input(format!("none of {all} can be used")).at(&args.cube));
+    }
     if !args.common.quiet {
         let cube = match report.shape.as_slice() {
             [] => "no cube was made".to_string(),
@@ -330,6 +334,7 @@ fn to_json(report: &Report) -> serde_json::Value {
         "frames": report.frames,
         "bytes": report.bytes,
         "present": report.present,
+        "deleted": report.deleted,
         "left_out": report.left_out,
         "bad": report.bad.iter().map(told).collect::<Vec<_>>(),
         "shape": report.shape,

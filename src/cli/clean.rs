@@ -102,7 +102,7 @@ pub(super) struct CleanArgs {
     /// Clean by these parts, which know all that was asked for
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
         "part", "axis", "sigma", "lower", "upper", "maxiters", "center", "spread", "fill", "filters", "section",
-        "files", "min_kept", "grow", "fill_nan", "dry_run", "mask", "jobs",
+        "files", "min_kept", "grow", "fill_nan", "dry_run", "mask",
     ])]
     #[arg(hide_short_help = true)]
     apply: Vec<PathBuf>,
@@ -142,16 +142,16 @@ pub(super) struct CleanArgs {
 #[derive(Debug, Args)]
 pub(super) struct Clipping {
     /// Spreads from the centre that are kept
-    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma)]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_sigma, allow_negative_numbers = true)]
     sigma: f64,
 
     /// The same below the centre; inf keeps all there [default: --sigma]
-    #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    #[arg(long, value_name = "N", value_parser = parse_sigma, allow_negative_numbers = true)]
     #[arg(hide_short_help = true)]
     lower: Option<f64>,
 
     /// The same above it [default: --sigma]
-    #[arg(long, value_name = "N", value_parser = parse_sigma)]
+    #[arg(long, value_name = "N", value_parser = parse_sigma, allow_negative_numbers = true)]
     #[arg(hide_short_help = true)]
     upper: Option<f64>,
 
@@ -267,17 +267,6 @@ pub(super) fn run(args: &CleanArgs, line: String, stop: &Stop) -> Result<u8> {
     Ok(DONE)
 }
 
-impl CleanArgs {
-    /// A computed fill is of something.
-    fn min_kept(&self) -> u32 {
-        let least = match self.fill {
-            Fill::Median | Fill::Mean | Fill::Interpolate => 1,
-            Fill::Nan | Fill::Value(_) => 0,
-        };
-        self.min_kept.unwrap_or(least)
-    }
-}
-
 fn options(args: &CleanArgs, line: String) -> Result<Options> {
     if args.fill_nan && args.fill == Fill::Nan {
         return Err(
@@ -300,7 +289,7 @@ fn options(args: &CleanArgs, line: String) -> Result<Options> {
         filters: args.chosen.filters.clone(),
         section: args.section.clone(),
         bad: args.bad.bad(),
-        min_kept: args.min_kept(),
+        min_kept: args.min_kept.unwrap_or(0),
         grow: args.grow,
         fill_nan: args.fill_nan,
         dry_run: args.dry_run,
@@ -340,7 +329,7 @@ fn summary(report: &Report, args: &CleanArgs) -> String {
         text += &format!(
             "; {} left as they are, for fewer than {} would be kept",
             count(report.lines_left, "line"),
-            count(u64::from(args.min_kept()), "sample")
+            count(u64::from(report.min_kept), "sample")
         );
     }
     if !done.is_empty() {

@@ -59,12 +59,12 @@ pub(super) struct CombineArgs {
     reject: Option<RejectName>,
 
     /// Of the least samples, with --reject minmax or percentile [default: 1; 10 percent]
-    #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share)]
+    #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share, allow_negative_numbers = true)]
     #[arg(hide_short_help = true)]
     low: Option<f64>,
 
     /// Of the greatest samples [default: 1; 10 percent]
-    #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share)]
+    #[arg(long, value_name = "N", requires = "reject", value_parser = parse_share, allow_negative_numbers = true)]
     #[arg(hide_short_help = true)]
     high: Option<f64>,
 
@@ -104,7 +104,6 @@ pub(super) struct CombineArgs {
     #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = [
         "part", "method", "axis", "reject", "low", "high", "sigma", "lower", "upper", "maxiters",
         "center", "spread", "weight", "scale", "zero", "filters", "section", "files",
-        "jobs",
     ])]
     #[arg(hide_short_help = true)]
     apply: Vec<PathBuf>,

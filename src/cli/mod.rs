@@ -205,8 +205,8 @@ enum Verb {
     /// Makes a small Zarr v3 store: what describes the array, coordinates, and a link to the
     /// cube as its one shard. No sample is copied; the index that a shard ends with goes
     /// behind everything in the cube's file. When the cube changes, readers of the store get
-    /// an error: make it again. Floats, frames that were moved and samples that were cleaned
-    /// take `cube compact` first. DATE-OBS becomes the coordinate `time`.
+    /// an error: make it again. Floats that came in one by one, frames that were moved and
+    /// samples that were cleaned take `cube compact` first. DATE-OBS becomes the coordinate `time`.
     Zarr(in_place::ZarrArgs),
 
     /// List where a cube's tiles are, as kerchunk does

@@ -172,7 +172,7 @@ impl<'s> Chunks<'s> {
             if tile.is_some_and(|tile| tile.mask != 0) {
                 return Err(Error::unsupported(format!(
                     "no other program can read tile {}: as the frames of one command did not fill \
-                     it, its samples are stored XORed with void",
+                     it, its samples are stored by their difference from void",
                     show_tile(chunk)
                 ))
                 .hint(COMPACT));

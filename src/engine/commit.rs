@@ -1,6 +1,6 @@
 //! The one order in which things reach the disk.
 //!
-//! Tiles, sync; index, ledger, patches, catalog, sync; superblock, sync. Each
+//! Tiles and patches, sync; index, ledger, pieces, catalog, sync; superblock, sync. Each
 //! step refers only to what the syncs before it made durable, so a loss of power
 //! at any moment leaves the old commit or the new one. A sync that failed is
 //! never tried again: the writer is spent, and the last good commit stays.
@@ -33,7 +33,7 @@ pub struct Writer {
 pub(super) struct Prepared {
     /// Entries of the index, sorted by place.
     pub(super) entries: Vec<(u64, [u8; 16])>,
-    /// Where the ledger block, patch set and catalog go, in one piece.
+    /// Where the ledger block, piece tables and catalog go, in one piece.
     pub(super) metadata_at: u64,
     pub(super) metadata: Vec<u8>,
     /// The catalog, in that piece.

@@ -48,8 +48,7 @@ pub(super) fn slots_of(segment: &Segment, tile: u64) -> (u64, u64) {
 
 impl Coverage {
     /// Looks through the frames' records; `None` when they cover the region
-    /// wholly. `segments` are those of the region on each axis, `tile` the
-    /// lengths of a tile.
+    /// wholly. `segments` are those of the region on each axis.
     pub(super) fn of(
         snapshot: &Snapshot,
         axis: usize,

@@ -13,7 +13,7 @@ use crate::format::catalog::Catalog;
 use crate::kernels::copy::{Layout, copy_box};
 use crate::region::MAX_RANK;
 use crate::storage::PIECE_BYTES;
-use crate::turns::lock;
+use crate::turns::{lock, spawn};
 
 /// Rows are read from a frame in runs of about this many bytes.
 const READ_BYTES: usize = 512 << 10;
@@ -325,7 +325,8 @@ pub(super) fn read_ahead(
     };
     std::thread::scope(|scope| {
         for _ in 1..n_threads {
-            scope.spawn(work);
+            // Those that the system has no room for leave their work to the others.
+            let _ = spawn(scope, work);
         }
         work();
     });

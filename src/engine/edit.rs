@@ -307,14 +307,26 @@ impl Edit<'_> {
         self.set_rank(axis + 1);
     }
 
-    /// Puts slots that were handed out before in before `position` of an axis.
-    pub fn put_back(&mut self, axis: usize, position: u64, slot: u64, len: u64) {
-        self.splice(axis, position, 0, slot, len);
+    /// Moves the positions `first..first + len` of an axis, so that the first of them
+    /// stands at `to`.
+    pub fn shift(&mut self, axis: usize, first: u64, len: u64, to: u64) {
+        let runs = self.pieces[axis].runs(first, len);
+        self.pieces[axis] = self.pieces[axis].moved(first, len, to);
+        self.changes[axis].splice(first, len, 0, 0);
+        for run in runs {
+            self.changes[axis].splice(to + run.position, 0, run.slot, run.len);
+        }
+        self.set_rank(axis + 1);
     }
 
     fn splice(&mut self, axis: usize, position: u64, removed: u64, slot: u64, len: u64) {
         self.pieces[axis].splice(position, removed, slot, len);
         self.changes[axis].splice(position, removed, slot, len);
+    }
+
+    /// Lengths of the axes that the cube shows.
+    pub fn shape(&self) -> Vec<u64> {
+        self.lens()[..self.catalog.axes.len()].to_vec()
     }
 
     /// The piece table of an axis now.

@@ -293,16 +293,12 @@ fn command(
                 }
             }
         } else if kind == 6 {
-            // Positions moved to another place, as runs of slots.
+            // Positions moved to another place.
             let axis = random.below(rank);
             let from = random.below(after.lens[axis]);
             let len = 1 + random.below((after.lens[axis] - from).min(3));
             let to = random.below(after.lens[axis] - len + 1);
-            let runs = snapshot.pieces(axis).runs(from as u64, len as u64);
-            edit.delete(axis, from as u64, len as u64);
-            for run in runs {
-                edit.put_back(axis, to as u64 + run.position, run.slot, run.len);
-            }
+            edit.shift(axis, from as u64, len as u64, to as u64);
             let mut order: Vec<usize> = (0..after.lens[axis]).collect();
             let moved: Vec<usize> = order.drain(from..from + len).collect();
             order.splice(to..to, moved);

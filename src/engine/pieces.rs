@@ -156,7 +156,8 @@ impl Pieces {
 
     /// Takes `removed` positions from `position` away and puts `len` slots from
     /// `slot` in there. Only the pieces around it are joined anew; those behind are
-    /// moved. It is for a few changes: many at once are [`Pieces::without`].
+    /// moved. It is for a few changes: many at once are [`Pieces::without`] and
+    /// [`Pieces::moved`].
     pub fn splice(&mut self, position: u64, removed: u64, slot: u64, len: u64) {
         let end = position.saturating_add(removed).min(self.len());
         let position = position.min(end);
@@ -202,6 +203,17 @@ impl Pieces {
             next = hi;
         }
         Pieces::new(&left)
+    }
+
+    /// The positions `first..first + len` put where the first of them stands at `to`, in
+    /// one pass.
+    #[must_use]
+    pub fn moved(&self, first: u64, len: u64, to: u64) -> Pieces {
+        let rest = self.without(&vec![(first, first + len)]);
+        let behind = rest.runs(to, rest.len().saturating_sub(to));
+        let order = [rest.runs(0, to), self.runs(first, len), behind].concat();
+        let pieces: Vec<Piece> = order.iter().map(|run| Piece(run.slot, run.len)).collect();
+        Pieces::new(&pieces)
     }
 
     /// A table that finds positions by slot.
@@ -313,6 +325,15 @@ mod tests {
                     }
                     pieces = pieces.without(&gone);
                     assert_eq!(pieces, spliced);
+                }
+                if below(3) == 0 && !list.is_empty() {
+                    let from = below(list.len() as u64);
+                    let len = (1 + below(5)).min(list.len() as u64 - from);
+                    let to = below(list.len() as u64 - len + 1);
+                    pieces = pieces.moved(from, len, to);
+                    let moved: Vec<u64> =
+                        list.drain(from as usize..(from + len) as usize).collect();
+                    list.splice(to as usize..to as usize, moved);
                 }
                 assert_eq!(slots(&pieces), list);
                 assert_eq!(pieces, Pieces::new(pieces.as_slice()), "joined");

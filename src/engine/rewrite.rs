@@ -55,7 +55,7 @@ pub fn rewrite(
     watch: &Watch<'_>,
 ) -> Result<Rewritten> {
     edit.forget_history();
-    // No frame is to come that fills more of a tile (`docs/decisions/013`).
+    // No frame is to come that fills more of a tile (`docs/decisions/015`).
     edit.store_plain();
     samples(edit, snapshot, memory, watch)?;
     records(edit, snapshot, memory, watch)

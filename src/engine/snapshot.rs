@@ -269,6 +269,12 @@ impl Snapshot {
         kept.map(|(axis, positions)| (*axis, positions.as_slice()))
     }
 
+    /// All positions of each axis.
+    pub fn whole(&self) -> Vec<Span> {
+        let shape = self.shape();
+        shape.iter().map(|&len| Span::run(0, len)).collect()
+    }
+
     /// Where a position of a view is in the cube.
     pub fn in_cube(&self, axis: usize, position: u64) -> u64 {
         match &self.kept {

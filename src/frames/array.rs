@@ -11,7 +11,7 @@ use crate::region::{MAX_RANK, show_shape, volume};
 use super::cards::Cards;
 use super::source::Source;
 use super::tiff::widen_half;
-use super::{About, Facts, Frame};
+use super::{About, Facts, Frame, check_rank};
 
 /// The longest header of a NumPy array: those of plain arrays have 128 bytes.
 const MAX_HEADER_BYTES: usize = 1 << 16;
@@ -152,12 +152,7 @@ fn open_npy(source: Source, path: &Path) -> Result<Box<dyn Frame>> {
             show_shape(&shape)
         )));
     }
-    if shape.len() > MAX_RANK {
-        return Err(Error::unsupported(format!(
-            "has {} axes, but a frame can have {MAX_RANK}",
-            shape.len()
-        )));
-    }
+    check_rank(&shape)?;
     if shape.is_empty() {
         shape.push(1);
     }

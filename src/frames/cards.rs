@@ -13,6 +13,12 @@ pub use edit::comment_of;
 /// Bytes of one card.
 pub const CARD_BYTES: usize = 80;
 
+/// When the exposure began.
+pub const DATE_OBS: &str = "DATE-OBS";
+
+/// The time of day where DATE-OBS has none: what FITS had before the year 2000, and IRAF.
+const TIMES_OF_DAY: [&str; 3] = ["TIME-OBS", "UTC-OBS", "UT"];
+
 /// Keywords of cards that have no value to look up.
 pub const REMARKS: [&str; 4] = ["COMMENT", "HISTORY", "CONTINUE", ""];
 
@@ -136,6 +142,19 @@ impl Cards {
                 }
             }
         })
+    }
+
+    /// When the exposure began: DATE-OBS, and where that is a day alone the time of day
+    /// that stands apart from it, as before the year 2000.
+    pub fn date_obs(&self) -> Option<String> {
+        let date = self.get_text(DATE_OBS)?;
+        let day = date.trim();
+        if day.len() != "2026-11-29".len() || day.as_bytes()[4] != b'-' {
+            return Some(date);
+        }
+        let time = |name: &&str| self.get_text(name).filter(|time| time.contains(':'));
+        let time = TIMES_OF_DAY.iter().find_map(time);
+        Some(time.map_or(date.clone(), |time| format!("{day}T{}", time.trim())))
     }
 
     /// The value of an integer keyword.

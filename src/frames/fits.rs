@@ -285,10 +285,14 @@ impl Frame for FitsFrame {
                 _ => swap_in_place(out, size),
             }
         }
-        if first + (out.len() / size) as u64 == self.n_samples {
-            self.source.finish()?;
+        match first + (out.len() / size) as u64 == self.n_samples {
+            true => self.finish(),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.source.finish()
     }
 }
 

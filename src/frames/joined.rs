@@ -4,11 +4,11 @@
 //! again when their samples are wanted; the header is that of the first.
 
 use crate::error::{Context, Error, Result};
-use crate::region::{MAX_RANK, show_shape, volume};
+use crate::region::{show_shape, volume};
 
 use super::recent::Recent;
 use super::source::Source;
-use super::{About, Facts, Frame, HduChoice, Reading, parts_of};
+use super::{About, Facts, Frame, HduChoice, Reading, check_rank, each_part, parts_of};
 
 /// Images that are held in one frame.
 const MAX_IMAGES: usize = 1 << 20;
@@ -66,13 +66,7 @@ impl Joined {
         let mut facts = first.facts().clone();
         let per_image = volume(&facts.shape)?;
         facts.shape.push(places.len() as u64);
-        if facts.shape.len() > MAX_RANK {
-            return Err(Error::unsupported(format!(
-                "has {} axes, but a frame can have {MAX_RANK}",
-                facts.shape.len()
-            )))
-            .at(&path);
-        }
+        check_rank(&facts.shape).at(&path)?;
         volume(&facts.shape)?;
         Ok(Joined {
             is_slow: first.is_slow(),
@@ -140,20 +134,17 @@ impl Frame for Joined {
         self.open.kept()
     }
 
+    fn finish(&mut self) -> Result<()> {
+        // They are of one file.
+        self.image(self.places.len() - 1)?.finish()
+    }
+
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
         self.about.check(first, out.len()).at(self.source.path())?;
-        let size = self.about.facts.dtype.size() as u64;
-        let (mut at, mut out) = (first, out);
-        while !out.is_empty() {
-            let number = usize::try_from(at / self.per_image).unwrap_or(usize::MAX);
-            let in_image = at % self.per_image;
-            let left = (self.per_image - in_image).saturating_mul(size);
-            let n_bytes = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
-            let (now, later) = out.split_at_mut(n_bytes);
-            self.image(number)?.read(in_image, now)?;
-            at += n_bytes as u64 / size;
-            out = later;
-        }
-        Ok(())
+        let (size, per_image) = (self.about.facts.dtype.size(), self.per_image);
+        each_part(first, per_image, size, out, |number, at, out| {
+            let number = usize::try_from(number).unwrap_or(usize::MAX);
+            self.image(number)?.read(at, out)
+        })
     }
 }

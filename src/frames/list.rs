@@ -74,7 +74,10 @@ pub fn walk(inputs: Vec<Input>, takes_all: bool, may_be_empty: bool) -> Result<V
         while let Some((path, depth, is_dir)) = stack.pop() {
             if is_dir {
                 stack.extend(listed(&path, depth)?);
-            } else if takes_all || is_called_frame(&path) || is_frame(&path) {
+            } else if takes_all
+                || is_called_frame(&path)
+                || !is_unfinished(&path) && is_frame(&path)
+            {
                 walked.push(Input::named(path));
             } else {
                 n_others += 1;
@@ -184,6 +187,17 @@ fn is_called_frame(path: &Path) -> bool {
         "gz" => FITS.contains(&extension(&path.with_extension("")).as_str()),
         last => FITS.contains(&last) || OTHERS.contains(&last),
     }
+}
+
+/// Does the name of a file say that it is being copied? It will have another one.
+fn is_unfinished(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .as_bytes()
+        .to_ascii_lowercase();
+    let ends: [&[u8]; 6] = [b".part", b".partial", b".filepart", b".tmp", b".temp", b"~"];
+    ends.iter().any(|end| name.ends_with(end))
 }
 
 /// A file's name without what says that it is a frame, and how it is compressed.

@@ -54,7 +54,7 @@ use std::time::SystemTime;
 
 use crate::dtype::DType;
 use crate::error::{Context, Error, Result};
-use crate::region::volume;
+use crate::region::{MAX_RANK, volume};
 use array::Layout;
 use cards::Cards;
 pub use gzip::Unpacked;
@@ -114,6 +114,39 @@ impl About {
     }
 }
 
+/// Sees that a frame has not too many axes.
+fn check_rank(shape: &[u64]) -> Result<()> {
+    if shape.len() > MAX_RANK {
+        return Err(Error::unsupported(format!(
+            "has {} axes, but a frame can have {MAX_RANK}",
+            shape.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Reads the samples from `first` on where `per` of them stand together, in a row, a page
+/// or an image: `read` is given its number, the first sample in it, and what to fill.
+fn each_part(
+    first: u64,
+    per: u64,
+    size: usize,
+    mut out: &mut [u8],
+    mut read: impl FnMut(u64, u64, &mut [u8]) -> Result<()>,
+) -> Result<()> {
+    let mut at = first;
+    while !out.is_empty() {
+        let n_left = (out.len() / size) as u64;
+        let n_now = n_left.min(per - at % per);
+        let n_bytes = usize::try_from(n_now).unwrap_or(usize::MAX) * size;
+        let (now, later) = out.split_at_mut(n_bytes);
+        read(at / per, at % per, now)?;
+        at += n_now;
+        out = later;
+    }
+    Ok(())
+}
+
 /// One image, streamed.
 pub trait Frame: Send {
     /// What it says of itself.
@@ -122,6 +155,15 @@ pub trait Frame: Send {
     /// Shape, type and origin.
     fn facts(&self) -> &Facts {
         &self.about().facts
+    }
+
+    /// Called when the last sample that is wanted was read: what the whole file has to
+    /// hold against its checksum is held against it.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
     }
 
     /// The header as it came, without END.

@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::region::{Span, parse_section};
+use crate::region::{Span, parse_section, volume};
 
 use super::wcs::{self, AxisCut};
-use super::{About, Frame, HduChoice};
+use super::{About, Frame, HduChoice, each_part};
 
 /// Where samples are skipped, about so many bytes of a row are read at a time.
 const ROW_BYTES: usize = 1 << 20;
@@ -157,16 +157,19 @@ impl Frame for Section {
         self.about.check(first, out.len())?;
         let size = self.about.facts.dtype.size();
         let width = self.spans[0].len;
-        let (mut at, mut done) = (first, 0);
-        while done < out.len() {
-            let n_left = ((out.len() - done) / size) as u64;
-            let n_now = n_left.min(width - at % width);
-            let end = done + usize::try_from(n_now).unwrap_or(usize::MAX) * size;
-            self.read_part(at % width, at / width, &mut out[done..end])?;
-            done = end;
-            at += n_now;
+        let end = first + (out.len() / size) as u64;
+        each_part(first, width, size, out, |row, x, out| {
+            self.read_part(x, row, out)
+        })?;
+        // The frame itself finishes where its own last sample is read.
+        match end == volume(&self.about.facts.shape)? {
+            true => self.finish(),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.inner.finish()
     }
 }
 

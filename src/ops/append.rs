@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Opened, Plan, Planned, Taking, full_origin};
+use super::twins::Twins;
 use super::{
     Progress, Quiet, Stop, command, count, free_bytes, make_empty, show_bytes, tell_notice,
 };
@@ -97,6 +98,8 @@ pub struct Report {
     pub bytes: u64,
     /// Frames that were there already.
     pub present: u64,
+    /// Frames that were there, and were deleted.
+    pub deleted: u64,
     /// Frames that did not meet the conditions.
     pub left_out: u64,
     /// Frames that were found, in all.
@@ -212,15 +215,9 @@ fn append_once(
     if !plan.bad.is_empty() && !options.skip_bad {
         return Err(plan::refuse_bad(std::mem::take(&mut plan.bad), plan.wider));
     }
-    if !plan.bad.is_empty() && plan.bad.len() as u64 == plan.found {
-        for error in &plan.bad {
-            progress.warn(&error.to_string());
-        }
-        let all = count(plan.found, "input");
-        return Err(Error::input(format!("none of {all} can be used")).at(path));
-    }
     let mut report = Report {
         present: plan.present.len() as u64,
+        deleted: plan.deleted,
         left_out: plan.left_out,
         found: plan.found,
         bad: std::mem::take(&mut plan.bad),
@@ -404,7 +401,7 @@ fn run(
     let done = work(path, &mut edit, plan, options, progress, stop, report);
     match done {
         Ok(written) => {
-            let shape = shape(&edit);
+            let shape = edit.shape();
             edit.finish()?;
             written.tell(shape, plan.axis, report);
             Ok(())
@@ -414,11 +411,6 @@ fn run(
             Err(error)
         }
     }
-}
-
-/// Lengths of the axes that a cube shows.
-fn shape(edit: &Edit<'_>) -> Vec<u64> {
-    edit.lens()[..edit.catalog().axes.len()].to_vec()
 }
 
 /// Writes all frames; returns what was written.
@@ -464,9 +456,10 @@ fn work(
             }
         },
         written: Written {
-            before: shape(edit),
+            before: edit.shape(),
             ..Written::default()
         },
+        twins: plan.twins.clone(),
         bad: Vec::new(),
     };
     let mut committed = Instant::now();
@@ -505,6 +498,7 @@ fn work(
             None => plan::refuse_bad(job.bad, None),
         });
     }
+    job.twins.tell(progress);
     report.bad.append(&mut job.bad);
     Ok(job.written)
 }
@@ -548,6 +542,7 @@ struct Run<'a> {
     /// Where the next frame goes on the axis.
     position: u64,
     written: Written,
+    twins: Twins,
     bad: Vec<Error>,
 }
 
@@ -656,6 +651,7 @@ impl Run<'_> {
             record.axis = part.placement.axis;
             record.slots = slots(&part.placement);
             record.check = check;
+            self.twins.come(&record, bytes);
             edit.record(record, bytes)?;
             self.written.frames += 1;
             self.written.bytes += bytes;
@@ -688,7 +684,7 @@ impl Run<'_> {
     }
 
     fn report(&self, edit: &Edit<'_>, report: &mut Report) {
-        self.written.tell(shape(edit), self.plan.axis, report);
+        self.written.tell(edit.shape(), self.plan.axis, report);
     }
 }
 
@@ -707,6 +703,9 @@ impl Report {
         }
         if self.present > 0 {
             text += &format!(", {} there already", self.present);
+        }
+        if self.deleted > 0 {
+            text += &format!(", {} deleted before", self.deleted);
         }
         if self.left_out > 0 {
             text += &format!(", {} did not pass --where", self.left_out);

@@ -6,17 +6,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::frames::{Keys, each_chosen, joined_axis};
-use super::{Progress, command, count, open_to_write};
+use super::{Progress, change, count};
 use crate::engine::edit::Edit;
 use crate::engine::pieces::{Pieces, Runs, joined};
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, Result, show_path};
+use crate::error::{Error, Result, show_path};
 use crate::format::MAX_PIECES;
 use crate::format::catalog::Piece;
 use crate::format::ledger::Record;
 use crate::frames::cards::Value;
 use crate::frames::filter::Filter;
-use crate::region::{AXIS_NAMES, Span, check_axis, parse_positions, parse_span};
+use crate::region::{AXIS_NAMES, Span, check_axis, parse_position, parse_positions, parse_span};
 use crate::storage::file::Busy;
 
 /// What every one of these commands is told.
@@ -68,36 +68,30 @@ struct Done {
     frames: u64,
 }
 
-/// Opens a cube for one change, makes it, and commits it.
-fn change(
+/// Changes the order of an axis.
+fn arrange(
     path: &Path,
     verb: &str,
     options: &Options,
     progress: &dyn Progress,
-    make: &mut dyn FnMut(&Snapshot, &mut Edit<'_>, usize) -> Result<Done>,
+    make: impl FnOnce(&Snapshot, &mut Edit<'_>, usize) -> Result<Done>,
 ) -> Result<Report> {
-    let mut work = || -> Result<Report> {
-        let mut writer = open_to_write(path, options.busy, progress)?;
-        let snapshot = writer.snapshot()?;
+    let (busy, line) = (options.busy, &options.line);
+    change(path, verb, busy, line, progress, |snapshot, edit| {
         let axis = match options.axis {
             Some(axis) => axis,
-            None => joined_axis(&snapshot)?,
+            None => joined_axis(snapshot)?,
         };
         check_axis(axis, &snapshot.shape())?;
-        let mut edit = writer.edit(command(verb, &options.line))?;
-        let Done { positions, frames } = make(&snapshot, &mut edit, axis)?;
-        let shape = edit.lens()[..edit.catalog().axes.len()].to_vec();
-        if positions > 0 && !options.dry_run {
-            edit.finish()?;
-        }
-        Ok(Report {
+        let Done { positions, frames } = make(snapshot, edit, axis)?;
+        let report = Report {
             axis,
             positions,
             frames,
-            shape,
-        })
-    };
-    work().at(path)
+            shape: edit.shape(),
+        };
+        Ok((positions > 0 && !options.dry_run, report))
+    })
 }
 
 /// How many frames lost their last sample with these positions. Only records that may
@@ -151,28 +145,22 @@ pub fn delete(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    change(
-        path,
-        "delete",
-        options,
-        progress,
-        &mut |snapshot, edit, axis| {
-            let doomed = match which {
-                Which::At(text) => runs_of(&parse_positions(text, axis, edit.len(axis))?)?,
-                Which::Frames { sources, filters } => {
-                    positions_of_frames(snapshot, axis, sources, filters, progress)?
-                }
-            };
-            if doomed.is_empty() {
-                progress.warn(&format!("{}: no frame meets --where", show_path(path)));
+    arrange(path, "delete", options, progress, |snapshot, edit, axis| {
+        let doomed = match which {
+            Which::At(text) => runs_of(&parse_positions(text, axis, edit.len(axis))?)?,
+            Which::Frames { sources, filters } => {
+                positions_of_frames(snapshot, axis, sources, filters, progress)?
             }
-            edit.delete_all(axis, &doomed);
-            Ok(Done {
-                positions: doomed.iter().map(|(lo, hi)| hi - lo).sum(),
-                frames: count_lost(snapshot, edit, axis, &doomed)?,
-            })
-        },
-    )
+        };
+        if doomed.is_empty() {
+            progress.warn(&format!("{}: no frame meets --where", show_path(path)));
+        }
+        edit.delete_all(axis, &doomed);
+        Ok(Done {
+            positions: doomed.iter().map(|(lo, hi)| hi - lo).sum(),
+            frames: count_lost(snapshot, edit, axis, &doomed)?,
+        })
+    })
 }
 
 /// The positions of frames that came from one of these files, if any are named, and
@@ -230,23 +218,19 @@ pub fn shift(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    change(path, "move", options, progress, &mut |_, edit, axis| {
+    arrange(path, "move", options, progress, |_, edit, axis| {
         let Span { start, step, len } = parse_span(from, axis, edit.len(axis))?;
         if step.unsigned_abs() != 1 && len > 1 {
             return Err(Error::input(format!("--from {from} steps over positions"))
                 .hint("move a run, such as 9:12"));
         }
         let first = start.min(start.wrapping_add_signed(step * (len as i64 - 1)));
-        let runs = edit.pieces(axis).runs(first, len);
         // Where there are so many fewer, the last place is so much earlier.
-        let to = parse_span(to, axis, edit.len(axis) - len + 1)?.start;
+        let to = parse_position(to, axis, edit.len(axis) - len + 1)?;
         if to == first {
             return Ok(Done::default());
         }
-        edit.delete(axis, first, len);
-        for run in runs {
-            edit.put_back(axis, to + run.position, run.slot, run.len);
-        }
+        edit.shift(axis, first, len, to);
         Ok(Done {
             positions: len,
             frames: 0,
@@ -302,70 +286,63 @@ pub fn sort(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    change(
-        path,
-        "sort",
-        options,
-        progress,
-        &mut |snapshot, edit, axis| {
-            // Runs of slots in today's order, each with the key of its frame.
-            let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
-            let positions = snapshot.positions();
-            let keys = Keys::new(&[by.to_string()]);
-            let mut told = keys.of(snapshot, None);
-            let (mut frames, mut missing) = (0, 0);
-            snapshot.for_each_record(&mut |record| {
-                if record.axis == axis && positions.of(&record).is_some() {
-                    let key =
-                        SortKey::of(told.values(&record)?.and_then(|mut values| values.pop()?));
-                    frames += 1;
-                    missing += u64::from(matches!(key, SortKey::Missing));
-                    let runs = record.slots[axis].iter();
-                    owners.extend(runs.map(|&Piece(slot, len)| (slot, len, key.clone())));
-                }
-                Ok(())
-            })?;
-            owners.sort_unstable_by_key(|&(slot, _, _)| slot);
-            if frames == 0 {
-                return Err(Error::input(format!(
-                    "no frame joined {}: there is nothing to sort",
-                    AXIS_NAMES[axis]
-                ))
-                .hint("cube info --frames tells which axis each joined"));
+    arrange(path, "sort", options, progress, |snapshot, edit, axis| {
+        // Runs of slots in today's order, each with the key of its frame.
+        let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
+        let positions = snapshot.positions();
+        let keys = Keys::new(&[by.to_string()]);
+        let mut told = keys.of(snapshot, None);
+        let (mut frames, mut missing) = (0, 0);
+        snapshot.for_each_record(&mut |record| {
+            if record.axis == axis && positions.of(&record).is_some() {
+                let key = SortKey::of(told.values(&record)?.and_then(|mut values| values.pop()?));
+                frames += 1;
+                missing += u64::from(matches!(key, SortKey::Missing));
+                let runs = record.slots[axis].iter();
+                owners.extend(runs.map(|&Piece(slot, len)| (slot, len, key.clone())));
             }
-            if missing == frames {
-                return Err(Error::input(format!("no frame has the keyword {by}"))
-                    .hint("cube info --frames --cards shows what they have"));
-            }
-            if missing > 0 {
-                progress.warn(&format!(
-                    "{} no {by}: last in order",
-                    count(missing, "frame") + if missing == 1 { " has" } else { " have" }
-                ));
-            }
-            let mut units = units(edit.pieces(axis), &owners);
-            let before: Vec<Piece> = units.iter().map(|&(piece, _)| piece).collect();
-            units.sort_by(|(_, a), (_, b)| match (a, b) {
-                // Turned around or not, what cannot be compared comes last.
-                (SortKey::Missing, _) | (_, SortKey::Missing) => a.compare(b),
-                _ if reverse => b.compare(a),
-                _ => a.compare(b),
-            });
-            let moved = before
-                .iter()
-                .zip(&units)
-                .filter(|(before, (after, _))| before != &after);
-            let moved = moved.map(|(before, _)| before.1).sum();
-            let sorted: Vec<Piece> = units.into_iter().map(|(piece, _)| piece).collect();
-            if moved > 0 {
-                edit.set_pieces(axis, Pieces::new(&sorted));
-            }
-            Ok(Done {
-                positions: moved,
-                frames: 0,
-            })
-        },
-    )
+            Ok(())
+        })?;
+        owners.sort_unstable_by_key(|&(slot, _, _)| slot);
+        if frames == 0 {
+            return Err(Error::input(format!(
+                "no frame joined {}: there is nothing to sort",
+                AXIS_NAMES[axis]
+            ))
+            .hint("cube info --frames tells which axis each joined"));
+        }
+        if missing == frames {
+            return Err(Error::input(format!("no frame has the keyword {by}"))
+                .hint("cube info --frames --cards shows what they have"));
+        }
+        if missing > 0 {
+            progress.warn(&format!(
+                "{} no {by}: last in order",
+                count(missing, "frame") + if missing == 1 { " has" } else { " have" }
+            ));
+        }
+        let mut units = units(edit.pieces(axis), &owners);
+        let before: Vec<Piece> = units.iter().map(|&(piece, _)| piece).collect();
+        units.sort_by(|(_, a), (_, b)| match (a, b) {
+            // Turned around or not, what cannot be compared comes last.
+            (SortKey::Missing, _) | (_, SortKey::Missing) => a.compare(b),
+            _ if reverse => b.compare(a),
+            _ => a.compare(b),
+        });
+        let moved = before
+            .iter()
+            .zip(&units)
+            .filter(|(before, (after, _))| before != &after);
+        let moved = moved.map(|(before, _)| before.1).sum();
+        let sorted: Vec<Piece> = units.into_iter().map(|(piece, _)| piece).collect();
+        if moved > 0 {
+            edit.set_pieces(axis, Pieces::new(&sorted));
+        }
+        Ok(Done {
+            positions: moved,
+            frames: 0,
+        })
+    })
 }
 
 /// Cuts pieces where another frame begins; slots of no frame have no key.

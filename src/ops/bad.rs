@@ -5,6 +5,7 @@
 //! to them, a piece at a time, so a mask may be as large as the cube. What is bad becomes
 //! NaN, which counts nowhere.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -12,15 +13,16 @@ use serde_json::{Value, json};
 
 use super::append::{self, unnamed};
 use super::cube_frame::is_cube;
+use super::frames::{names_along, stacked_axis};
 use super::plan::full_shape;
-use super::{Progress, Stop, open};
+use super::{Progress, Stop, count, open};
 use crate::dtype::DType;
 use crate::engine::lines::{Column, Lines, Void};
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, show_path};
 use crate::kernels::clip::LANES;
 use crate::kernels::gather::Lane;
-use crate::region::{MAX_RANK, Span, show_shape};
+use crate::region::{AXIS_NAMES, MAX_RANK, Span, show_shape};
 
 /// So much of a mask is read at a time, at most.
 pub(super) const PIECE_BYTES: u64 = 256 << 10;
@@ -81,7 +83,9 @@ impl Masks {
         let open = |path: &PathBuf| {
             let (snapshot, identity) = read(path, memory, progress, stop)?;
             let (snapshot, along) = fit(snapshot, shape, view, spans)?;
-            Mask::new(path, snapshot, along, bad.bits, identity)
+            let mask = Mask::new(path, snapshot, along, bad.bits, identity)?;
+            mask.warn_of_order(view, progress)?;
+            Ok(mask)
         };
         let masks = bad.files.iter().map(|path| open(path).at(path));
         Ok(Masks(masks.collect::<Result<_>>()?))
@@ -250,12 +254,7 @@ impl Mask {
             )));
         }
         let blank = catalog.blank.and_then(|blank| dtype.bits_of_int(blank));
-        let whole: Vec<Span> = snapshot
-            .shape()
-            .iter()
-            .map(|&len| Span::run(0, len))
-            .collect();
-        let has_void = snapshot.has_void(&whole, Void::ByFrames)?;
+        let has_void = snapshot.has_void(&snapshot.whole(), Void::ByFrames)?;
         Ok(Mask {
             path: path.to_path_buf(),
             along,
@@ -264,6 +263,46 @@ impl Mask {
             identity,
             snapshot,
         })
+    }
+
+    /// Says so where the cube has the files that a mask's frames came from, and has them
+    /// at other positions.
+    fn warn_of_order(&self, cube: &Snapshot, progress: &dyn Progress) -> Result<()> {
+        let Some(axis) = stacked_axis(cube)? else {
+            return Ok(());
+        };
+        let Some(along) = self.along[axis].filter(|_| axis < self.snapshot.shape().len()) else {
+            return Ok(());
+        };
+        let names = |of: &Snapshot| names_along(of, axis, &Span::run(0, of.pieces(axis).len()));
+        let (ours, theirs) = (names(cube)?, names(&self.snapshot)?);
+        // Of a file that has several positions none is the one that is meant.
+        let mut places: HashMap<&str, Option<u64>> = HashMap::new();
+        for (position, name) in (0..).zip(&ours).filter(|(_, name)| !name.is_empty()) {
+            let place = places.entry(name).or_insert(Some(position));
+            *place = place.filter(|&place| place == position);
+        }
+        let mut others = (0..along.len).zip(&theirs).filter_map(|(number, name)| {
+            let there = (*places.get(name.as_str())?)?;
+            (there != along.at(number)).then_some((number, name, there))
+        });
+        let Some((number, name, there)) = others.next() else {
+            return Ok(());
+        };
+        let and = match others.count() {
+            0 => String::new(),
+            n => format!(" (and {} are elsewhere)", count(n as u64, "other frame")),
+        };
+        let path = show_path(&self.path);
+        progress.warn(&format!(
+            "{path}: its position {} of {} came from {}, which is at {} in the cube{and}: a mask goes \
+             by position, not by name",
+            self.snapshot.in_cube(axis, number) + 1,
+            AXIS_NAMES[axis],
+            show_path(Path::new(name)),
+            cube.in_cube(axis, there) + 1
+        ));
+        Ok(())
     }
 
     /// Marks what is bad in a box of the cube, which begins at this line of the group and

@@ -12,23 +12,21 @@ mod work;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bad::{Bad, Masks};
 use super::crew::share;
-use super::frames::{each_along, only, stacked_axis};
+use super::frames::{each_along, joining, only, stacked_axis};
 use super::lanes::{Sample, Shares};
 use super::part::Part;
 use super::slice::{self, Begin, Request};
 use super::spill::{Sorted, Spill};
-use super::{Progress, Stop, command, open, open_to_write};
+use super::{Progress, Stop, change, open};
 use crate::dtype::DType;
 use crate::engine::edit::Edit;
 use crate::engine::lines::{Lines, Void};
-use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
-use crate::format::ledger::Record;
 use crate::format::patches::{Patch, TilePatches};
 use crate::frames::filter::Filter;
 use crate::kernels::gather::is_wide;
@@ -65,7 +63,7 @@ pub struct Options {
     /// Which samples are bad: they do not count, and are replaced.
     pub bad: Bad,
     /// A line that keeps fewer samples is left as it is. Where something is computed of
-    /// those that are kept it takes one.
+    /// those that are kept it takes one at least.
     pub min_kept: u32,
     /// So many neighbours of a rejected sample are rejected, too.
     pub grow: u32,
@@ -107,7 +105,7 @@ impl Default for Options {
             filters: Vec::new(),
             section: None,
             bad: Bad::default(),
-            min_kept: 1,
+            min_kept: 0,
             grow: 0,
             fill_nan: false,
             dry_run: false,
@@ -152,10 +150,19 @@ pub struct Report {
     pub lines_changed: u64,
     /// Lines left as they are because too little would have been kept.
     pub lines_left: u64,
+    /// Samples that a line has to keep.
+    pub min_kept: u32,
     /// Samples at one position of the axis.
     pub samples_per_position: u64,
     /// Counts by position, in order; empty unless asked for.
     pub frames: Vec<FrameCount>,
+}
+
+impl Report {
+    /// Is there a sample that is another one now?
+    fn has_replaced(&self) -> bool {
+        self.rejected + self.filled > 0
+    }
 }
 
 /// Replaces outliers.
@@ -173,13 +180,11 @@ pub fn clean(
         let (_, snapshot) = open(path, progress)?;
         return run(path, &snapshot, None, options, progress, stop).at(path);
     }
-    change(
-        path,
-        options.busy,
-        &options.line,
-        progress,
-        |snapshot, edit| run(path, snapshot, Some(edit), options, progress, stop),
-    )
+    let (busy, line) = (options.busy, &options.line);
+    change(path, "clean", busy, line, progress, |snapshot, edit| {
+        let report = run(path, snapshot, Some(edit), options, progress, stop)?;
+        Ok((report.has_replaced(), report))
+    })
 }
 
 /// Makes what parts have found the cube's state, in one commit. What was asked for the
@@ -194,37 +199,11 @@ pub fn apply(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<Report> {
-    change(
-        path,
-        options.busy,
-        &options.line,
-        progress,
-        |snapshot, edit| part::apply(snapshot, edit, parts, options, progress, stop),
-    )
-}
-
-/// Lets `work` change a cube; commits when it has replaced something.
-fn change(
-    path: &Path,
-    busy: Busy,
-    line: &str,
-    progress: &dyn Progress,
-    work: impl FnOnce(&Snapshot, &mut Edit<'_>) -> Result<Report>,
-) -> Result<Report> {
-    let mut writer = open_to_write(path, busy, progress)?;
-    let snapshot = writer.snapshot().at(path)?;
-    let mut edit = writer.edit(command("clean", line)).at(path)?;
-    match work(&snapshot, &mut edit) {
-        Ok(report) if report.rejected + report.filled == 0 => Ok(report),
-        Ok(report) => {
-            edit.finish().at(path)?;
-            Ok(report)
-        }
-        Err(error) => {
-            edit.abandon();
-            Err(error).at(path)
-        }
-    }
+    let (busy, line) = (options.busy, &options.line);
+    change(path, "clean", busy, line, progress, |snapshot, edit| {
+        let report = part::apply(snapshot, edit, parts, options, progress, stop)?;
+        Ok((report.has_replaced(), report))
+    })
 }
 
 /// The part of a cube that is meant, one span per axis, and the axis: where none is
@@ -245,7 +224,7 @@ pub(super) fn region(
         Some(text) => {
             parse_section(text, &shape).map_err(|error| slice::of_view(snapshot, error))?
         }
-        None => shape.iter().map(|&len| Span::run(0, len)).collect(),
+        None => snapshot.whole(),
     };
     Ok((axis, spans))
 }
@@ -369,8 +348,13 @@ fn run(
         samples,
         ..
     } = job.taker;
+    let outcome = Outcome {
+        samples,
+        min_kept: plan.min_kept,
+        tally,
+    };
     if let Goes::Part(writer) = goes {
-        writer.finish(&part::End::new(samples, &tally))?;
+        writer.finish(&outcome)?;
     }
     if let Some(mask) = mask {
         mask.write(marks.sorted()?, progress, stop)?;
@@ -378,22 +362,33 @@ fn run(
     report(
         snapshot,
         (axis, &spans[axis]),
-        samples,
-        &tally,
+        &outcome,
         options.by_frame,
         progress,
     )
 }
 
-/// What was done to so many samples.
+/// What came of the work, as a part says in its end.
+#[derive(Default, Serialize, Deserialize)]
+struct Outcome {
+    samples: u64,
+    min_kept: u32,
+    tally: Tally,
+}
+
+/// What was done.
 fn report(
     snapshot: &Snapshot,
     (axis, span): (usize, &Span),
-    samples: u64,
-    tally: &Tally,
+    outcome: &Outcome,
     wants_frames: bool,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    let &Outcome {
+        samples,
+        min_kept,
+        ref tally,
+    } = outcome;
     warn_of_much(snapshot, (axis, span), samples / span.len, tally, progress);
     Ok(Report {
         axis: AXIS_NAMES[axis].to_string(),
@@ -404,6 +399,7 @@ fn report(
         lines: samples / span.len,
         lines_changed: tally.lines,
         lines_left: tally.left,
+        min_kept,
         samples_per_position: samples / span.len,
         frames: match wants_frames {
             true => by_frame(snapshot, axis, span, tally)?,
@@ -467,7 +463,7 @@ fn by_frame(
             source: None,
         })
         .collect();
-    let joined = |_: &Positions, record: &Record| record.axis == axis;
+    let joined = joining(axis);
     each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
         for own in numbers {
             let source = &mut frames[own.number].source;
@@ -628,10 +624,7 @@ impl Mask {
         progress: &dyn Progress,
     ) -> Result<Mask> {
         let format = slice::check_image(target, format)?;
-        let request = Request {
-            spans: spans.to_vec(),
-            kept: (0..spans.len()).collect(),
-        };
+        let request = Request::of(spans.to_vec());
         let (mut cards, _) = slice::header(snapshot, &request, &[format], progress).at(path)?;
         slice::forget_samples(&mut cards, false);
         let output = Begin {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::bad::{Bad, Masks};
 use super::crew::share;
-use super::frames::only;
+use super::frames::{names_along, only};
 use super::lanes::{Sample, Shares};
 use super::mosaic::tell_replaced;
 use super::part::{self, Part};
@@ -174,7 +174,7 @@ pub fn combine(
     };
     let factors = levels::factors(&job).at(path)?;
     let weights = match &options.weight {
-        Some(key) => Some(levels::keyword(snapshot, axis, &spans[axis], key).at(path)?),
+        Some(key) => Some(levels::weights(snapshot, axis, &spans[axis], key).at(path)?),
         None => None,
     };
     let plan = Plan {
@@ -275,6 +275,9 @@ pub fn apply(
 
 /// Lines in a block of a part, at most.
 const PART_LINES: u64 = 1 << 15;
+
+/// As many files as keywords can name that end in three digits.
+const MOST_NAMES: usize = 999;
 
 /// The outputs, each with its format.
 struct Outputs {
@@ -431,6 +434,14 @@ impl Job<'_> {
         let (mut cards, _) = slice::header(self.snapshot, &request, formats, self.progress)?;
         let positions = i128::from(self.spans[self.axis].len);
         cards.set("NCOMBINE", &Value::Integer(positions));
+        cards.retain(|card| !card.starts_with(b"IMCMB"));
+        let mut names = names_along(self.snapshot, self.axis, &self.spans[self.axis])?;
+        names.dedup();
+        names.retain(|name| !name.is_empty());
+        if names.len() <= MOST_NAMES {
+            let named = (1..).zip(names);
+            named.for_each(|(k, name)| cards.push_text(&format!("IMCMB{k:03}"), &name, ""));
+        }
         tell_replaced(&mut cards, self.snapshot, std::slice::from_ref(&request))?;
         cards.push_line("HISTORY", &show_path(Path::new(&self.options.line)));
         let (span, axis) = (&self.spans[self.axis], AXIS_NAMES[self.axis]);

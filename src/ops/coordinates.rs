@@ -35,9 +35,7 @@ pub(super) fn per_frame(snapshot: &Snapshot, keys: &[String]) -> Result<PerFrame
             return Ok(());
         }
         let cards = cards_of(&record);
-        let time = cards
-            .get_text("DATE-OBS")
-            .and_then(|date| microseconds(&date));
+        let time = cards.date_obs().and_then(|date| microseconds(&date));
         let is_there = |value: &Value| !value.is_undefined();
         let values = keys.iter().map(|key| cards.get(key).filter(is_there));
         let values: Vec<Option<Value>> = values.collect();

@@ -11,7 +11,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::Catalog;
 use crate::format::ledger::{Record, cards_from_text};
-use crate::frames::cards::{Cards, Value};
+use crate::frames::cards::{Cards, DATE_OBS, Value};
 use crate::frames::filter::{Filter, Gate, unknown};
 use crate::frames::measure::{Measure, Measured, Measures, measure};
 use crate::frames::{About, Facts, Frame};
@@ -228,6 +228,11 @@ pub(super) struct Own {
     pub(super) pixel: u64,
 }
 
+/// The frames that joined an axis.
+pub(super) fn joining(axis: usize) -> impl Fn(&Positions, &Record) -> bool {
+    move |_, record| record.axis == axis
+}
+
 /// Calls `each` for every frame that is meant and the numbers in a span of `axis` that
 /// are its own.
 pub(super) fn each_along(
@@ -238,7 +243,7 @@ pub(super) fn each_along(
     each: &mut dyn FnMut(&Record, &[Own]) -> Result<()>,
 ) -> Result<()> {
     let positions = snapshot.positions();
-    let mut spans: Vec<Span> = (snapshot.shape().iter().map(|&len| Span::run(0, len))).collect();
+    let mut spans = snapshot.whole();
     spans[axis] = *span;
     let slots = snapshot.slot_ranges(&spans);
     let mut numbers = Vec::new();
@@ -259,6 +264,26 @@ pub(super) fn each_along(
             false => each(&record, &numbers),
         }
     })
+}
+
+/// The name of the file that each position in a span of an axis came from, without its
+/// folder; empty where no frame joined the axis.
+pub(super) fn names_along(snapshot: &Snapshot, axis: usize, span: &Span) -> Result<Vec<String>> {
+    let mut names = vec![String::new(); span.len as usize];
+    each_along(
+        snapshot,
+        axis,
+        span,
+        &joining(axis),
+        &mut |record, numbers| {
+            let name = Path::new(&record.source).file_name().unwrap_or_default();
+            for own in numbers {
+                names[own.number] = name.to_string_lossy().into_owned();
+            }
+            Ok(())
+        },
+    )?;
+    Ok(names)
 }
 
 /// What is wanted of frames beside their samples: keywords, and in lower case the
@@ -332,7 +357,11 @@ impl KeyReader<'_> {
             let (value, is_there) = match Measure::from_name(name) {
                 Some(of) => (measured_value(&measured, of), true),
                 None => {
-                    let value = cards.get(name);
+                    let value = match name.eq_ignore_ascii_case(DATE_OBS) {
+                        true => cards.date_obs().map(Value::Text),
+                        false => None,
+                    };
+                    let value = value.or_else(|| cards.get(name));
                     let is_there = value.is_some();
                     (value.filter(|value| !value.is_undefined()), is_there)
                 }

@@ -13,7 +13,6 @@ use crate::engine::chunks::Chunks;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result};
 use crate::kernels::copy::fill;
-use crate::region::Span;
 use crate::sinks::in_place::{InPlace, References};
 use crate::sinks::output::{Output, folder_of};
 use crate::sinks::{Format, Image, Target, check};
@@ -218,10 +217,7 @@ fn from_root(path: &Path) -> Result<String> {
 fn describe(snapshot: &Snapshot, keys: &[String], progress: &dyn Progress) -> Result<InPlace> {
     let catalog = snapshot.catalog();
     let shape = snapshot.shape();
-    let whole = Request {
-        spans: shape.iter().map(|&len| Span::run(0, len)).collect(),
-        kept: (0..shape.len()).collect(),
-    };
+    let whole = Request::of(snapshot.whole());
     let (cards, _) = header(snapshot, &whole, &[Format::Zarr], progress)?;
     let per_frame = per_frame(snapshot, keys)?;
     Ok(InPlace {

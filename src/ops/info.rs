@@ -9,13 +9,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::frames::{Keys, card_value, cards_of, each_chosen};
+use super::frames::{Keys, card_value, cards_of, each_along, each_chosen};
 use super::slice::{Request, header};
 use super::{Progress, Quiet, open};
 use crate::dtype::DType;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
-use crate::format::catalog::{Command, Piece};
+use crate::format::catalog::Command;
 use crate::format::ledger::Record;
 use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::Filter;
@@ -140,18 +140,14 @@ impl World {
 /// What headers say of the whole cube. What cannot be read is left out: `check` is
 /// there to say why.
 fn told(snapshot: &Snapshot) -> (Cards, Option<[String; 2]>) {
-    let shape = snapshot.shape();
-    let whole = Request {
-        spans: shape.iter().map(|&len| Span::run(0, len)).collect(),
-        kept: (0..shape.len()).collect(),
-    };
-    if shape.contains(&0) {
+    let whole = Request::of(snapshot.whole());
+    if snapshot.shape().contains(&0) {
         return (Cards::default(), None);
     }
     let cards = header(snapshot, &whole, &[], &Quiet).map_or_else(|_| Cards::default(), |it| it.0);
     let date = |last: bool| {
         let record = at_end(snapshot, last).ok().flatten()?;
-        cards_of(&record).get_text("DATE-OBS")
+        cards_of(&record).date_obs()
     };
     (cards, date(false).zip(date(true)).map(Into::into))
 }
@@ -167,20 +163,17 @@ fn at_end(snapshot: &Snapshot, last: bool) -> Result<Option<Record>> {
         true => snapshot.pieces(axis).len().saturating_sub(1),
         false => 0,
     };
-    let shape = snapshot.shape();
-    let mut spans: Vec<Span> = shape.iter().map(|&len| Span::run(0, len)).collect();
-    spans[axis] = Span::run(place, 1);
-    let ranges = snapshot.slot_ranges(&spans);
-    let slot = ranges[axis].start;
     let mut found = None;
-    snapshot.for_each_record_of(&ranges, &mut |record| {
-        let holds = |&Piece(from, len): &Piece| from <= slot && slot - from < len;
-        let runs = record.slots.get(axis);
-        if found.is_none() && runs.is_some_and(|runs| runs.iter().any(holds)) {
-            found = Some(record);
-        }
-        Ok(())
-    })?;
+    each_along(
+        snapshot,
+        axis,
+        &Span::run(place, 1),
+        &|_, _| true,
+        &mut |record, _| {
+            found.get_or_insert_with(|| record.clone());
+            Ok(())
+        },
+    )?;
     Ok(found)
 }
 

@@ -51,12 +51,14 @@ pub mod resume;
 mod sheet;
 pub mod slice;
 mod spill;
+mod twins;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::commit::Writer;
+use crate::engine::edit::Edit;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result, show_path};
 use crate::format::catalog::{Catalog, Command};
@@ -137,6 +139,33 @@ fn open_to_write(path: &Path, busy: Busy, progress: &dyn Progress) -> Result<Wri
     let writer = Writer::open(Arc::new(storage)).at(path)?;
     tell_notice(path, writer.notice(), progress);
     Ok(writer)
+}
+
+/// Lets `work` change a cube, and commits what it made where it says that there is
+/// something; else the cube is as it was.
+fn change<T>(
+    path: &Path,
+    verb: &str,
+    busy: Busy,
+    line: &str,
+    progress: &dyn Progress,
+    work: impl FnOnce(&Snapshot, &mut Edit<'_>) -> Result<(bool, T)>,
+) -> Result<T> {
+    let mut writer = open_to_write(path, busy, progress)?;
+    let snapshot = writer.snapshot().at(path)?;
+    let mut edit = writer.edit(command(verb, line)).at(path)?;
+    match work(&snapshot, &mut edit) {
+        Ok((is_changed, done)) => {
+            if is_changed {
+                edit.finish().at(path)?;
+            }
+            Ok(done)
+        }
+        Err(error) => {
+            edit.abandon();
+            Err(error).at(path)
+        }
+    }
 }
 
 /// A command that begins now, for the history.

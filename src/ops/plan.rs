@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cube_frame::{self, Came};
 use super::resume::{Present, Seen};
+use super::twins::Twins;
 use super::{Progress, Stop, count};
 use crate::dtype::DType;
 use crate::engine::Coordinates;
@@ -33,7 +34,7 @@ const LINE: u64 = 256;
 /// Frames in a tile.
 const DEPTH: u64 = 32;
 
-/// Frames in a tile when the first command brings very few.
+/// Images in a tile when the first command brings very few.
 const LEAST_DEPTH: u64 = 8;
 
 /// How samples are taken in.
@@ -71,6 +72,7 @@ pub struct Planned {
 }
 
 /// Everything that will be taken in, and how.
+#[derive(Default)]
 pub struct Plan {
     /// The axis to grow.
     pub axis: usize,
@@ -84,6 +86,10 @@ pub struct Plan {
     pub found: u64,
     /// Where the frames stand that the cube has already.
     pub present: Vec<Present>,
+    /// How many inputs are frames that were deleted from it.
+    pub deleted: u64,
+    /// What the samples of its frames are, where that is known.
+    pub(super) twins: Twins,
     /// "No data" of the cube from now on.
     pub blank: Option<i128>,
     /// It was not that before: what is there may hold the value as data.
@@ -162,28 +168,7 @@ pub fn plan(
         check_options(cube.catalog(), taking)?;
     }
     progress.begin("examining", inputs.len() as u64, 0);
-    let mut seen = match cube.filter(|_| resume) {
-        Some(cube) => Some(Seen::new(cube)?),
-        None => None,
-    };
-    let mut gate = Gate::new(&taking.filters);
-    let mut axis = taking.axis;
-    let mut target = cube.map(|cube| Target::of(cube.catalog()));
-    let mut plan = Plan {
-        axis: 0,
-        frames: Vec::new(),
-        bad: Vec::new(),
-        left_out: 0,
-        found: 0,
-        present: Vec::new(),
-        blank: None,
-        new_blank: false,
-        without_blank: 0,
-        new: None,
-        wider: None,
-    };
-    let mut first_blank = target.as_ref().map(|target| target.blank);
-    let mut notes = Notes::default();
+    let mut planner = Planner::new(taking, cube, resume)?;
     for input in inputs {
         let parts: Parts = match open_source(input, taking) {
             Ok(parts) => parts,
@@ -193,89 +178,141 @@ pub fn plan(
             if stop.is_set() {
                 return Err(Error::interrupted("stopped before anything was written"));
             }
-            plan.found += 1;
-            let (opened, came) = match opened {
-                Ok((frame, came)) => (Ok(frame), came),
-                Err(error) => (Err(error), None),
-            };
-            let passed = opened
-                .and_then(|mut frame| Ok(gate.passes(frame.as_mut())?.then_some(frame)))
-                .at(&input.path);
-            let Some(passed) = passed.transpose() else {
-                plan.left_out += 1;
-                continue;
-            };
-            let blank_before = target.as_ref().map(|target| target.blank);
-            let planned = passed.and_then(|frame| {
-                notes.add(&input.path, frame.notes());
-                let facts = frame.facts().clone();
-                let target = match &mut target {
-                    Some(target) => target,
-                    None => target.insert(Target::new(&facts, taking)?),
-                };
-                first_blank.get_or_insert(target.blank);
-                let rules = target.admit(&facts, taking)?;
-                let own_axis = *axis.get_or_insert(default_axis(&facts.shape));
-                if taking.axis.is_none() && default_axis(&facts.shape) != own_axis {
-                    return Err(other_axis(&facts.shape, own_axis));
-                }
-                let planned = Planned {
-                    input: input.clone(),
-                    came,
-                    facts,
-                    rules,
-                };
-                let present = match &mut seen {
-                    Some(seen) => seen.take(&planned, &taking.reading, target.dtype)?,
-                    None => None,
-                };
-                if present.is_none() && seen.as_ref().is_some_and(|seen| seen.has_name(&planned)) {
-                    notes.add(&input.path, &[OTHER_OF_NAME.to_string()]);
-                }
-                Ok((planned, present))
-            });
-            match planned.at(&input.path) {
-                Ok((_, Some(present))) => plan.present.push(present),
-                Ok((planned, None)) => plan.frames.push(planned),
-                Err(error) => {
-                    // What does not come in has no say.
-                    if let (Some(target), Some(before)) = (&mut target, blank_before) {
-                        target.blank = before;
-                    }
-                    plan.bad.push(error);
-                }
-            }
+            planner.plan.found += 1;
+            let examined = opened.and_then(|found| planner.examine(input, found));
+            planner.plan.bad.extend(examined.at(&input.path).err());
         }
         progress.frames(1);
     }
     progress.end();
-    notes.show(progress);
-    for complaint in gate.complaints() {
-        let complaint = format!("--where: {complaint}");
-        // A slip is not to look like a night without frames.
-        if plan.left_out == plan.found {
-            return Err(Error::input(complaint));
+    planner.conclude(progress)
+}
+
+/// What is known while frames are examined.
+struct Planner<'a> {
+    taking: &'a Taking,
+    cube: Option<&'a Snapshot>,
+    seen: Option<Seen>,
+    gate: Gate<'a>,
+    notes: Notes,
+    /// Types that the frames have, those that cannot come in as well.
+    came: Vec<DType>,
+    /// What the frames that come in have settled.
+    axis: Option<usize>,
+    target: Option<Target>,
+    /// "No data" before any frame came in that is not the first.
+    first_blank: Option<Option<i128>>,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    fn new(taking: &'a Taking, cube: Option<&'a Snapshot>, resume: bool) -> Result<Planner<'a>> {
+        let target = cube.map(|cube| Target::of(cube.catalog()));
+        Ok(Planner {
+            taking,
+            cube,
+            seen: cube.filter(|_| resume).map(Seen::new).transpose()?,
+            gate: Gate::new(&taking.filters),
+            notes: Notes::default(),
+            came: Vec::new(),
+            axis: taking.axis,
+            first_blank: target.map(|target| target.blank),
+            target,
+            plan: Plan::default(),
+        })
+    }
+
+    /// Looks at a frame. One that cannot come in is an error, and has no say in what
+    /// becomes of the others.
+    fn examine(&mut self, input: &Input, (mut frame, came): Found) -> Result<()> {
+        if !self.gate.passes(frame.as_mut())? {
+            self.plan.left_out += 1;
+            return Ok(());
         }
-        progress.warn(&complaint);
+        self.notes.add(&input.path, frame.notes());
+        let facts = frame.facts().clone();
+        if !self.came.contains(&facts.dtype) {
+            self.came.push(facts.dtype);
+        }
+        let mut target = match self.target {
+            Some(target) => target,
+            None => Target::new(&facts, self.taking)?,
+        };
+        let blank_before = target.blank;
+        let rules = target.admit(&facts, self.taking.cast)?;
+        let own_axis = default_axis(&facts.shape);
+        let axis = self.axis.unwrap_or(own_axis);
+        if self.taking.axis.is_none() && own_axis != axis {
+            return Err(other_axis(&facts.shape, axis));
+        }
+        let planned = Planned {
+            input: input.clone(),
+            came,
+            facts,
+            rules,
+        };
+        let present = match &mut self.seen {
+            Some(seen) => {
+                let reading = &self.taking.reading;
+                seen.take(&planned, frame.cards(), reading, target.dtype)?
+            }
+            None => None,
+        };
+        match present {
+            Some(present) if present.position.is_none() => self.plan.deleted += 1,
+            Some(present) => self.plan.present.push(present),
+            None => {
+                if self
+                    .seen
+                    .as_ref()
+                    .is_some_and(|seen| seen.has_name(&planned))
+                {
+                    self.notes.add(&input.path, &[OTHER_OF_NAME.to_string()]);
+                }
+                self.plan.frames.push(planned);
+            }
+        }
+        self.axis = Some(axis);
+        self.target = Some(target);
+        self.first_blank.get_or_insert(blank_before);
+        Ok(())
     }
-    plan.axis = axis.unwrap_or(2);
-    plan.blank = target.as_ref().and_then(|target| target.blank);
-    plan.new_blank = plan.blank.is_some() && first_blank != Some(plan.blank);
-    let silent = plan.frames.iter().filter(|frame| {
-        let facts = &frame.facts;
-        plan.blank.is_some() && !facts.dtype.is_float() && facts.blank.is_none()
-    });
-    plan.without_blank = silent.count() as u64;
-    if let Some(target) = target.as_ref().filter(|_| cube.is_none() && !taking.cast) {
-        let wider = DType::all().find(|all| target.came.iter().all(|from| from.fits_into(*all)));
-        plan.wider = wider.filter(|&wider| wider != target.dtype);
+
+    fn conclude(self, progress: &dyn Progress) -> Result<Plan> {
+        let Planner {
+            taking, mut plan, ..
+        } = self;
+        self.notes.show(progress);
+        for complaint in self.gate.complaints() {
+            let complaint = format!("--where: {complaint}");
+            // A slip is not to look like a night without frames.
+            if plan.left_out == plan.found {
+                return Err(Error::input(complaint));
+            }
+            progress.warn(&complaint);
+        }
+        plan.axis = self.axis.unwrap_or(2);
+        plan.twins = self.seen.map(|seen| seen.twins).unwrap_or_default();
+        plan.blank = self.target.and_then(|target| target.blank);
+        plan.new_blank = plan.blank.is_some() && self.first_blank != Some(plan.blank);
+        let silent = plan.frames.iter().filter(|frame| {
+            let facts = &frame.facts;
+            plan.blank.is_some() && !facts.dtype.is_float() && facts.blank.is_none()
+        });
+        plan.without_blank = silent.count() as u64;
+        if self.cube.is_some() {
+            return Ok(plan);
+        }
+        let dtype = self.target.map(|target| target.dtype).or(taking.dtype);
+        if !taking.cast && dtype.is_some() && !self.came.is_empty() {
+            let wider = DType::all().find(|all| self.came.iter().all(|from| from.fits_into(*all)));
+            plan.wider = wider.filter(|_| wider != dtype);
+        }
+        if let (Some(target), Some(first)) = (&self.target, plan.frames.first()) {
+            plan.new = Some(target.new_cube(&plan, first, taking)?);
+        }
+        Ok(plan)
     }
-    if cube.is_none()
-        && let (Some(target), Some(first)) = (&target, plan.frames.first())
-    {
-        plan.new = Some(target.new_cube(&plan, first, taking)?);
-    }
-    Ok(plan)
 }
 
 const OTHER_OF_NAME: &str = "is not the frame of that name that the cube has, and comes in beside it; \
@@ -331,7 +368,7 @@ impl Plan {
         standing.sort_unstable_by_key(|present| present.position);
         standing
             .iter()
-            .fold(start, |end, present| match present.position == end {
+            .fold(start, |end, present| match present.position == Some(end) {
                 true => end + present.len,
                 false => end,
             })
@@ -356,12 +393,11 @@ impl Plan {
 }
 
 /// What samples are to become: the cube's type and "no data".
+#[derive(Clone, Copy)]
 struct Target {
     dtype: DType,
     blank: Option<i128>,
     pad: u64,
-    /// Types that the frames have.
-    came: Vec<DType>,
 }
 
 impl Target {
@@ -370,7 +406,6 @@ impl Target {
             dtype: catalog.dtype,
             blank: catalog.blank,
             pad: catalog.pad,
-            came: Vec::new(),
         }
     }
 
@@ -389,21 +424,13 @@ impl Target {
             })?,
             None => dtype.nan().or(usual).unwrap_or(0),
         };
-        Ok(Target {
-            dtype,
-            blank,
-            pad,
-            came: Vec::new(),
-        })
+        Ok(Target { dtype, blank, pad })
     }
 
     /// May a frame come in, and what becomes of its samples?
-    fn admit(&mut self, facts: &Facts, taking: &Taking) -> Result<Option<Rules>> {
+    fn admit(&mut self, facts: &Facts, cast: bool) -> Result<Option<Rules>> {
         let (from, to) = (facts.dtype, self.dtype);
-        if !self.came.contains(&from) {
-            self.came.push(from);
-        }
-        if !taking.cast && !from.fits_into(to) {
+        if !cast && !from.fits_into(to) {
             let error = Error::input(format!("holds {from}, but the cube holds {to}"));
             return Err(error.hint(format!("--cast rounds and clips to {to}")));
         }
@@ -412,7 +439,7 @@ impl Target {
             rules.blank_from = from.bits_of_int(blank);
             rules.blank_to = match to.nan() {
                 Some(nan) => Some(nan),
-                None => self.admit_blank(blank, taking.cast)?,
+                None => self.admit_blank(blank, cast)?,
             };
         }
         if from.is_float() && !to.is_float() {
@@ -500,21 +527,29 @@ pub fn full_origin(origin: &[u64]) -> Coordinates {
 
 /// The shape of tiles for frames that take `extents`, joined along `axis`.
 ///
-/// A tile is 4096 samples (64 x 64 of an image) of each of up to 32 frames, or 256 of
-/// each of 512 spectra: 512 KiB of 4-byte samples. Where frames are smaller than
+/// A tile is about 4096 samples (64 x 64 of an image) of each of up to 32 frames, or 256
+/// of each of 512 spectra: 512 KiB of 4-byte samples. Where frames are smaller than
 /// that, the tile is deeper; where the first command brings few, shallower.
 /// `docs/decisions/001` has the measurements.
 pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordinates {
     let mut tile = [1; MAX_RANK];
-    // A power of two that holds the axis, at most `most`, which is one too.
-    let cover = |axis: usize, most: u64| extents[axis].clamp(1, most).next_power_of_two();
+    // As many as it takes, alike, so that the last of them has little to spare; in whole
+    // runs of 8 samples, and at most `most`.
+    let alike = |axis: usize, most: u64| {
+        let len = extents[axis].max(1);
+        let each = len.div_ceil(len.div_ceil(most));
+        match each <= 8 {
+            true => each,
+            false => each.next_multiple_of(8).min(most),
+        }
+    };
     match axis {
-        0 => tile[1] = cover(1, LINE),
-        1 => tile[0] = cover(0, LINE),
+        0 => tile[1] = alike(1, LINE),
+        1 => tile[0] = alike(0, LINE),
         _ => {
-            tile[0] = cover(0, 64);
-            tile[1] = cover(1, LAYER / tile[0]);
-            tile[0] = cover(0, LAYER / tile[1]);
+            tile[0] = alike(0, 64);
+            tile[1] = alike(1, LAYER / tile[0]);
+            tile[0] = alike(0, LAYER / tile[1]);
         }
     }
     let layer = tile[0] * tile[1];
@@ -522,24 +557,23 @@ pub fn default_tile(extents: &Coordinates, axis: usize, dtype: DType) -> Coordin
     let depth = if dtype.size() == 8 { DEPTH / 2 } else { DEPTH };
     let mut room = LAYER * depth / layer;
     // A cube usually grows, so few frames get tiles that have room for more; but each
-    // takes disk whole.
-    let least = LEAST_DEPTH.max(room / 4);
-    let wanted = extents[axis].clamp(least, room).next_power_of_two();
+    // takes disk whole, and frames of many planes are few for longer.
+    let least = match axis {
+        0..=2 => LEAST_DEPTH.max((1 << room.ilog2()) / 4),
+        _ => LEAST_DEPTH / 4,
+    };
+    let deepest = |other: usize| match other == axis {
+        true => extents[axis].max(least),
+        false => extents[other],
+    };
     // The joined axis shares the room with the other outer ones, turn by turn.
     while room > 1 {
-        let most = |other: usize| {
-            if other == axis {
-                wanted
-            } else {
-                cover(other, room)
-            }
-        };
         let outer = (0..MAX_RANK).filter(|&other| other == axis || other > 1);
-        let grows = outer.filter(|&other| tile[other] < most(other));
-        let Some(least) = grows.min_by_key(|&other| (tile[other], other != axis)) else {
+        let grows = outer.filter(|&other| tile[other] < deepest(other));
+        let Some(shallow) = grows.min_by_key(|&other| (tile[other], other != axis)) else {
             break;
         };
-        tile[least] *= 2;
+        tile[shallow] *= 2;
         room /= 2;
     }
     tile

@@ -93,6 +93,14 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// All axes stay.
+    pub(super) fn of(spans: Vec<Span>) -> Request {
+        Request {
+            kept: (0..spans.len()).collect(),
+            spans,
+        }
+    }
+
     /// Lengths of the axes that stay.
     pub(super) fn shape(&self) -> Vec<u64> {
         self.kept.iter().map(|&axis| self.spans[axis].len).collect()
@@ -120,6 +128,15 @@ pub fn slice(path: &Path, options: &Options, progress: &dyn Progress, stop: &Sto
     refuse_cube(&options.target)?;
     let mut cuts = Cuts::new(path, snapshot, options, format, (progress, stop))?;
     cuts.put(&requests, &options.target, None)
+}
+
+/// The header of a cut.
+#[derive(Default)]
+struct Head {
+    cards: Cards,
+    /// Where the cut is a frame as it came: the check of its samples, and its file.
+    whole_frame: Option<(u32, String)>,
+    is_frame: bool,
 }
 
 /// Cuts of one cube, put out one after the other.
@@ -214,46 +231,17 @@ impl<'a> Cuts<'a> {
             let found = found.transpose().at(path)?;
             output.look.sheet = Some(sheet::look(snapshot, first, found));
         }
-        let (mut whole_frame, mut is_frame) = (None, false);
         let is_known = known.is_some();
         let is_alone = known.as_ref().is_some_and(|known| known.is_alone);
-        if !format.is_text() {
-            let speaker = match known {
-                Some(known) => known,
-                None => speaker(snapshot, first).at(path)?,
-            };
-            let formats = &[format];
-            let head = header_of(
-                speaker,
-                snapshot,
-                self.positions(),
-                first,
-                formats,
-                progress,
-            );
-            let (mut cards, record) = head.at(path)?;
-            let record = record.filter(|_| requests.len() == 1);
-            is_frame = record.is_some();
-            match record {
-                Some(record) if snapshot.catalog().patches.is_empty() && self.bare.is_none() => {
-                    whole_frame = Some((record.check, record.source));
-                }
-                // The check is of the samples beneath the patches.
-                Some(record) => {
-                    let reader = || FrameReader::new(snapshot, options.memory / 4);
-                    let reader = self.beneath.get_or_insert_with(reader);
-                    let check = reader.check(&record, &mut |_| !stop.is_set()).at(path)?;
-                    if !stop.is_set() {
-                        as_written(check, record.check, &record.source).at(path)?;
-                    }
-                }
-                None => {}
-            }
-            if format.holds_cards() {
-                tell_replaced(&mut cards, snapshot, requests).at(path)?;
-            }
-            output.cards = cards;
-        }
+        let Head {
+            cards,
+            whole_frame,
+            is_frame,
+        } = match format.is_text() {
+            true => Head::default(),
+            false => self.head(requests, known).at(path)?,
+        };
+        output.cards = cards;
         if !is_known && !format.is_text() && first.n_long() > 1 && !is_frame {
             warn_of_void(path, snapshot, first, progress);
         }
@@ -290,6 +278,46 @@ impl<'a> Cuts<'a> {
             sink.table(&frames.table, &mut rows)?;
         }
         sink.finish()
+    }
+
+    /// The header of a cut. Of one that is a frame and was cleaned, what lies beneath is
+    /// held against the frame's check.
+    fn head(&mut self, requests: &[Request], known: Option<Speaker>) -> Result<Head> {
+        let (snapshot, options, stop) = (self.snapshot, self.options, self.stop);
+        let (first, formats) = (&requests[0], &[self.format]);
+        let speaker = match known {
+            Some(known) => known,
+            None => speaker(snapshot, first)?,
+        };
+        let (positions, progress) = (self.positions(), self.progress);
+        let (mut cards, record) =
+            header_of(speaker, snapshot, positions, first, formats, progress)?;
+        let record = record.filter(|_| requests.len() == 1);
+        let is_frame = record.is_some();
+        let mut whole_frame = None;
+        match record {
+            Some(record) if snapshot.catalog().patches.is_empty() && self.bare.is_none() => {
+                whole_frame = Some((record.check, record.source));
+            }
+            // The check is of the samples beneath the patches.
+            Some(record) => {
+                let reader = || FrameReader::new(snapshot, options.memory / 4);
+                let reader = self.beneath.get_or_insert_with(reader);
+                let check = reader.check(&record, &mut |_| !stop.is_set())?;
+                if !stop.is_set() {
+                    as_written(check, record.check, &record.source)?;
+                }
+            }
+            None => {}
+        }
+        if self.format.holds_cards() {
+            tell_replaced(&mut cards, snapshot, requests)?;
+        }
+        Ok(Head {
+            cards,
+            whole_frame,
+            is_frame,
+        })
     }
 
     /// The table of the frames in a cut, where one is wanted.
@@ -531,18 +559,10 @@ pub(super) fn parted(axes: &[usize], shape: &[u64]) -> Result<(Vec<usize>, Vec<u
 
 fn requests(snapshot: &Snapshot, cut: &Cut) -> Result<Vec<Request>> {
     let shape = snapshot.shape();
-    let all = || shape.iter().map(|&len| Span::run(0, len));
     check_samples(&shape)?;
-    let kept: Vec<usize> = (0..shape.len()).collect();
     match cut {
-        Cut::Whole => Ok(vec![Request {
-            spans: all().collect(),
-            kept,
-        }]),
-        Cut::Section(text) => Ok(vec![Request {
-            spans: parse_section(text, &shape)?,
-            kept,
-        }]),
+        Cut::Whole => Ok(vec![Request::of(snapshot.whole())]),
+        Cut::Section(text) => Ok(vec![Request::of(parse_section(text, &shape)?)]),
         Cut::Axes(axes, places) => {
             let (kept, fixed) = parted(axes, &shape)?;
             if places.len() > 1 && kept.len() > 1 {
@@ -554,7 +574,7 @@ fn requests(snapshot: &Snapshot, cut: &Cut) -> Result<Vec<Request>> {
             places
                 .iter()
                 .map(|place| {
-                    let mut spans: Vec<Span> = all().collect();
+                    let mut spans = snapshot.whole();
                     for (axis, position) in parse_place(place, &fixed, &shape)? {
                         spans[axis] = Span::run(position, 1);
                     }

@@ -287,6 +287,33 @@ fn skip_bad_leaves_bad_inputs_out_and_names_each() {
 }
 
 #[test]
+fn a_frame_that_is_refused_says_nothing_about_a_new_cube() {
+    let dir = Scratch::new();
+    let blank = |value: i32| format!("BLANK   = {value:20}");
+    let wide = Image::new(&[4, 4], |k| k as i32).with_card(blank(-99));
+    dir.frame("wide.fits", &wide);
+    let narrow = || Image::new(&[4, 4], |k| k as i16);
+    dir.frame("none.fits", &narrow());
+    dir.frame("zero.fits", &narrow().with_card(blank(0)));
+    for (frames, pad, has) in [
+        ("none.fits", -32768, None),
+        ("zero.fits none.fits", 0, Some(0)),
+    ] {
+        dir.cube(&format!(
+            "append a.cube --dtype int16 --skip-bad wide.fits {frames}"
+        ))
+        .ends(3)
+        .says(&["wide.fits: holds int32, but the cube holds int16"]);
+        let info = dir.info("a.cube");
+        assert_eq!(info["pad"], pad, "{frames}");
+        assert_eq!(info["blank"].as_i64(), has, "{frames}");
+        std::fs::remove_file(dir.path("a.cube")).unwrap();
+    }
+    dir.cube("append a.cube --dtype int16 wide.fits none.fits")
+        .fails(&["wide.fits", "a cube of --dtype int32 holds all of them"]);
+}
+
+#[test]
 fn skip_bad_makes_no_gap_for_a_frame_that_turns_out_bad_while_it_is_read() {
     // A damaged gzip checksum shows only at the end of the samples.
     let dir = with_frames(3);
@@ -366,8 +393,10 @@ fn every_command_is_one_generation_and_says_itself_in_the_history() {
 #[test]
 fn frames_of_other_shapes_are_told() {
     let dir = Scratch::new();
-    for (name, shape) in [("a", [4, 3]), ("b", [4, 3]), ("c", [2, 2]), ("d", [8, 6])] {
-        dir.frame(name, &frame(1, &shape));
+    for (k, (name, shape)) in
+        (1..).zip([("a", [4, 3]), ("b", [4, 3]), ("c", [2, 2]), ("d", [8, 6])])
+    {
+        dir.frame(name, &frame(k, &shape));
     }
     let run = dir.ok("append n.cube a b");
     assert_eq!(
@@ -474,7 +503,7 @@ fn what_was_done_comes_as_json() {
     };
     let first = report("append a.cube --json 1.fits 2.fits", 0);
     let expected = serde_json::json!({
-        "frames": 2, "bytes": 12, "present": 0, "left_out": 0, "bad": [], "shape": [3, 2, 2],
+        "frames": 2, "bytes": 12, "present": 0, "deleted": 0, "left_out": 0, "bad": [], "shape": [3, 2, 2],
         "was": null, "smaller": 0, "axis": "z", "created": true, "stopped": null,
     });
     assert_eq!(first, expected);
@@ -526,4 +555,169 @@ fn another_file_of_the_same_name_is_told() {
             .count()
     };
     assert_eq!((lines("cube: "), lines("hint: ")), (2, 1), "{}", run.err);
+}
+
+#[test]
+fn bad_inputs_are_named_also_when_all_are_and_it_is_quiet() {
+    let dir = with_frames(1);
+    dir.write("empty.fits", b"");
+    dir.ok("append a.cube 1.fits");
+    let before = dir.read("a.cube");
+    for quiet in ["", "-q "] {
+        dir.cube(&format!(
+            "append a.cube {quiet}--skip-bad none.fits empty.fits"
+        ))
+        .fails(&[
+            "cube: none.fits: cannot open",
+            "cube: empty.fits: the file is empty",
+            "a.cube: none of 2 inputs can be used",
+        ]);
+        assert_eq!(dir.read("a.cube"), before);
+    }
+    let run = dir
+        .cube("append new.cube --json --skip-bad none.fits")
+        .ends(1);
+    let report: serde_json::Value = serde_json::from_slice(&run.out).unwrap();
+    assert_eq!(report["bad"].as_array().unwrap().len(), 1);
+    assert!(!dir.exists("new.cube"));
+}
+
+/// Edges and depth of tiles that are not filled take disk.
+#[test]
+fn small_frames_get_tiles_of_their_size() {
+    let dir = Scratch::new();
+    for (shape, n, options, tile) in [
+        (vec![40, 40], 3, "", [40, 40, 16, 1]),
+        (vec![40, 40], 70, "", [40, 40, 64, 1]),
+        (vec![150, 150], 3, "", [56, 56, 8, 1]),
+        (vec![1024, 70], 40, "", [96, 40, 32, 1]),
+        (vec![4, 3], 3, "", [4, 3, 2048, 1]),
+        (vec![300], 12, "", [152, 128, 1, 1]),
+        (vec![4096], 1000, "", [256, 512, 1, 1]),
+        (vec![40, 40, 30], 3, "--axis w", [40, 40, 16, 4]),
+        (vec![64, 64, 30], 1, "--axis w", [64, 64, 16, 2]),
+    ] {
+        dir.frame("f.fits", &Image::new(&shape, |k| k as f32));
+        dir.write("list", "f.fits\n".repeat(n));
+        dir.ok(&format!("append a.cube {options} @list"));
+        let info = dir.info("a.cube");
+        let mut found: Vec<u64> = serde_json::from_value(info["tile"].clone()).unwrap();
+        found.resize(4, 1);
+        assert_eq!(found, tile, "{n} of {shape:?}");
+        std::fs::remove_file(dir.path("a.cube")).unwrap();
+    }
+}
+
+#[test]
+fn a_section_of_a_damaged_gzipped_frame_is_refused() {
+    let dir = Scratch::new();
+    let image = Image::new(&[600, 600], |k| (k.wrapping_mul(2_654_435_761) >> 7) as u16);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &image.primary()).unwrap();
+    let good = packed.finish().unwrap();
+    let mut bad = good.clone();
+    bad[60_000] ^= 4;
+    dir.write("good.fits.gz", &good);
+    dir.write("bad.fits.gz", &bad);
+    dir.write("cut.fits.gz", &good[..good.len() - 100_000]);
+    dir.frame("plain.fits", &image);
+    for section in ["[*,1:400]", "[1:10,1:100]", "[*,-*]", "[*:7,500:-500]", ""] {
+        for name in ["bad", "cut"] {
+            let frame = format!("{name}.fits.gz{section}");
+            dir.cube(&format!("append a.cube {frame}"))
+                .fails(&[&format!("{name}.fits.gz")]);
+            assert!(!dir.exists("a.cube"), "{frame}");
+        }
+    }
+    for section in ["[*,1:400]", "[1:10,1:100]", "[*,-*]"] {
+        dir.ok(&format!("append g.cube good.fits.gz{section}"));
+        dir.ok(&format!("append p.cube plain.fits{section}"));
+        assert_eq!(dir.samples::<u16>("g.cube"), dir.samples::<u16>("p.cube"));
+    }
+}
+
+#[test]
+fn a_deleted_frame_does_not_come_back_by_resume() {
+    let dir = with_frames(4);
+    dir.ok("append a.cube 1.fits 2.fits 3.fits");
+    dir.ok("delete a.cube --at 2");
+    let run = dir.ok("append a.cube --resume --json 1.fits 2.fits 3.fits 4.fits");
+    assert!(
+        run.err
+            .contains("1 frame added, 2 there already, 1 deleted before"),
+        "{}",
+        run.err
+    );
+    let report: serde_json::Value = serde_json::from_slice(&run.out).unwrap();
+    assert_eq!(
+        (&report["present"], &report["deleted"]),
+        (&2.into(), &1.into())
+    );
+    let expected = [of(1, 6), of(3, 6), of(4, 6)].concat();
+    assert_eq!(dir.samples::<i16>("a.cube"), expected);
+    // One that was put in again stands for the file.
+    dir.ok("insert a.cube --at 2 2.fits");
+    let run = dir.ok("append a.cube --resume 1.fits 2.fits 3.fits 4.fits");
+    assert!(
+        run.err.contains("0 frames added, 4 there already;")
+            || run.err.contains("0 frames added, 4 there already ("),
+        "{}",
+        run.err
+    );
+    dir.ok("undo a.cube");
+    dir.ok("undo a.cube");
+    dir.ok("undo a.cube");
+    let run = dir.ok("append a.cube --resume 1.fits 2.fits 3.fits");
+    assert!(run.err.contains("3 there already"), "{}", run.err);
+    // What compact forgot is another frame.
+    dir.ok("delete a.cube --at 2");
+    dir.ok("compact a.cube");
+    let run = dir.ok("append a.cube --resume 1.fits 2.fits 3.fits");
+    assert!(
+        run.err.contains("1 frame added, 2 there already"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn frames_that_have_the_samples_of_another_are_told_of() {
+    let dir = with_frames(3);
+    for (from, to) in [("2", "copy"), ("3", "twin"), ("3", "again")] {
+        std::fs::copy(
+            dir.path(format!("{from}.fits")),
+            dir.path(format!("{to}.fits")),
+        )
+        .unwrap();
+    }
+    dir.frame("zero.fits", &Image::new(&[3, 2], |_| 0i16));
+    std::fs::copy(dir.path("zero.fits"), dir.path("zero2.fits")).unwrap();
+    dir.ok("append a.cube 1.fits 2.fits");
+    let run = dir.ok("append a.cube --resume 2.fits copy.fits 3.fits twin.fits again.fits");
+    run.says(&[
+        "warning: copy.fits: has the samples of 2.fits, and 2 other frames came twice, too",
+        "4 frames added, 1 there already",
+    ]);
+    // Without --resume what is in the cube is not looked at.
+    let run = dir.ok("append a.cube 1.fits zero.fits zero2.fits");
+    assert!(!run.err.contains("samples of"), "{}", run.err);
+}
+
+#[test]
+fn another_file_of_the_same_name_size_and_time_is_told_by_its_header() {
+    let dir = Scratch::new();
+    let night = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    for k in 1..=2u8 {
+        let folder = format!("n{k}");
+        std::fs::create_dir(dir.path(&folder)).unwrap();
+        let image = Image::new(&[3, 2], |_| i16::from(k)).with("NIGHT", &k.to_string());
+        dir.frame(&format!("{folder}/f.fits"), &image);
+        let file = std::fs::File::open(dir.path(format!("{folder}/f.fits"))).unwrap();
+        file.set_modified(night).unwrap();
+        let mut command = dir.command();
+        command.current_dir(dir.path(&folder));
+        let line = ["append", "../a.cube", "--resume", "f.fits"];
+        assert!(command.args(line).status().unwrap().success());
+    }
+    assert_eq!(dir.samples::<i16>("a.cube"), [[1; 6], [2; 6]].concat());
 }

@@ -390,3 +390,43 @@ fn what_cannot_be_a_mask_is_refused() {
     assert_eq!(dir.read("a.cube"), before);
     assert!(!dir.exists("x.fits"));
 }
+
+#[test]
+fn a_mask_whose_frames_stand_elsewhere_is_told_of() {
+    let dir = Scratch::new();
+    for k in 1..=4u8 {
+        let file = [
+            Image::empty().primary(),
+            Image::new(&[6, 5], |_| f32::from(k)).extension("SCI"),
+            Image::new(&[6, 5], |at| u8::from(at == u64::from(k))).extension("DQ"),
+        ];
+        dir.write(format!("{k}.fits"), file.concat());
+    }
+    dir.ok("append sci.cube --hdu SCI 1.fits 2.fits 3.fits 4.fits");
+    dir.ok("append dq.cube --hdu DQ 1.fits 2.fits 3.fits 4.fits");
+    let line = "combine sci.cube --bad dq.cube --method mean -o m.fits --overwrite";
+    let said = |options: &str| dir.ok(&format!("{line} {options}")).err;
+    assert!(!said("").contains("warning"));
+    assert!(!said("--section [*,*,2:3]").contains("warning"));
+    dir.ok("move sci.cube --from 4 --to 1");
+    let expected = "dq.cube: its position 1 of z came from 1.fits, which is at 2 in the cube \
+                    (and 3 other frames are elsewhere): a mask goes by position, not by name";
+    let said = said("");
+    assert!(said.contains(expected), "{said}");
+    dir.ok("clean sci.cube --bad dq.cube --dry-run")
+        .says(&[expected]);
+    dir.ok("move dq.cube --from 4 --to 1");
+    assert!(!dir.ok(line).err.contains("warning"));
+    // Files of other names say nothing of their order.
+    dir.ok("append other.cube --hdu SCI 1.fits 2.fits 3.fits 4.fits");
+    for k in 1..=4 {
+        fs::copy(
+            dir.path(format!("{k}.fits")),
+            dir.path(format!("mask{}.fits", 5 - k)),
+        )
+        .unwrap();
+    }
+    dir.ok("append masks.cube --hdu DQ mask1.fits mask2.fits mask3.fits mask4.fits");
+    let run = dir.ok("combine other.cube --bad masks.cube --method mean -o m.fits --overwrite");
+    assert!(!run.err.contains("warning"), "{}", run.err);
+}

@@ -1237,3 +1237,12 @@ fn what_comes_out_says_how_much_of_it_was_replaced() {
     dir.ok("clean a.cube --sigma inf --bad m.fits --fill 7");
     assert_eq!(told("slice a.cube"), [&whole[..]]);
 }
+
+#[test]
+fn a_limit_below_0_is_told_to_be_wrong() {
+    let dir = Scratch::new();
+    for option in ["--sigma -1", "--lower -2.5", "--upper -0.1"] {
+        let run = dir.cube(&format!("clean a.cube {option}")).ends(2);
+        assert!(run.err.contains("invalid value '-"), "{}", run.err);
+    }
+}

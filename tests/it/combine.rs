@@ -234,6 +234,9 @@ fn the_header_is_that_of_the_first_frame_and_says_what_was_done() {
     let hdu = read_fits(&dir.read("out.fits")).remove(0);
     assert_eq!(hdu.shape, [10, 11]);
     assert_eq!(hdu.value("NCOMBINE").as_deref(), Some("5"));
+    let named = (1..=6).map(|k| hdu.value(&format!("IMCMB{k:03}")));
+    let expected = (1..=5).map(|z| Some(format!("'{z}.fits'"))).chain([None]);
+    assert!(named.eq(expected));
     assert_eq!(hdu.value("OBJECT").as_deref(), Some("'o1'"));
     assert_eq!(hdu.number("CRPIX1"), Some(1.0));
     let history = hdu.cards.iter().filter(|card| card.starts_with("HISTORY"));
@@ -424,4 +427,25 @@ fn weights_may_be_measured_and_an_infinite_sample_has_no_error() {
     }
     let run = dir.cube("combine a.cube --axis y --method mean --weight OBJECT -o o.npy");
     run.fails(&["position 1 of y has no number OBJECT"]);
+}
+
+#[test]
+fn weights_are_numbers_from_0_and_not_all_0() {
+    let dir = Scratch::new();
+    for (name, weight) in [("a", "0"), ("b", "0.0"), ("c", "2"), ("d", "-1")] {
+        let image = Image::new(&[4, 3], |k| k as f32).with("EXPTIME", weight);
+        dir.frame(&format!("{name}.fits"), &image);
+    }
+    let line = "combine a.cube --method mean --weight EXPTIME -o m.fits --overwrite";
+    dir.ok("append a.cube a.fits b.fits");
+    dir.cube(line)
+        .fails(&["EXPTIME is 0 at all positions of z"]);
+    assert!(!dir.exists("m.fits"));
+    dir.ok("append a.cube c.fits");
+    dir.ok(line);
+    let mean = read_fits(&dir.read("m.fits")).remove(0).samples::<f32>();
+    assert_eq!(mean, (0..12u8).map(f32::from).collect::<Vec<_>>());
+    dir.ok("append a.cube d.fits");
+    dir.cube(line)
+        .fails(&["EXPTIME of position 4 of z is -1, and a weight is a number from 0"]);
 }

@@ -208,6 +208,10 @@ fn positions_are_deleted_moved_and_brought_back() {
     assert_eq!(values(&dir, "a.cube"), [5, 6, 1, 2, 3, 4]);
     dir.ok("move a.cube --from 1 --to -1");
     assert_eq!(values(&dir, "a.cube"), [6, 1, 2, 3, 4, 5]);
+    for to in ["3:5", "*", "-*", "0", "7"] {
+        dir.cube(&format!("move a.cube --from 1 --to {to}"))
+            .fails(&["position"]);
+    }
     dir.ok("delete a.cube --source 3.fits");
     assert_eq!(values(&dir, "a.cube"), [6, 1, 2, 4, 5]);
     dir.ok("delete a.cube --at 1:-1");
@@ -510,4 +514,41 @@ fn many_runs_of_positions_go_at_once_and_their_frames_are_counted() {
     assert_eq!(frames(), Some(5));
     dir.ok("delete a.cube --axis x --at 1");
     assert_eq!(frames(), Some(0));
+}
+
+#[test]
+fn a_day_alone_is_put_together_with_the_time_of_day() {
+    let dir = Scratch::new();
+    for (name, clock) in [
+        ("a", "UT      = '23:50:00'"),
+        ("b", "TIME-OBS= '09:30:00.5'"),
+        ("c", "UTC-OBS = '10:00:00'"),
+        ("d", "UT      =                  3.5"),
+    ] {
+        let image = Image::new(&[2, 2], |k| k as i16);
+        let image = image.with("DATE-OBS", "'2026-01-05'").with_card(clock);
+        dir.frame(&format!("{name}.fits"), &image);
+    }
+    let image = Image::new(&[2, 2], |k| k as i16);
+    let image = image
+        .with("DATE-OBS", "'2026-01-05T09:45:00'")
+        .with("UT", "'01:00:00'");
+    dir.frame("e.fits", &image);
+    dir.ok("append a.cube a.fits b.fits c.fits d.fits e.fits");
+    dir.ok("sort a.cube --by DATE-OBS");
+    let run = dir.ok("info a.cube --frames --csv --keys DATE-OBS");
+    let dates: Vec<&str> = run
+        .out()
+        .lines()
+        .skip(1)
+        .map(|row| row.rsplit(',').next().unwrap())
+        .collect();
+    let expected = [
+        "2026-01-05",
+        "2026-01-05T09:30:00.5",
+        "2026-01-05T09:45:00",
+        "2026-01-05T10:00:00",
+        "2026-01-05T23:50:00",
+    ];
+    assert_eq!(dates, expected);
 }

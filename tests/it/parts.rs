@@ -159,6 +159,24 @@ fn parts_that_do_not_belong_together_are_refused() {
 }
 
 #[test]
+fn parts_are_applied_where_the_number_of_threads_is_set_for_all() {
+    let dir = cube();
+    dir.ok("clean a.cube --part 1/1 -o c.part");
+    dir.ok("combine a.cube --method mean --part 1/1 -o m.part");
+    for line in [
+        "combine a.cube --apply m.part -o m.fits",
+        "clean a.cube --apply c.part",
+    ] {
+        let mut command = dir.command();
+        command.env("CUBE_JOBS", "2").env("CUBE_MEMORY", "100M");
+        assert!(
+            command.args(line.split(' ')).status().unwrap().success(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn xargs_runs_parts_beside_each_other() {
     let dir = cube();
     dir.ok("combine a.cube --method median -o whole.fits");

@@ -25,10 +25,12 @@ bits = array.reshape(-1, array.shape[-1]).view(cube.bits) if array.size else []
 rows = [" ".join("%0*x" % (digits, value) for value in row) for row in bits]
 assert rows == expected["rows"], "samples differ"
 if array.size:
-    for key in [(0,), (-1,), (slice(None, None, -2),), (0, slice(1, 3), 0), (slice(None), 0, -1)]:
+    for key in [(0,), (-1,), (slice(None, None, -2),), (0, slice(1, 3), 0), (slice(None), 0, -1),
+                (..., 0), (0, ...), (..., slice(0, 2), -1), ...]:
         found, wanted = cube[key], array[key]
         assert found.shape == wanted.shape, (key, found.shape, wanted.shape)
         assert found.tobytes() == wanted.tobytes(), key
+    assert np.asarray(cube).tobytes() == array.tobytes() and cube.ndim == array.ndim
     first = next(cube.frames())
     assert len(first["cards"]) % 80 == 0 and first["frame"] == 0
 assert sum(1 for _ in cube.frames()) == expected.get("records", cube.catalog["next_frame"])

@@ -45,6 +45,9 @@ fn a_directory_is_walked_in_natural_order() {
         ("sub2/b.fits", 302),
         ("sub2/deep/a.fits", 303),
         (".x.fits", 999),
+        ("frame3.fits.part", 999),
+        ("frame4.TMP", 999),
+        ("frame5.fits~", 999),
         (".hidden/a.fits", 999),
     ] {
         dir.frame(&format!("night/{name}"), &image(value));
@@ -521,9 +524,11 @@ fn frames_are_held_against_their_checksums_when_that_is_asked() {
     let dir = Scratch::new();
     let image = Image::new(&[40, 30], |k| (k * k % 1009) as i16).with("EXPTIME", "1.5");
     dir.frame("plain.fits", &image);
-    dir.ok("append source.cube plain.fits");
-    for name in ["a.fits", "b.fits.fz", "c.fits.gz"] {
-        dir.ok(&format!("slice source.cube --axis x,y --at 1 -o {name}"));
+    let other = Image::new(&[40, 30], |k| (k * k % 1013) as i16);
+    dir.frame("other.fits", &other);
+    dir.ok("append source.cube plain.fits other.fits");
+    for (at, name) in [(1, "a.fits"), (2, "b.fits.fz"), (1, "c.fits.gz")] {
+        dir.ok(&format!("slice source.cube --axis x,y --at {at} -o {name}"));
     }
     // What is whole comes in without a word; a gzipped output has no sums.
     let run = dir.ok("append whole.cube --verify a.fits b.fits.fz");

@@ -42,12 +42,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::{Context, Error, Result};
-use crate::region::{MAX_RANK, show_shape, volume};
+use crate::region::{show_shape, volume};
 
 use super::magic::Magic;
 use super::recent::Recent;
 use super::source::{HEAD_BYTES, Source};
-use super::{About, Facts, Frame, HduChoice, Reading};
+use super::{About, Facts, Frame, HduChoice, Reading, check_rank, each_part};
 use ifd::{Form, Ifd};
 use page::Page;
 use rows::Rows;
@@ -512,12 +512,7 @@ impl TiffFrame {
         }
         let per_page = volume(&shape)?;
         shape.extend(axes.iter().map(|axis| axis.len));
-        if shape.len() > MAX_RANK {
-            return Err(Error::unsupported(format!(
-                "has {} axes, but a frame can have {MAX_RANK}",
-                shape.len()
-            )));
-        }
+        check_rank(&shape)?;
         let (cards, more) = tags::cards(source, &page, axes);
         notes.extend(more);
         let Some(spot) = spots.first() else {
@@ -564,21 +559,12 @@ impl TiffFrame {
     }
 
     fn read_pages(&mut self, first: u64, out: &mut [u8]) -> Result<()> {
-        let size = self.about.facts.dtype.size();
-        let (mut at, mut done) = (first, 0);
-        while done < out.len() {
-            let number = usize::try_from(at / self.per_page).unwrap_or(usize::MAX);
-            let in_page = at % self.per_page;
-            let n_left = ((out.len() - done) / size) as u64;
-            let n_now = n_left.min(self.per_page - in_page);
-            let end = done + usize::try_from(n_now).unwrap_or(usize::MAX) * size;
-            let skipped = self.skipped;
-            self.rows(number)?
-                .read(skipped + in_page, &mut out[done..end])?;
-            done = end;
-            at += n_now;
-        }
-        Ok(())
+        let (size, per_page, skipped) =
+            (self.about.facts.dtype.size(), self.per_page, self.skipped);
+        each_part(first, per_page, size, out, |number, at, out| {
+            let number = usize::try_from(number).unwrap_or(usize::MAX);
+            self.rows(number)?.read(skipped + at, out)
+        })
     }
 }
 

@@ -146,9 +146,13 @@ impl Frame for TiledFrame {
         }
         if at == self.n_samples {
             self.held = Held::default();
-            self.source.finish()?;
+            self.finish()?;
         }
         self.source.check_unchanged().at(self.source.path())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.source.finish()
     }
 }
 

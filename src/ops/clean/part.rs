@@ -5,11 +5,10 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::work::{Plan, Tally, Tile};
-use super::{Goes, Options, Report, Taker, region, report};
+use super::work::{Plan, Tile};
+use super::{Goes, Options, Outcome, Report, Taker, region, report};
 use crate::engine::Coordinates;
 use crate::engine::edit::Edit;
 use crate::engine::snapshot::Snapshot;
@@ -38,22 +37,6 @@ pub struct Applying {
     pub memory: u64,
     /// The command as typed, for the history.
     pub line: String,
-}
-
-/// What a part says in its end.
-#[derive(Serialize, Deserialize)]
-pub(super) struct End {
-    samples: u64,
-    tally: Tally,
-}
-
-impl End {
-    pub(super) fn new(samples: u64, tally: &Tally) -> End {
-        End {
-            samples,
-            tally: tally.clone(),
-        }
-    }
 }
 
 /// Begins the file of a part.
@@ -156,7 +139,7 @@ pub(super) fn apply(
     stop.begin_work();
     progress.begin("applying parts", parts.len() as u64, 0);
     let mut taker = Taker::new(Goes::Edit(edit), options.memory, std::path::Path::new("."));
-    let (mut samples, mut tally) = (0u64, Tally::default());
+    let mut outcome = Outcome::default();
     for part in &mut parts {
         while let Some(block) = part.block(most)? {
             stop.go_on()
@@ -166,9 +149,10 @@ pub(super) fn apply(
                 .at(&part.path)?;
             taker.tile(&tile, patches)?;
         }
-        let end: End = part.end()?;
-        samples = samples.saturating_add(end.samples);
-        tally.add(&end.tally);
+        let end: Outcome = part.end()?;
+        outcome.samples = outcome.samples.saturating_add(end.samples);
+        outcome.min_kept = end.min_kept;
+        outcome.tally.add(&end.tally);
         progress.frames(1);
     }
     taker.store()?;
@@ -176,8 +160,7 @@ pub(super) fn apply(
     report(
         snapshot,
         (axis, &spans[axis]),
-        samples,
-        &tally,
+        &outcome,
         options.by_frame,
         progress,
     )

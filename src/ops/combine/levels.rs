@@ -2,14 +2,12 @@
 
 use super::{Job, Scale};
 use crate::engine::lines::{Lines, Void};
-use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::format::ledger::Record;
 use crate::kernels::gather::{Lane, is_wide};
 use crate::ops::bad::Masks;
 use crate::ops::crew::{Worker, share};
-use crate::ops::frames::{Keys, each_along};
+use crate::ops::frames::{Keys, each_along, joining};
 use crate::ops::lanes::{Gathered, gather};
 use crate::ops::{Stop, show_bytes};
 use crate::region::{AXIS_NAMES, Span};
@@ -74,6 +72,38 @@ fn no_samples(job: &Job<'_>, k: usize) -> Error {
     .hint("--section or --where leaves positions out")
 }
 
+/// The weights of these positions: numbers from 0, and not all of them 0.
+///
+/// # Errors
+/// When they are not, or those of [`keyword`].
+pub(super) fn weights(
+    snapshot: &Snapshot,
+    axis: usize,
+    span: &Span,
+    key: &str,
+) -> Result<Vec<f64>> {
+    let weights = keyword(snapshot, axis, span, key)?;
+    let bad = weights
+        .iter()
+        .position(|weight| !(0.0..f64::INFINITY).contains(weight));
+    if let Some(k) = bad {
+        return Err(Error::input(format!(
+            "{key} of position {} of {} is {}, and a weight is a number from 0",
+            snapshot.in_cube(axis, span.at(k as u64)) + 1,
+            AXIS_NAMES[axis],
+            weights[k]
+        )));
+    }
+    if weights.iter().all(|&weight| weight == 0.0) {
+        return Err(Error::input(format!(
+            "{key} is 0 at all positions of {}, so nothing has a weight",
+            AXIS_NAMES[axis]
+        ))
+        .hint("--weight names another keyword, or is left out"));
+    }
+    Ok(weights)
+}
+
 /// The numbers that a keyword has in the frames of these positions, or that are measured
 /// of them.
 ///
@@ -88,7 +118,7 @@ pub(super) fn keyword(
     let mut values: Vec<Option<f64>> = vec![None; span.len as usize];
     let keys = Keys::new(&[key.to_string()]);
     let mut told = keys.of(snapshot, None);
-    let joined = |_: &Positions, record: &Record| record.axis == axis;
+    let joined = joining(axis);
     each_along(snapshot, axis, span, &joined, &mut |record, numbers| {
         let found = told.values(record)?.into_iter().flatten().flatten();
         if let Some(value) = found.last().and_then(|value| value.as_real()) {

@@ -127,7 +127,7 @@ fn draw_axes(canvas: &mut Canvas, frame: &Frame, plot: &Plot) {
 fn draw_curve(canvas: &mut Canvas, frame: &Frame, curve: &Curve, color: Color) {
     let mut before: Option<(f64, f64)> = None;
     let distance = (frame.right - frame.left) / curve.points.len().max(1) as f64;
-    for &(x, lo, hi) in &curve.points {
+    for (number, &(x, lo, hi)) in curve.points.iter().enumerate() {
         if !lo.is_finite() || !hi.is_finite() {
             before = None;
             continue;
@@ -139,7 +139,10 @@ fn draw_curve(canvas: &mut Canvas, frame: &Frame, curve: &Curve, color: Color) {
         if lo < hi {
             canvas.line(from, to, THICK, color);
         }
-        if distance >= DOTS_FROM || before.is_none() {
+        // One between gaps has no line to be seen by.
+        let next = curve.points.get(number + 1);
+        let is_alone = before.is_none() && next.is_none_or(|(_, lo, hi)| !(lo + hi).is_finite());
+        if distance >= DOTS_FROM || is_alone {
             canvas.line(to, to, 6.0, color);
         }
         before = Some(to);
