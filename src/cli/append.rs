@@ -19,6 +19,7 @@ use crate::ops::append::{Options, Place, Report, append};
 use crate::ops::plan::Taking;
 use crate::ops::{Stop, count, show_bytes};
 use crate::region::{AXIS_NAMES, MAX_RANK, parse_axis, show_shape};
+use crate::sinks::output::folder_of;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -240,10 +241,7 @@ pub(super) fn run_insert(args: InsertArgs, line: String, stop: &Stop) -> Result<
 }
 
 fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop) -> Result<u8> {
-    let folder = match args.cube.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(&args.cube);
     let inputs = inputs(&args, folder)?;
     let bar = args.common.bar();
     let options = Options {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use serde_json::json;
 
-use super::{Common, DONE, Lock, Where, parsed, say};
+use super::{Lock, Told, Where, parsed};
 use crate::error::{Result, show_path};
 use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
 use crate::ops::count;
@@ -21,7 +22,7 @@ struct Arranging {
     lock: Lock,
 
     #[command(flatten)]
-    common: Common,
+    told: Told,
 }
 
 impl Arranging {
@@ -34,16 +35,21 @@ impl Arranging {
         }
     }
 
-    fn report(&self, cube: &std::path::Path, report: &Report, done: &str) {
-        if !self.common.quiet {
-            say(&format!(
-                "{}: {} of {} {done} {}",
-                show_path(cube),
-                count(report.positions, "position"),
-                AXIS_NAMES[report.axis],
-                show_shape(&report.shape)
-            ));
-        }
+    fn report(&self, cube: &std::path::Path, report: &Report, done: &str) -> Result<u8> {
+        let axis = AXIS_NAMES[report.axis];
+        let text = format!(
+            "{}: {} of {axis} {done} {}",
+            show_path(cube),
+            count(report.positions, "position"),
+            show_shape(&report.shape)
+        );
+        let object = json!({
+            "axis": axis,
+            "positions": report.positions,
+            "frames": report.frames,
+            "shape": report.shape,
+        });
+        self.told.tell(&object, &text)
     }
 }
 
@@ -91,7 +97,7 @@ pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
             filters: &args.chosen.filters,
         },
     };
-    let bar = args.arranging.common.bar();
+    let bar = args.arranging.told.common.bar();
     let options = Options {
         dry_run: args.dry_run,
         ..args.arranging.options(line)
@@ -105,8 +111,7 @@ pub(super) fn run_delete(args: &DeleteArgs, line: String) -> Result<u8> {
         true => format!("would be taken away{with}; the cube would be"),
         false => format!("taken away{with}; the cube is"),
     };
-    args.arranging.report(&args.cube, &report, &done);
-    Ok(DONE)
+    args.arranging.report(&args.cube, &report, &done)
 }
 
 #[derive(Debug, Args)]
@@ -130,12 +135,11 @@ pub(super) struct MoveArgs {
 }
 
 pub(super) fn run_move(args: &MoveArgs, line: String) -> Result<u8> {
-    let bar = args.arranging.common.bar();
+    let bar = args.arranging.told.common.bar();
     let options = args.arranging.options(line);
     let report = shift(&args.cube, &args.from, &args.to, &options, &bar)?;
     args.arranging
-        .report(&args.cube, &report, "moved; the cube is");
-    Ok(DONE)
+        .report(&args.cube, &report, "moved; the cube is")
 }
 
 #[derive(Debug, Args)]
@@ -159,10 +163,9 @@ pub(super) struct SortArgs {
 }
 
 pub(super) fn run_sort(args: &SortArgs, line: String) -> Result<u8> {
-    let bar = args.arranging.common.bar();
+    let bar = args.arranging.told.common.bar();
     let options = args.arranging.options(line);
     let report = sort(&args.cube, &args.by, args.reverse, &options, &bar)?;
     args.arranging
-        .report(&args.cube, &report, "changed place; the cube is");
-    Ok(DONE)
+        .report(&args.cube, &report, "changed place; the cube is")
 }

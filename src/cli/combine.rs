@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::clean::Clipping;
 use super::pictures::Pictures;
-use super::{BadArgs, Common, DONE, Jobs, Memory, Where, parsed, say};
-use crate::error::Result;
+use super::{BadArgs, Jobs, Memory, Told, Where, parsed};
+use crate::error::{Error, Result, show_path};
 use crate::ops::combine::{Options, Reject, Scale, Statistic, apply, combine};
 use crate::ops::part::Part;
 use crate::ops::{Stop, count};
@@ -130,7 +130,7 @@ pub(super) struct CombineArgs {
     memory: Memory,
 
     #[command(flatten)]
-    common: Common,
+    told: Told,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -232,31 +232,35 @@ pub(super) fn run(args: &CombineArgs, line: String, stop: &Stop) -> Result<u8> {
         jobs: args.jobs.count(),
         line,
     };
-    let bar = args.common.bar_beside(&options.output);
+    if options.output == Target::Stdout && args.told.json {
+        return Err(
+            Error::input("the frame and the report both go to standard output")
+                .hint("give the frame the name of a file"),
+        );
+    }
+    let bar = args.told.common.bar_beside(&options.output);
     let report = match args.apply.as_slice() {
         [] => combine(&args.cube, &options, &bar, stop)?,
         parts => apply(&args.cube, parts, &options, &bar, stop)?,
     };
-    if !args.common.quiet {
-        let mut text = format!(
-            "{} of {} combined; the frame is {}",
-            count(report.positions, "position"),
-            report.axis,
-            show_shape(&report.shape)
+    let mut text = format!(
+        "{} of {} combined; the frame is {}",
+        count(report.positions, "position"),
+        report.axis,
+        show_shape(&report.shape)
+    );
+    if let Some(part) = args.part {
+        text = format!(
+            "part {} of {} worked out; --apply makes the frame when all parts are there",
+            part.number, part.of
         );
-        if let Some(part) = args.part {
-            text = format!(
-                "part {} of {} worked out; --apply makes the frame when all parts are there",
-                part.number, part.of
-            );
-        }
-        if options.reject != Reject::None || report.rejected > 0 {
-            text += &format!("; {} rejected", count(report.rejected, "sample"));
-        }
-        if report.bad > 0 || !args.bad.files.is_empty() {
-            text += &format!("; {} bad by a mask", count(report.bad, "sample"));
-        }
-        say(&format!("{}: {text}", crate::error::show_path(&args.cube)));
     }
-    Ok(DONE)
+    if options.reject != Reject::None || report.rejected > 0 {
+        text += &format!("; {} rejected", count(report.rejected, "sample"));
+    }
+    if report.bad > 0 || !args.bad.files.is_empty() {
+        text += &format!("; {} bad by a mask", count(report.bad, "sample"));
+    }
+    let text = format!("{}: {text}", show_path(&args.cube));
+    args.told.tell(&report, &text)
 }

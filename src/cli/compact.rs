@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Common, DONE, Lock, Memory, say};
+use super::{Lock, Memory, Told};
 use crate::error::{Result, show_path};
 use crate::ops::compact::{Options, compact};
 use crate::ops::{Stop, count, show_bytes};
@@ -22,7 +22,7 @@ pub(super) struct CompactArgs {
     memory: Memory,
 
     #[command(flatten)]
-    common: Common,
+    told: Told,
 }
 
 pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
@@ -31,28 +31,25 @@ pub(super) fn run(args: &CompactArgs, line: String, stop: &Stop) -> Result<u8> {
         memory: args.memory.bytes(),
         line,
     };
-    let report = compact(&args.cube, &options, &args.common.bar(), stop)?;
-    if !args.common.quiet {
-        let mut text = format!(
-            "{}: {}, {} on disk, {} before",
-            show_path(&args.cube),
-            count(report.rewritten.frames, "frame"),
-            show_bytes(report.after),
-            show_bytes(report.before)
+    let report = compact(&args.cube, &options, &args.told.common.bar(), stop)?;
+    let mut text = format!(
+        "{}: {}, {} on disk, {} before",
+        show_path(&args.cube),
+        count(report.rewritten.frames, "frame"),
+        show_bytes(report.after),
+        show_bytes(report.before)
+    );
+    if report.rewritten.dropped > 0 {
+        text += &format!(
+            "; gone: {} deleted before",
+            count(report.rewritten.dropped, "frame")
         );
-        if report.rewritten.dropped > 0 {
-            text += &format!(
-                "; gone: {} deleted before",
-                count(report.rewritten.dropped, "frame")
-            );
-        }
-        if report.rewritten.partial > 0 {
-            text += &format!(
-                "; {} lost pixels before and cannot be verified",
-                count(report.rewritten.partial, "frame")
-            );
-        }
-        say(&text);
     }
-    Ok(DONE)
+    if report.rewritten.partial > 0 {
+        text += &format!(
+            "; {} lost pixels before and cannot be verified",
+            count(report.rewritten.partial, "frame")
+        );
+    }
+    args.told.tell(&report, &text)
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::progress::Bar;
-use super::{Common, DONE, Lock, print, say};
-use crate::error::{Error, Result, show_path};
+use super::{DONE, Lock, Told, print, to_json};
+use crate::error::{Result, show_path};
 use crate::ops::history::{log, undo};
 use crate::ops::{count, show_bytes};
 use crate::region::show_shape;
@@ -28,9 +28,7 @@ pub(super) fn run_log(args: &LogArgs) -> Result<u8> {
     let mut entries = log(&args.cube, &Bar::silent())?;
     entries.reverse();
     if args.json {
-        let text = serde_json::to_string(&entries)
-            .map_err(|error| Error::unsupported(format!("no JSON: {error}")))?;
-        print(&(text + "\n"))?;
+        print(&(to_json(&entries)? + "\n"))?;
         return Ok(DONE);
     }
     let mut text = String::new();
@@ -85,24 +83,22 @@ pub(super) struct UndoArgs {
     lock: Lock,
 
     #[command(flatten)]
-    common: Common,
+    told: Told,
 }
 
 pub(super) fn run_undo(args: &UndoArgs) -> Result<u8> {
     let busy = args.lock.busy();
-    let undone = undo(&args.cube, args.to, busy, &args.common.bar())?;
-    if !args.common.quiet {
-        let many = match undone.commands {
-            1 => String::new(),
-            _ => format!("{}, from ", count(undone.commands, "command")),
-        };
-        say(&format!(
-            "{}: took back {many}{} of {}; the cube is {}",
-            show_path(&args.cube),
-            undone.command.verb,
-            undone.command.time,
-            show_shape(&undone.shape)
-        ));
-    }
-    Ok(DONE)
+    let undone = undo(&args.cube, args.to, busy, &args.told.common.bar())?;
+    let many = match undone.commands {
+        1 => String::new(),
+        _ => format!("{}, from ", count(undone.commands, "command")),
+    };
+    let text = format!(
+        "{}: took back {many}{} of {}; the cube is {}",
+        show_path(&args.cube),
+        undone.command.verb,
+        undone.command.time,
+        show_shape(&undone.shape)
+    );
+    args.told.tell(&undone, &text)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::progress::Bar;
-use super::{DONE, Where, parse_key, print};
+use super::{DONE, Where, parse_key, print, to_json};
 use crate::error::{Error, Result, show_path};
 use crate::frames::measure::Measure;
 use crate::ops::frames::Keys;
@@ -77,10 +77,6 @@ pub(super) fn run(args: &InfoArgs) -> Result<u8> {
         (true, false) => list_table(args)?,
     }
     Ok(DONE)
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::unsupported(format!("no JSON: {error}")))
 }
 
 fn show(args: &InfoArgs, info: &Info) -> String {

@@ -25,6 +25,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use progress::{Bar, Show};
@@ -352,6 +353,17 @@ impl Memory {
     }
 }
 
+// Options of verbs that say in the end what they did.
+#[derive(Debug, Args)]
+struct Told {
+    /// Print what was done as one JSON object
+    #[arg(long, hide_short_help = true)]
+    json: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
 // Options of verbs that compute.
 #[derive(Debug, Args)]
 struct Jobs {
@@ -512,6 +524,23 @@ fn print(text: &str) -> Result<()> {
 /// The same of what a command did to a cube, which is done whether it can be told or not.
 fn print_report(text: &str) -> Result<()> {
     print(text).map_err(|error| error.hint("the command is done, and its report alone is lost"))
+}
+
+impl Told {
+    /// Says what was done, as JSON too if that is wanted.
+    fn tell(&self, report: &impl Serialize, text: &str) -> Result<u8> {
+        if self.json {
+            print_report(&(to_json(report)? + "\n"))?;
+        }
+        if !self.common.quiet {
+            say(text);
+        }
+        Ok(DONE)
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::unsupported(format!("no JSON: {error}")))
 }
 
 /// The first SIGINT, SIGTERM or SIGHUP asks a command at work to stop when what

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::Coordinates;
 use super::edit::Edit;
 use super::reread::FrameReader;
@@ -22,7 +24,7 @@ const TILE_COST: u64 = 256;
 const RECORD_COST: usize = 512;
 
 /// What was written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Rewritten {
     /// Frames that were carried over.
     pub frames: u64,

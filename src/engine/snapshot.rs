@@ -269,6 +269,14 @@ impl Snapshot {
         kept.map(|(axis, positions)| (*axis, positions.as_slice()))
     }
 
+    /// The slots of the first position in each of these spans.
+    pub fn first_slots(&self, spans: &[Span]) -> Coordinates {
+        std::array::from_fn(|axis| {
+            let position = spans.get(axis).map_or(0, |span| span.start);
+            self.pieces[axis].slot(position).unwrap_or(0)
+        })
+    }
+
     /// All positions of each axis.
     pub fn whole(&self) -> Vec<Span> {
         let shape = self.shape();
@@ -670,11 +678,7 @@ impl Snapshot {
         let Some(line) = spans.get(axis).filter(|_| !self.catalog.patches.is_empty()) else {
             return Ok(patched);
         };
-        let mut slots: Coordinates = [0; MAX_RANK];
-        for (axis, slot) in slots.iter_mut().enumerate() {
-            let position = spans.get(axis).map_or(0, |span| span.start);
-            *slot = self.pieces[axis].slot(position).unwrap_or(0);
-        }
+        let mut slots = self.first_slots(spans);
         let mut index = self.index();
         // The tile at hand, and what is replaced in it.
         let mut known: Option<(u64, Vec<u32>)> = None;

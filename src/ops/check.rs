@@ -119,7 +119,7 @@ pub fn check(
         }
     };
     let (snapshot, seen) = verify::structure(&storage, options.memory, &mut |fault| {
-        tell(problem(fault, None, None), &mut report)
+        tell(problem(fault, None), &mut report)
     })
     .at(path)?;
     report.tiles = seen.tiles;
@@ -147,8 +147,8 @@ pub fn check(
         let each = &mut |(record, fault): (Record, Option<Fault>)| {
             report.verified += u64::from(!record.partial);
             fault.map_or(Ok(()), |fault| {
-                let cube = Some((&snapshot, &positions));
-                tell(problem(fault, Some(&record), cube), &mut report)
+                let of = Some((&record, &snapshot, &positions));
+                tell(problem(fault, of), &mut report)
             })
         };
         let done = deep(&snapshot, records, count, options, progress, stop, each);
@@ -163,7 +163,7 @@ pub fn check(
             let fault = owned.fault(&snapshot, present, &go_on);
             progress.end();
             if let Some(fault) = fault.at(path)? {
-                tell(problem(fault, None, None), &mut report)?;
+                tell(problem(fault, None), &mut report)?;
             }
         }
     }
@@ -230,23 +230,18 @@ impl<R: Iterator<Item = Record> + Send> Worker for Checker<'_, R> {
     }
 }
 
-fn problem(
-    fault: Fault,
-    record: Option<&Record>,
-    cube: Option<(&Snapshot, &Positions)>,
-) -> Problem {
-    let frame = record.map(|record| FrameName {
+/// What is wrong, with a frame where it is one that it is with.
+fn problem(fault: Fault, of: Option<(&Record, &Snapshot, &Positions)>) -> Problem {
+    let frame = of.map(|(record, _, positions)| FrameName {
         number: record.frame + 1,
         source: record.source.clone(),
         hdu: record.part,
         axis: crate::region::AXIS_NAMES[record.axis].to_string(),
-        position: cube.and_then(|(_, positions)| {
-            positions
-                .of(record)
-                .map(|(first, _)| first[record.axis] + 1)
-        }),
+        position: positions
+            .of(record)
+            .map(|(first, _)| first[record.axis] + 1),
     });
-    let rank = cube.map_or(3, |(snapshot, _)| snapshot.shape().len());
+    let rank = of.map_or(3, |(_, snapshot, _)| snapshot.shape().len());
     let tiles = fault.tiles.iter().map(|(tile, at)| {
         let used = tile
             .iter()

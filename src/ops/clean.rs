@@ -244,6 +244,36 @@ pub(super) fn warn_of_few(rule: &Rule, samples: u64, progress: &dyn Progress) {
     }
 }
 
+fn warn_of_one_mask(axis: usize, progress: &dyn Progress) {
+    let axis = AXIS_NAMES[axis];
+    progress.warn(&format!(
+        "a mask is the same at all positions of {axis}: where it is not 0 nothing is kept along \
+         {axis}, and lines stay as they are; --axis names another axis"
+    ));
+}
+
+/// What is to be done with each line.
+fn plan_of(options: &Options, snapshot: &Snapshot) -> Result<Plan> {
+    let filler = fill::Filler::new(&options.fill, snapshot.catalog())?;
+    Ok(Plan {
+        rule: Rule {
+            fill: match options.fill {
+                Fill::Median => clip::Fill::Median,
+                Fill::Mean => clip::Fill::Mean,
+                _ => clip::Fill::None,
+            },
+            ..options.rule
+        },
+        fill: options.fill.clone(),
+        filler,
+        min_kept: options.min_kept.max(u32::from(filler.fixed.is_none())),
+        grow: options.grow,
+        fill_nan: options.fill_nan,
+        patches: !options.dry_run,
+        marks: options.mask.is_some(),
+    })
+}
+
 fn run(
     path: &Path,
     snapshot: &Snapshot,
@@ -268,24 +298,7 @@ fn run(
     if options.part.is_none() {
         warn_of_few(&options.rule, spans[axis].len, progress);
     }
-    let filler = fill::Filler::new(&options.fill, snapshot.catalog())?;
-    let plan = Plan {
-        rule: Rule {
-            fill: match options.fill {
-                Fill::Median => clip::Fill::Median,
-                Fill::Mean => clip::Fill::Mean,
-                _ => clip::Fill::None,
-            },
-            ..options.rule
-        },
-        fill: options.fill.clone(),
-        filler,
-        min_kept: options.min_kept.max(u32::from(filler.fixed.is_none())),
-        grow: options.grow,
-        fill_nan: options.fill_nan,
-        patches: !options.dry_run,
-        marks: options.mask.is_some(),
-    };
+    let plan = plan_of(options, snapshot)?;
     let mask = match &options.mask {
         Some((target, format)) => Some(Mask::new(
             path, snapshot, &spans, target, *format, progress,
@@ -302,11 +315,7 @@ fn run(
         stop,
     )?;
     if plan.min_kept > 0 && masks.one_for_all(axis) {
-        let axis = AXIS_NAMES[axis];
-        progress.warn(&format!(
-            "a mask is the same at all positions of {axis}: where it is not 0 nothing is kept along \
-             {axis}, and lines stay as they are; --axis names another axis"
-        ));
+        warn_of_one_mask(axis, progress);
     }
     stop.begin_work();
     let void = match options.fill_nan {

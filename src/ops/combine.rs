@@ -8,6 +8,7 @@ mod work;
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::bad::{Bad, Masks};
@@ -107,7 +108,7 @@ pub struct Options {
 }
 
 /// What `combine` did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Positions that became one.
     pub positions: u64,

@@ -10,6 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{Progress, Stop, command, count, free_bytes, make_empty, show_bytes, tell_notice};
 use crate::engine::commit::Writer;
 use crate::engine::rewrite::{Rewritten, Watch, rewrite};
@@ -32,9 +34,10 @@ pub struct Options {
 }
 
 /// What `compact` did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// What is in the new file.
+    #[serde(flatten)]
     pub rewritten: Rewritten,
     /// Disk that the file took before.
     pub before: u64,

@@ -54,7 +54,7 @@ pub fn log(path: &Path, progress: &dyn Progress) -> Result<Vec<Entry>> {
 }
 
 /// What `undo` did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Undone {
     /// The first of the commands that were taken back.
     pub command: Command,

@@ -8,7 +8,6 @@ use super::frames::cards_of;
 use super::frames_table::meet;
 use super::slice::Request;
 use super::{Progress, count};
-use crate::engine::Coordinates;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
@@ -27,12 +26,7 @@ pub(super) struct Speaker {
 }
 
 pub(super) fn speaker(snapshot: &Snapshot, request: &Request) -> Result<Speaker> {
-    let mut slots: Coordinates = [0; MAX_RANK];
-    for (axis, slot) in slots.iter_mut().enumerate() {
-        let position = request.spans.get(axis).map_or(0, |span| span.start);
-        *slot = snapshot.pieces(axis).slot(position).unwrap_or(0);
-    }
-    let record = match snapshot.record_at(&slots)? {
+    let record = match snapshot.record_at(&snapshot.first_slots(&request.spans))? {
         Some(record) => Some(record),
         None => snapshot.header_record()?,
     };

@@ -552,3 +552,47 @@ fn a_day_alone_is_put_together_with_the_time_of_day() {
     ];
     assert_eq!(dates, expected);
 }
+
+#[test]
+fn what_was_done_comes_as_json() {
+    let dir = Scratch::new();
+    cube_of(&dir, &[3, 1, 2, 9]);
+    let report = |line: &str| -> serde_json::Value {
+        let run = dir.ok(&format!("{line} --json"));
+        let last = run.err.lines().last().unwrap_or_default();
+        assert!(last.starts_with("a.cube: "), "{}", run.err);
+        serde_json::from_slice(&run.out).unwrap()
+    };
+    let arranged = |positions: u64, frames: u64, len: u64| {
+        serde_json::json!({
+            "axis": "z", "positions": positions, "frames": frames, "shape": [2, 2, len],
+        })
+    };
+    let dry = report("delete a.cube --at 4 --dry-run");
+    assert_eq!(dry, arranged(1, 1, 3));
+    assert_eq!(report("delete a.cube --at 4"), dry);
+    assert_eq!(report("move a.cube --from 1 --to 3"), arranged(1, 0, 3));
+    assert_eq!(report("move a.cube --from 1 --to 1"), arranged(0, 0, 3));
+    let undone = report("undo a.cube");
+    assert_eq!(undone["commands"], 1);
+    assert_eq!(undone["command"]["verb"], "move");
+    assert_eq!(undone["shape"], serde_json::json!([2, 2, 3]));
+    let sorted = report("sort a.cube --by NUMBER");
+    assert_eq!(
+        (&sorted["axis"], &sorted["shape"]),
+        (&dry["axis"], &dry["shape"])
+    );
+    let combined = report("combine a.cube --method max -o m.fits");
+    let expected = serde_json::json!({
+        "axis": "z", "positions": 3, "shape": [2, 2], "rejected": 0, "bad": 0,
+    });
+    assert_eq!(combined, expected);
+    dir.cube("combine a.cube --method max --json -o -")
+        .fails(&["the frame and the report both go to standard output"]);
+    let compacted = report("compact a.cube");
+    assert_eq!(
+        (&compacted["frames"], &compacted["dropped"]),
+        (&3.into(), &1.into())
+    );
+    assert!(compacted["after"].as_u64() > Some(0));
+}

@@ -152,3 +152,24 @@ fn cubes_with_and_without_a_mask_join() {
         dir.ok("check --deep both.cube");
     }
 }
+
+#[test]
+fn spectral_cubes_that_follow_each_other_are_told_of() {
+    let dir = Scratch::new();
+    for (k, begin) in (0..4u64).zip(["4750.0", "4750.0", "4750.0", "5000"]) {
+        let image = Image::new(&[3, 2, 5], |at| (at + 100 * k) as f32);
+        let image = image
+            .with("CTYPE3", "'WAVE'")
+            .with("CRVAL3", begin)
+            .with("CDELT3", "50.");
+        dir.frame(&format!("{k}.fits"), &image);
+    }
+    let note = "1.fits: its z begins where that of the first frame does, by CRVAL3, and is put behind \
+                it; --axis w lays such frames beside each other; so it is with 1 other frame";
+    dir.ok("append z.cube 0.fits 1.fits 2.fits 3.fits")
+        .says(&[note]);
+    for line in ["w.cube --axis w 0.fits 1.fits", "z.cube 0.fits 3.fits"] {
+        let run = dir.ok(&format!("append {line}"));
+        assert!(!run.err.contains("begins where"), "{}", run.err);
+    }
+}

@@ -504,7 +504,8 @@ impl TiffFrame {
             None if page.per_pixel > 1 => {
                 shape.push(page.per_pixel);
                 notes.push(format!(
-                    "its pixels have {} samples, which are planes of their own; --channel R takes one",
+                    "its pixels have {} samples, which are planes of their own; --channel R takes one, \
+                     --axis w keeps those of a frame together",
                     page.per_pixel
                 ));
             }
