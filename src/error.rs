@@ -104,6 +104,25 @@ impl Error {
         self
     }
 
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// What is wrong, without the name of the file.
+    pub fn why(&self) -> String {
+        let Some(source) = &self.0.source else {
+            return self.0.what.clone();
+        };
+        // The operating system's own words, without Rust's "(os error N)".
+        let text = source.to_string();
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        let mut chars = text.chars();
+        let first = chars.next().map(|c| c.to_lowercase().to_string());
+        let (what, first) = (&self.0.what, first.unwrap_or_default());
+        format!("{what}: {first}{}", chars.as_str())
+    }
+
     /// Who must act.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -165,16 +184,7 @@ impl fmt::Display for Error {
         if let Some(path) = &self.0.path {
             write!(f, "{}: ", show_path(path))?;
         }
-        f.write_str(&self.0.what)?;
-        if let Some(source) = &self.0.source {
-            // The operating system's own words, without Rust's "(os error N)".
-            let text = source.to_string();
-            let text = text.split(" (os error").next().unwrap_or(&text);
-            let mut chars = text.chars();
-            let first = chars.next().map(|c| c.to_lowercase().to_string());
-            write!(f, ": {}{}", first.unwrap_or_default(), chars.as_str())?;
-        }
-        Ok(())
+        f.write_str(&self.why())
     }
 }
 

@@ -327,19 +327,23 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
 }
 
 fn to_json(report: &Report) -> serde_json::Value {
-    let told = |error: &Error| error.to_string();
+    let bad = |error: &Error| {
+        let file = error.path().map(|path| path.to_string_lossy());
+        json!({ "file": file, "why": error.why() })
+    };
     json!({
         "frames": report.frames,
+        "added": report.added,
         "bytes": report.bytes,
         "present": report.present,
         "deleted": report.deleted,
         "left_out": report.left_out,
-        "bad": report.bad.iter().map(told).collect::<Vec<_>>(),
+        "bad": report.bad.iter().map(bad).collect::<Vec<_>>(),
         "shape": report.shape,
         "was": report.was,
         "smaller": report.smaller,
         "axis": AXIS_NAMES[report.axis],
         "created": report.created,
-        "stopped": report.stopped.as_ref().map(told),
+        "stopped": report.stopped.as_ref().map(Error::to_string),
     })
 }

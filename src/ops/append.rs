@@ -94,6 +94,8 @@ impl Default for Options {
 pub struct Report {
     /// Frames added.
     pub frames: u64,
+    /// The file of each, as it was named.
+    pub added: Vec<String>,
     /// Bytes of samples added.
     pub bytes: u64,
     /// Frames that were there already.
@@ -400,7 +402,7 @@ fn run(
     let mut edit = writer.edit(command(options.verb, &options.line))?;
     let done = work(path, &mut edit, plan, options, progress, stop, report);
     match done {
-        Ok(written) => {
+        Ok(mut written) => {
             let shape = edit.shape();
             edit.finish()?;
             written.tell(shape, plan.axis, report);
@@ -550,6 +552,8 @@ struct Run<'a> {
 #[derive(Default)]
 struct Written {
     frames: u64,
+    /// The files of those that no report has yet.
+    sources: Vec<String>,
     bytes: u64,
     /// How many frames there are of each shape.
     shapes: HashMap<Coordinates, u64>,
@@ -559,7 +563,7 @@ struct Written {
 
 impl Written {
     /// Tells of it in the report of a cube that has this shape now.
-    fn tell(&self, shape: Vec<u64>, axis: usize, report: &mut Report) {
+    fn tell(&mut self, shape: Vec<u64>, axis: usize, report: &mut Report) {
         let is_same = |lens: &[u64]| {
             let others = shape.iter().enumerate().filter(|&(other, _)| other != axis);
             let mut others = others.map(|(other, &len)| (lens.get(other).copied(), len));
@@ -570,6 +574,7 @@ impl Written {
         let is_grown = !self.before.contains(&0) && !is_same(&self.before);
         report.was = is_grown.then(|| self.before.clone());
         (report.frames, report.bytes) = (self.frames, self.bytes);
+        report.added.append(&mut self.sources);
         report.shape = shape;
     }
 }
@@ -652,6 +657,7 @@ impl Run<'_> {
             record.slots = slots(&part.placement);
             record.check = check;
             self.twins.come(&record, bytes);
+            self.written.sources.push(record.source.clone());
             edit.record(record, bytes)?;
             self.written.frames += 1;
             self.written.bytes += bytes;
@@ -683,7 +689,7 @@ impl Run<'_> {
         }
     }
 
-    fn report(&self, edit: &Edit<'_>, report: &mut Report) {
+    fn report(&mut self, edit: &Edit<'_>, report: &mut Report) {
         self.written.tell(edit.shape(), self.plan.axis, report);
     }
 }

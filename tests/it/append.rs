@@ -503,7 +503,7 @@ fn what_was_done_comes_as_json() {
     };
     let first = report("append a.cube --json 1.fits 2.fits", 0);
     let expected = serde_json::json!({
-        "frames": 2, "bytes": 12, "present": 0, "deleted": 0, "left_out": 0, "bad": [], "shape": [3, 2, 2],
+        "frames": 2, "added": ["1.fits", "2.fits"], "bytes": 12, "present": 0, "deleted": 0, "left_out": 0, "bad": [], "shape": [3, 2, 2],
         "was": null, "smaller": 0, "axis": "z", "created": true, "stopped": null,
     });
     assert_eq!(first, expected);
@@ -513,7 +513,10 @@ fn what_was_done_comes_as_json() {
     );
     assert_eq!(again["frames"], 1);
     assert_eq!(again["present"], 2);
-    assert!(again["bad"][0].as_str().unwrap().starts_with("bad.fits: "));
+    assert_eq!(again["added"], serde_json::json!(["3.fits"]));
+    assert_eq!(again["bad"][0]["file"], "bad.fits");
+    let why = again["bad"][0]["why"].as_str().unwrap();
+    assert!(!why.is_empty() && !why.contains("bad.fits"), "{why}");
     assert_eq!(again["shape"], serde_json::json!([3, 2, 3]));
     // A glob within another names the same files again.
     dir.frame("4.fits", &Image::new(&[3, 2], |_| 4u8));
