@@ -14,7 +14,7 @@ pub use edit::comment_of;
 pub const CARD_BYTES: usize = 80;
 
 /// When the exposure began.
-pub const DATE_OBS: &str = "DATE-OBS";
+const DATE_OBS: &str = "DATE-OBS";
 
 /// The time of day where DATE-OBS has none: what FITS had before the year 2000, and IRAF.
 const TIMES_OF_DAY: [&str; 3] = ["TIME-OBS", "UTC-OBS", "UT"];
@@ -155,6 +155,16 @@ impl Cards {
         let time = |name: &&str| self.get_text(name).filter(|time| time.contains(':'));
         let time = TIMES_OF_DAY.iter().find_map(time);
         Some(time.map_or(date.clone(), |time| format!("{day}T{}", time.trim())))
+    }
+
+    /// What a keyword tells people: [`Cards::date_obs`] where it is DATE-OBS, else its
+    /// value.
+    pub fn told(&self, keyword: &str) -> Option<Value> {
+        let date = match keyword.trim().eq_ignore_ascii_case(DATE_OBS) {
+            true => self.date_obs().map(Value::Text),
+            false => None,
+        };
+        date.or_else(|| self.get(keyword))
     }
 
     /// The value of an integer keyword.

@@ -3,7 +3,7 @@
 //!
 //! | written | meaning |
 //! |---|---|
-//! | `EXPTIME`, `DATE-OBS`, `ESO.DET.ID`, `` `ESO DET ID` `` | the first card of that keyword, case aside; a dot stands for a blank where no keyword has the dot |
+//! | `EXPTIME`, `DATE-OBS`, `ESO.DET.ID`, `` `ESO DET ID` `` | the first card of that keyword, case aside; a dot stands for a blank where no keyword has the dot; DATE-OBS with the time of day, see [`Cards::told`] |
 //! | `sum mean median std min max nan` | measured from the samples, only in lower case; `nan` counts NaN and BLANK |
 //! | `30`, `1.5D+2`, `'R'`, `"R"`, `T`, `F` | a number, a string (a doubled quote is one), a logical |
 //! | `== = != <> < <= > >=` | comparison |
@@ -386,7 +386,7 @@ impl Keyword {
     fn find(&self, cards: &Cards) -> Option<Value> {
         match self.is_quoted {
             true => cards.named(&self.name),
-            false => cards.get(&self.name),
+            false => cards.told(&self.name),
         }
     }
 

@@ -245,11 +245,11 @@ fn append_once(
         }
     };
     let done = run(path, writer, &plan, options, progress, stop, &mut report).at(path);
-    if let (Err(_), Some(made)) = (&done, made)
-        && report.frames == 0
-    {
+    if let Some(made) = made.filter(|_| report.frames == 0) {
         // A cube that this command made and put nothing in was not there before.
         let _ = std::fs::remove_file(made);
+        report.created = false;
+        report.shape.clear();
     }
     match done {
         Ok(()) => Ok(report),
@@ -402,6 +402,11 @@ fn run(
     let mut edit = writer.edit(command(options.verb, &options.line))?;
     let done = work(path, &mut edit, plan, options, progress, stop, report);
     match done {
+        Ok(written) if written.frames == 0 => {
+            edit.abandon();
+            report.shape = written.before;
+            Ok(())
+        }
         Ok(mut written) => {
             let shape = edit.shape();
             edit.finish()?;
@@ -494,11 +499,15 @@ fn work(
     }
     progress.end();
     if job.written.frames == 0 {
-        return Err(match report.stopped.take() {
-            Some(error) if error.kind() == Kind::Interrupted => error.hint("nothing was added"),
-            Some(error) => error,
-            None => plan::refuse_bad(job.bad, None),
-        });
+        match report.stopped.take() {
+            Some(error) if error.kind() == Kind::Interrupted => {
+                return Err(error.hint("nothing was added"));
+            }
+            Some(error) => return Err(error),
+            // They are named in the report.
+            None if options.skip_bad => {}
+            None => return Err(plan::refuse_bad(job.bad, None)),
+        }
     }
     job.twins.tell(progress);
     report.bad.append(&mut job.bad);

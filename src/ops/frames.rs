@@ -11,7 +11,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::format::catalog::Catalog;
 use crate::format::ledger::{Record, cards_from_text};
-use crate::frames::cards::{Cards, DATE_OBS, Value};
+use crate::frames::cards::{Cards, Value};
 use crate::frames::filter::{Filter, Gate, unknown};
 use crate::frames::measure::{Measure, Measured, Measures, measure};
 use crate::frames::{About, Facts, Frame};
@@ -357,11 +357,7 @@ impl KeyReader<'_> {
             let (value, is_there) = match Measure::from_name(name) {
                 Some(of) => (measured_value(&measured, of), true),
                 None => {
-                    let value = match name.eq_ignore_ascii_case(DATE_OBS) {
-                        true => cards.date_obs().map(Value::Text),
-                        false => None,
-                    };
-                    let value = value.or_else(|| cards.get(name));
+                    let value = cards.told(name);
                     let is_there = value.is_some();
                     (value.filter(|value| !value.is_undefined()), is_there)
                 }

@@ -13,6 +13,7 @@ use crate::engine::chunks::Chunks;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Context, Error, IoContext, Result};
 use crate::kernels::copy::fill;
+use crate::region::show_shape;
 use crate::sinks::in_place::{InPlace, References};
 use crate::sinks::output::{Output, folder_of};
 use crate::sinks::{Format, Image, Target, check};
@@ -217,6 +218,14 @@ fn from_root(path: &Path) -> Result<String> {
 fn describe(snapshot: &Snapshot, keys: &[String], progress: &dyn Progress) -> Result<InPlace> {
     let catalog = snapshot.catalog();
     let shape = snapshot.shape();
+    if catalog.tile[shape.len()..].iter().any(|&len| len > 1) {
+        return Err(Error::unsupported(format!(
+            "no other program can read its tiles, which are {}: it has {} axes",
+            show_shape(&catalog.tile),
+            shape.len()
+        ))
+        .hint("a new cube, made of this one with another --tile, can be read"));
+    }
     let whole = Request::of(snapshot.whole());
     let (cards, _) = header(snapshot, &whole, &[Format::Zarr], progress)?;
     let per_frame = per_frame(snapshot, keys)?;

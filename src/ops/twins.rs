@@ -10,8 +10,8 @@ use crate::format::ledger::Record;
 /// What the samples of frames are, and those that came twice.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Twins {
-    /// The file of each, by the check of its samples and how many bytes they are.
-    known: HashMap<(u32, u64), String>,
+    /// The file of each.
+    known: HashMap<Key, String>,
     /// The check of so many zero bytes.
     zeros: HashMap<u64, u32>,
     /// The first that came twice, and of whom it is a copy.
@@ -19,16 +19,28 @@ pub(super) struct Twins {
     others: u64,
 }
 
+/// The checks of a frame's samples and of its header, and how many bytes the samples are.
+type Key = (u32, u32, u64);
+
+/// Of a frame without a header 32 bits are known, and that is too little to tell many apart.
+fn key(record: &Record, bytes: u64) -> Option<Key> {
+    let header = crc32c::crc32c(record.cards.as_bytes());
+    (!record.cards.is_empty()).then_some((record.check, header, bytes))
+}
+
 impl Twins {
     /// A frame that is there, with so many bytes of samples.
     pub(super) fn add(&mut self, record: &Record, bytes: u64) {
-        let known = self.known.entry((record.check, bytes));
-        known.or_insert_with(|| record.source.clone());
+        if let Some(key) = key(record, bytes) {
+            let known = self.known.entry(key);
+            known.or_insert_with(|| record.source.clone());
+        }
     }
 
     /// A frame that comes in.
     pub(super) fn come(&mut self, record: &Record, bytes: u64) {
-        let Some(known) = self.known.get(&(record.check, bytes)).cloned() else {
+        let known = key(record, bytes).and_then(|key| self.known.get(&key));
+        let Some(known) = known.cloned() else {
             return self.add(record, bytes);
         };
         // A mask without a bad sample is like any other.
@@ -64,8 +76,10 @@ impl Twins {
             0 => String::new(),
             n => format!(", and {} came twice, too", count(n, "other frame")),
         };
-        progress.warn(&format!(
-            "{copy}: has the samples of {known}{and}; cube delete --source takes out what came from a file"
-        ));
+        let what = match copy == known {
+            true => "came in twice".to_string(),
+            false => format!("has the samples and the header of {known}"),
+        };
+        progress.warn(&format!("{copy}: {what}{and}"));
     }
 }

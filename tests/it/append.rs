@@ -333,6 +333,19 @@ fn skip_bad_makes_no_gap_for_a_frame_that_turns_out_bad_while_it_is_read() {
         dir.samples::<i16>("a.cube"),
         [of(1, 6), of(2, 6), of(3, 6)].concat()
     );
+    let run = dir.cube("append new.cube --skip-bad bad.fits.gz");
+    assert!(!run.err.contains("--skip-bad"), "{}", run.err);
+    run.fails(&[
+        "cube: bad.fits.gz: ",
+        "new.cube: none of 1 input can be used",
+    ]);
+    assert!(!dir.exists("new.cube"));
+    dir.cube("append a.cube --resume --skip-bad 1.fits bad.fits.gz")
+        .ends(3)
+        .says(&[
+            "0 frames added, 1 there already, 1 left out",
+            "the cube is 3 x 2 x 3",
+        ]);
     let before = dir.samples::<i16>("a.cube");
     dir.cube("append a.cube bad.fits.gz")
         .fails(&["bad.fits.gz", "gzip"]);
@@ -698,9 +711,21 @@ fn frames_that_have_the_samples_of_another_are_told_of() {
     dir.ok("append a.cube 1.fits 2.fits");
     let run = dir.ok("append a.cube --resume 2.fits copy.fits 3.fits twin.fits again.fits");
     run.says(&[
-        "warning: copy.fits: has the samples of 2.fits, and 2 other frames came twice, too",
+        "warning: copy.fits: has the samples and the header of 2.fits, and 2 other frames came twice, too",
         "4 frames added, 1 there already",
     ]);
+    dir.ok("append b.cube 1.fits 1.fits")
+        .says(&["warning: 1.fits: came in twice\n"]);
+    // Of another header it is another frame; without one too little is known.
+    dir.frame("other.fits", &frame(2, &[3, 2]).with("NIGHT", "2"));
+    let raw = dir.samples::<i16>("b.cube --axis x,y --at 1");
+    let raw: Vec<u8> = raw.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    dir.write("1.raw", &raw);
+    dir.write("2.raw", &raw);
+    for line in ["2.fits other.fits", "--raw 3x2,int16 1.raw 2.raw"] {
+        let run = dir.ok(&format!("append c.cube {line}"));
+        assert!(!run.err.contains("warning"), "{}", run.err);
+    }
     // Without --resume what is in the cube is not looked at.
     let run = dir.ok("append a.cube 1.fits zero.fits zero2.fits");
     assert!(!run.err.contains("samples of"), "{}", run.err);

@@ -551,6 +551,13 @@ fn a_day_alone_is_put_together_with_the_time_of_day() {
         "2026-01-05T23:50:00",
     ];
     assert_eq!(dates, expected);
+    let chosen = |condition: &str| {
+        let run = dir.cube_args(["info", "a.cube", "--frames", "--csv", "--where", condition]);
+        run.out().lines().count() - 1
+    };
+    assert_eq!(chosen("DATE-OBS >= '2026-01-05T09:40:00'"), 3);
+    assert_eq!(chosen("DATE-OBS == '2026-01-05'"), 1);
+    assert_eq!(chosen("`DATE-OBS` == '2026-01-05'"), 4);
 }
 
 #[test]

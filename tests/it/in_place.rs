@@ -407,3 +407,23 @@ fn dask_workers_compute_the_median_that_combine_does() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }
+
+#[test]
+fn tiles_that_are_long_on_an_axis_make_it_one_of_the_cube() {
+    let dir = Scratch::new();
+    dir.frame("1.fits", &Image::new(&[9, 5], |k| k as f32));
+    dir.frame("2.fits", &Image::new(&[9, 5], |k| k as f32 + 100.0));
+    dir.ok("append a.cube --tile 8,8,2,3 1.fits 2.fits");
+    assert_eq!(dir.shape("a.cube"), [9, 5, 2, 1]);
+    assert_eq!(dir.info("a.cube")["tile"], serde_json::json!([8, 8, 2, 3]));
+    dir.ok("compact a.cube");
+    dir.ok("zarr a.cube -o a.zarr");
+    let Some(python) = python_with("zarr") else {
+        return;
+    };
+    let script = "import zarr; a = zarr.open('a.zarr')['data'][...]; \
+                  assert a.shape == (1, 2, 5, 9) and a[0, 1, 4, 8] == 144 and a[0, 0, 0, 3] == 3";
+    let mut command = std::process::Command::new(python);
+    command.args(["-c", script]).current_dir(dir.path("."));
+    assert!(command.status().unwrap().success());
+}

@@ -104,7 +104,6 @@ impl Target {
         taking: &Taking,
     ) -> Result<Catalog> {
         let origin = full_origin(&taking.origin);
-        let rank = first.facts.shape.len().max(plan.axis + 1).max(MIN_RANK);
         // Tiles that are those of the source are copied as they stand.
         let source = first.came.as_ref().filter(|_| first.rules.is_none());
         let tile = match (&taking.tile, source) {
@@ -113,6 +112,11 @@ impl Target {
             (None, None) => default_tile(&plan.extents(&origin), plan.axis, self.dtype),
         };
         check_tile(&tile, self.dtype)?;
+        // An axis that tiles are long on is one that the cube has.
+        let rank = first.facts.shape.len().max(plan.axis + 1).max(MIN_RANK);
+        let rank = (rank..MAX_RANK)
+            .rfind(|&axis| tile[axis] > 1)
+            .map_or(rank, |axis| axis + 1);
         // A later frame may have been the first to say what means "no data".
         let blank = self.blank.and_then(|blank| self.dtype.bits_of_int(blank));
         let pad = match &taking.pad {

@@ -52,7 +52,7 @@ impl Layout {
             }
         };
         let rows = n_planes.div_ceil(columns);
-        let cell = |n: u64, words: u64| (most / n).saturating_sub(GAP + words);
+        let cell = |n: u64, words: u64| (most.saturating_sub(GAP) / n).saturating_sub(GAP + words);
         let room = [cell(columns, 2), cell(rows, 20)];
         let grid = Grid::new(plane, room, SIDES[usize::from(pair)]);
         let (sides, pixels) = (grid.sides(), grid.pixels());
