@@ -58,6 +58,30 @@ impl Span {
         let number = u64::try_from(ahead / step).ok()?;
         (ahead % step == 0 && number < self.len).then_some(number)
     }
+
+    /// Which of its positions are in `start..start + len`: the number of the first of
+    /// them, and how many.
+    pub fn numbers_in(&self, start: u64, len: u64) -> Option<(u64, u64)> {
+        if self.len == 0 || len == 0 {
+            return None;
+        }
+        let stride = i128::from(self.step.unsigned_abs());
+        let last = self.at(self.len - 1);
+        // The end of the span that comes first in the cube.
+        let least = i128::from(self.start.min(last));
+        let (lo, hi) = (i128::from(start), i128::from(start) + i128::from(len) - 1);
+        let first = ((lo - least).max(0) + stride - 1) / stride;
+        let end = ((hi - least).div_euclid(stride)).min(i128::from(self.len) - 1);
+        if end < first {
+            return None;
+        }
+        let (first, end) = (u64::try_from(first).ok()?, u64::try_from(end).ok()?);
+        let from_start = match self.step < 0 {
+            true => self.len - 1 - end,
+            false => first,
+        };
+        Some((from_start, end - first + 1))
+    }
 }
 
 /// Goes through a box of this shape in its own order, x fastest, in parts of at
@@ -342,6 +366,22 @@ pub fn parse_positions(text: &str, axis: usize, len: u64) -> Result<Vec<Span>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_of_a_frame_are_found_in_any_span() {
+        for (start, step, len) in [(0, 1, 10), (3, 2, 4), (9, -1, 10), (8, -3, 3), (5, 1, 1)] {
+            let span = Span { start, step, len };
+            for at in 0..12 {
+                for n in 1..5 {
+                    let hits: Vec<u64> = (0..len)
+                        .filter(|&k| (at..at + n).contains(&span.at(k)))
+                        .collect();
+                    let expected = hits.first().map(|&first| (first, hits.len() as u64));
+                    assert_eq!(span.numbers_in(at, n), expected, "{span:?} {at} {n}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn spans_are_read_as_cfitsio_writes_them() {

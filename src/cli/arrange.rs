@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
-use super::{Lock, Told, Where, parsed};
+use super::{Lock, Told, Where, parse_key, parsed};
 use crate::error::{Result, show_path};
 use crate::ops::arrange::{Options, Report, Which, delete, shift, sort};
 use crate::ops::count;
@@ -145,14 +145,15 @@ pub(super) fn run_move(args: &MoveArgs, line: String) -> Result<u8> {
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cube sort night.cube --by DATE-OBS\n  \
+    cube sort night.cube --by FILTER,DATE-OBS\n  \
     cube sort night.cube --by AIRMASS --reverse")]
 pub(super) struct SortArgs {
     /// The cube
     cube: PathBuf,
 
-    /// The keyword, or sum, mean, median, std, min, max or nan
-    #[arg(long, value_name = "KEY")]
-    by: String,
+    /// The keyword, or sum, mean, median, std, min, max or nan; or several, the first counts most
+    #[arg(long, value_name = "KEYS", required = true, value_delimiter = ',', value_parser = parse_key)]
+    by: Vec<String>,
 
     /// The greatest first
     #[arg(long)]

@@ -167,10 +167,10 @@ enum Verb {
     /// The first of them then stands at --to. Samples stay where they are in the file.
     Move(arrange::MoveArgs),
 
-    /// Put frames in the order of a header keyword
+    /// Put frames in the order of header keywords
     ///
-    /// Numbers sort as numbers, texts (and so ISO dates) as texts; frames that are
-    /// equal keep their order, and those without the keyword come last.
+    /// Numbers sort as numbers, texts (and so ISO dates) as texts; frames that are equal in
+    /// one go by the next, and keep their order in the end. Those without the keyword come last.
     Sort(arrange::SortArgs),
 
     /// List the commands that made a cube what it is

@@ -273,31 +273,47 @@ impl SortKey {
     }
 }
 
-/// Puts the frames of an axis in the order of a header keyword, or of what is measured
-/// from their samples. Frames that are
-/// equal stay as they are; those without the keyword come last.
+/// The order of two frames by the first key in which they differ.
+fn order(a: &[SortKey], b: &[SortKey], reverse: bool) -> Ordering {
+    let orders = a.iter().zip(b).map(|(a, b)| match (a, b) {
+        // Turned around or not, what cannot be compared comes last.
+        (SortKey::Missing, _) | (_, SortKey::Missing) => a.compare(b),
+        _ if reverse => b.compare(a),
+        _ => a.compare(b),
+    });
+    orders.fold(Ordering::Equal, Ordering::then)
+}
+
+/// Puts the frames of an axis in the order of header keywords, or of what is measured
+/// from their samples: those that are equal in the first in the order of the next, and
+/// in all as they stand. Those without a keyword come last.
 ///
 /// # Errors
-/// When no frame has the keyword.
+/// When no frame has one of the keywords.
 pub fn sort(
     path: &Path,
-    by: &str,
+    by: &[String],
     reverse: bool,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
     arrange(path, "sort", options, progress, |snapshot, edit, axis| {
         // Runs of slots in today's order, each with the key of its frame.
-        let mut owners: Vec<(u64, u64, SortKey)> = Vec::new();
+        let mut owners: Vec<Owner> = Vec::new();
         let positions = snapshot.positions();
-        let keys = Keys::new(&[by.to_string()]);
+        let keys = Keys::new(by);
         let mut told = keys.of(snapshot, None);
-        let (mut frames, mut missing) = (0, 0);
+        let (mut frames, mut missing) = (0, vec![0; by.len()]);
         snapshot.for_each_record(&mut |record| {
             if record.axis == axis && positions.of(&record).is_some() {
-                let key = SortKey::of(told.values(&record)?.and_then(|mut values| values.pop()?));
+                let values = told
+                    .values(&record)?
+                    .unwrap_or_else(|| vec![None; by.len()]);
+                let key: Vec<SortKey> = values.into_iter().map(SortKey::of).collect();
                 frames += 1;
-                missing += u64::from(matches!(key, SortKey::Missing));
+                for (key, missing) in key.iter().zip(&mut missing) {
+                    *missing += u64::from(matches!(key, SortKey::Missing));
+                }
                 let runs = record.slots[axis].iter();
                 owners.extend(runs.map(|&Piece(slot, len)| (slot, len, key.clone())));
             }
@@ -311,24 +327,22 @@ pub fn sort(
             ))
             .hint("cube info --frames tells which axis each joined"));
         }
-        if missing == frames {
-            return Err(Error::input(format!("no frame has the keyword {by}"))
-                .hint("cube info --frames --cards shows what they have"));
+        for (by, &missing) in by.iter().zip(&missing) {
+            if missing == frames {
+                return Err(Error::input(format!("no frame has the keyword {by}"))
+                    .hint("cube info --frames --cards shows what they have"));
+            }
+            if missing > 0 {
+                progress.warn(&format!(
+                    "{} no {by}: last in order",
+                    count(missing, "frame") + if missing == 1 { " has" } else { " have" }
+                ));
+            }
         }
-        if missing > 0 {
-            progress.warn(&format!(
-                "{} no {by}: last in order",
-                count(missing, "frame") + if missing == 1 { " has" } else { " have" }
-            ));
-        }
-        let mut units = units(edit.pieces(axis), &owners);
+        let nothing = vec![SortKey::Missing; by.len()];
+        let mut units = units(edit.pieces(axis), &owners, &nothing);
         let before: Vec<Piece> = units.iter().map(|&(piece, _)| piece).collect();
-        units.sort_by(|(_, a), (_, b)| match (a, b) {
-            // Turned around or not, what cannot be compared comes last.
-            (SortKey::Missing, _) | (_, SortKey::Missing) => a.compare(b),
-            _ if reverse => b.compare(a),
-            _ => a.compare(b),
-        });
+        units.sort_by(|(_, a), (_, b)| order(a, b, reverse));
         let moved = before
             .iter()
             .zip(&units)
@@ -345,8 +359,15 @@ pub fn sort(
     })
 }
 
-/// Cuts pieces where another frame begins; slots of no frame have no key.
-fn units(pieces: &Pieces, owners: &[(u64, u64, SortKey)]) -> Vec<(Piece, SortKey)> {
+/// A run of slots, its first one and how many, and the keys of its frame.
+type Owner = (u64, u64, Vec<SortKey>);
+
+/// Cuts pieces where another frame begins; slots of no frame have `nothing` for keys.
+fn units<'a>(
+    pieces: &Pieces,
+    owners: &'a [Owner],
+    nothing: &'a [SortKey],
+) -> Vec<(Piece, &'a [SortKey])> {
     let mut units = Vec::new();
     for &Piece(slot, len) in pieces.as_slice() {
         let (mut at, end) = (slot, slot + len);
@@ -359,7 +380,7 @@ fn units(pieces: &Pieces, owners: &[(u64, u64, SortKey)]) -> Vec<(Piece, SortKey
                 None => owners.get(next).map_or(end, |&(first, _, _)| first),
             };
             let stop = stop.min(end);
-            let key = owner.map_or(SortKey::Missing, |(.., key)| key.clone());
+            let key = owner.map_or(nothing, |(.., key)| key);
             units.push((Piece(at, stop - at), key));
             at = stop;
         }

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use super::frames_table::meet;
 use super::plan::{full_shape, moment};
 use super::{Progress, open};
 use crate::engine::records::Positions;
@@ -87,7 +86,7 @@ impl<'a> InPlace<'a> {
 
 /// What of a run of positions is in a span, as runs.
 fn part_of((first, len): (u64, u64), span: &Span) -> Vec<(u64, u64)> {
-    let Some((number, n)) = meet(span, first, len) else {
+    let Some((number, n)) = span.numbers_in(first, len) else {
         return Vec::new();
     };
     let (one, other) = (span.at(number), span.at(number + n - 1));
@@ -253,7 +252,7 @@ pub(super) fn each_along(
         }
         numbers.clear();
         for (pixel, position, len) in positions.pixels(&record, axis) {
-            let (first, n) = meet(span, position, len).unwrap_or_default();
+            let (first, n) = span.numbers_in(position, len).unwrap_or_default();
             numbers.extend((first..first + n).map(|number| Own {
                 number: number as usize,
                 pixel: pixel + (span.at(number) - position),

@@ -12,7 +12,7 @@ use super::frames::cards_of;
 use crate::engine::records::Positions;
 use crate::engine::snapshot::Snapshot;
 use crate::error::Result;
-use crate::format::ledger::{Record, meet as slots_meet};
+use crate::format::ledger::{Record, meet};
 use crate::frames::cards::Value;
 use crate::region::{AXIS_NAMES, Span};
 use crate::sinks::fits::image_cards;
@@ -72,7 +72,7 @@ impl<'s> FramesTable<'s> {
             .iter()
             .map(|cut| snapshot.slot_ranges(cut))
             .collect();
-        let near = |lo: &[u64], hi: &[u64]| ranges.iter().any(|slots| slots_meet(lo, hi, slots));
+        let near = |lo: &[u64], hi: &[u64]| ranges.iter().any(|slots| meet(lo, hi, slots));
         let mut order = Vec::new();
         let mut seen = Seen::default();
         snapshot.for_each_record_where(&near, &mut |record| {
@@ -130,7 +130,7 @@ impl<'s> FramesTable<'s> {
             for (axis, span) in spans.iter().enumerate() {
                 let mut best: Option<(u64, u64)> = None;
                 for (position, len) in self.positions.runs(record, axis) {
-                    if let Some((at, n)) = meet(span, position, len) {
+                    if let Some((at, n)) = span.numbers_in(position, len) {
                         let (least, sum) = best.unwrap_or((at, 0));
                         best = Some((least.min(at), sum + n));
                     }
@@ -195,30 +195,6 @@ struct Overlap {
     first: u64,
     len: u64,
     in_cube: u64,
-}
-
-/// Which of the positions in `span` are in `start..start + len`: the number of
-/// the first in the span, and how many.
-pub(super) fn meet(span: &Span, start: u64, len: u64) -> Option<(u64, u64)> {
-    if span.len == 0 || len == 0 {
-        return None;
-    }
-    let stride = i128::from(span.step.unsigned_abs());
-    let last = span.at(span.len - 1);
-    // The end of the span that comes first in the cube.
-    let least = i128::from(span.start.min(last));
-    let (lo, hi) = (i128::from(start), i128::from(start) + i128::from(len) - 1);
-    let first = ((lo - least).max(0) + stride - 1) / stride;
-    let end = ((hi - least).div_euclid(stride)).min(i128::from(span.len) - 1);
-    if end < first {
-        return None;
-    }
-    let (first, end) = (u64::try_from(first).ok()?, u64::try_from(end).ok()?);
-    let from_start = match span.step < 0 {
-        true => span.len - 1 - end,
-        false => first,
-    };
-    Some((from_start, end - first + 1))
 }
 
 fn own_values(snapshot: &Snapshot, record: &Record, found: &Overlap) -> [Value; OWN.len()] {
@@ -340,22 +316,6 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn positions_of_a_frame_are_found_in_any_span() {
-        for (start, step, len) in [(0, 1, 10), (3, 2, 4), (9, -1, 10), (8, -3, 3), (5, 1, 1)] {
-            let span = Span { start, step, len };
-            for at in 0..12 {
-                for n in 1..5 {
-                    let hits: Vec<u64> = (0..len)
-                        .filter(|&k| (at..at + n).contains(&span.at(k)))
-                        .collect();
-                    let expected = hits.first().map(|&first| (first, hits.len() as u64));
-                    assert_eq!(meet(&span, at, n), expected, "{span:?} {at} {n}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn a_column_is_of_the_narrowest_kind_that_loses_nothing() {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::frames::cards_of;
-use super::frames_table::meet;
 use super::slice::Request;
 use super::{Progress, count};
 use crate::engine::records::Positions;
@@ -162,7 +161,7 @@ type Stands = [Option<Standing>; MAX_RANK];
 fn standing(positions: &Positions, record: &Record, axis: usize, span: &Span) -> Option<Standing> {
     let mut found: Option<Standing> = None;
     for (pixel, position, len) in positions.pixels(record, axis) {
-        let Some((first, held)) = meet(span, position, len) else {
+        let Some((first, held)) = span.numbers_in(position, len) else {
             continue;
         };
         let origin = Some(position.cast_signed().saturating_sub_unsigned(pixel));

@@ -603,3 +603,28 @@ fn what_was_done_comes_as_json() {
     );
     assert!(compacted["after"].as_u64() > Some(0));
 }
+
+#[test]
+fn frames_that_are_equal_in_one_keyword_are_sorted_by_the_next() {
+    let dir = Scratch::new();
+    let frames = [("B", 3), ("A", 3), ("B", 1), ("", 2), ("A", 2), ("A", 3)];
+    for (k, (filter, number)) in frames.iter().enumerate() {
+        let image = Image::of(&[2, 2], &[10 * number + k as i16; 4]);
+        let image = image.with("NUMBER", &number.to_string());
+        let image = match *filter {
+            "" => image,
+            filter => image.with("FILTER", &format!("'{filter}'")),
+        };
+        dir.frame(&format!("{k}.fits"), &image);
+    }
+    dir.ok("append a.cube 0.fits 1.fits 2.fits 3.fits 4.fits 5.fits");
+    let run = dir.ok("sort a.cube --by FILTER,NUMBER");
+    assert!(run.err.contains("1 frame has no FILTER"), "{}", run.err);
+    assert_eq!(values(&dir, "a.cube"), [24, 31, 35, 12, 30, 23]);
+    dir.ok("sort a.cube --reverse --by FILTER,NUMBER");
+    assert_eq!(values(&dir, "a.cube"), [30, 12, 31, 35, 24, 23]);
+    dir.ok("sort a.cube --by NUMBER,median");
+    assert_eq!(values(&dir, "a.cube"), [12, 23, 24, 30, 31, 35]);
+    dir.cube("sort a.cube --by NUMBER,NONE")
+        .fails(&["no frame has the keyword NONE"]);
+}
