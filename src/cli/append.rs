@@ -286,7 +286,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     }
     let name = show_path(&args.cube);
     if args.json {
-        print_report(&format!("{}\n", to_json(&report)))?;
+        print_report(&format!("{}\n", object_of(&report)))?;
     }
     if let Some(error) = &report.stopped {
         let status = fail(error);
@@ -326,7 +326,7 @@ fn run(args: Intake, verb: &'static str, place: Place, line: String, stop: &Stop
     Ok(if report.bad.is_empty() { DONE } else { PARTLY })
 }
 
-fn to_json(report: &Report) -> serde_json::Value {
+fn object_of(report: &Report) -> serde_json::Value {
     let bad = |error: &Error| {
         let file = error.path().map(|path| path.to_string_lossy());
         json!({ "file": file, "why": error.why() })
