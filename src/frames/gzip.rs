@@ -17,7 +17,7 @@ use flate2::bufread::GzDecoder;
 use crate::error::{Error, IoContext, Result};
 use crate::turns::lock;
 
-use super::source::read_file;
+use super::source::{nameless_file, read_file};
 
 /// Bytes decoded at a time.
 const CHUNK_BYTES: usize = 1 << 16;
@@ -181,8 +181,7 @@ impl Spool {
             Some(unpacked) => unpacked,
             None => {
                 self.len = 0;
-                let made = tempfile::tempfile_in(&self.folder);
-                let made = made.or_else(|_| tempfile::tempfile());
+                let made = nameless_file(&self.folder);
                 let file = made.doing("cannot make a file to unpack it to")?;
                 (Arc::new(file), Decoder::new(source).doing("cannot open")?)
             }

@@ -19,7 +19,7 @@ use crate::error::{Context, Error, IoContext, Result};
 
 use super::gzip::Unpacked;
 use super::magic::Magic;
-use super::source::Source;
+use super::source::{Source, nameless_file};
 
 /// No system knows longer names; what is longer is not a list of names.
 pub const MAX_NAME_BYTES: usize = 1 << 14;
@@ -251,7 +251,7 @@ pub fn standard_input(folder: &Path) -> Result<Input> {
         if own.metadata()?.is_file() && at_start.stream_position()? == 0 {
             return Ok(own);
         }
-        let mut spool = tempfile::tempfile_in(folder).or_else(|_| tempfile::tempfile())?;
+        let mut spool = nameless_file(folder)?;
         io::copy(&mut input, &mut spool)?;
         Ok(spool)
     })();

@@ -233,6 +233,11 @@ impl Source {
     }
 }
 
+/// A file without a name in `folder`, or where that cannot be, among temporary files.
+pub(super) fn nameless_file(folder: &Path) -> io::Result<File> {
+    tempfile::tempfile_in(folder).or_else(|_| tempfile::tempfile())
+}
+
 pub(super) fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
     let mut n_done = 0;
     while n_done < out.len() {

@@ -155,7 +155,7 @@ pub(super) fn unnamed(
     stop: &Stop,
 ) -> Result<Snapshot> {
     let inputs = [Input::named(path)];
-    let plan = plan::plan(&inputs, &options.taking, None, false, progress, stop)?;
+    let mut plan = plan::plan(&inputs, &options.taking, None, false, progress, stop)?;
     let catalog = match (&plan.new, plan.bad.is_empty()) {
         (Some(catalog), true) => catalog.clone(),
         _ => return Err(plan::refuse_bad(plan.bad, None)),
@@ -173,7 +173,15 @@ pub(super) fn unnamed(
     let mut writer = make_empty(Arc::new(storage), catalog)?;
     let mut report = Report::default();
     progress.begin("reading a mask", plan.frames.len() as u64, 0);
-    let done = run(path, &mut writer, &plan, options, &Quiet, stop, &mut report);
+    let done = run(
+        path,
+        &mut writer,
+        &mut plan,
+        options,
+        &Quiet,
+        stop,
+        &mut report,
+    );
     progress.end();
     done.map_err(full)?;
     match report.stopped {
@@ -244,7 +252,16 @@ fn append_once(
             (none.insert(made), Some(file))
         }
     };
-    let done = run(path, writer, &plan, options, progress, stop, &mut report).at(path);
+    let done = run(
+        path,
+        writer,
+        &mut plan,
+        options,
+        progress,
+        stop,
+        &mut report,
+    )
+    .at(path);
     if let Some(made) = made.filter(|_| report.frames == 0) {
         // A cube that this command made and put nothing in was not there before.
         let _ = std::fs::remove_file(made);
@@ -393,7 +410,7 @@ fn create(path: &Path, plan: &Plan, no_sync: bool) -> Result<(Writer, PathBuf)> 
 fn run(
     path: &Path,
     writer: &mut Writer,
-    plan: &Plan,
+    plan: &mut Plan,
     options: &Options,
     progress: &dyn Progress,
     stop: &Stop,
@@ -424,12 +441,14 @@ fn run(
 fn work(
     path: &Path,
     edit: &mut Edit<'_>,
-    plan: &Plan,
+    plan: &mut Plan,
     options: &Options,
     progress: &dyn Progress,
     stop: &Stop,
     report: &mut Report,
 ) -> Result<Written> {
+    let twins = std::mem::take(&mut plan.twins);
+    let plan = &*plan;
     let origin = full_origin(&options.taking.origin);
     edit.set_blank(plan.blank);
     let rank = plan
@@ -466,7 +485,7 @@ fn work(
             before: edit.shape(),
             ..Written::default()
         },
-        twins: plan.twins.clone(),
+        twins,
         bad: Vec::new(),
     };
     let mut committed = Instant::now();

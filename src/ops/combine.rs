@@ -435,13 +435,8 @@ impl Job<'_> {
         let (mut cards, _) = slice::header(self.snapshot, &request, formats, self.progress)?;
         let positions = i128::from(self.spans[self.axis].len);
         cards.set("NCOMBINE", &Value::Integer(positions));
-        cards.retain(|card| !card.starts_with(b"IMCMB"));
-        let mut names = names_along(self.snapshot, self.axis, &self.spans[self.axis])?;
-        names.dedup();
-        names.retain(|name| !name.is_empty());
-        if names.len() <= MOST_NAMES {
-            let named = (1..).zip(names);
-            named.for_each(|(k, name)| cards.push_text(&format!("IMCMB{k:03}"), &name, ""));
+        if formats.iter().any(|format| format.holds_cards()) {
+            self.name_files(&mut cards)?;
         }
         tell_replaced(&mut cards, self.snapshot, std::slice::from_ref(&request))?;
         cards.push_line("HISTORY", &show_path(Path::new(&self.options.line)));
@@ -457,6 +452,19 @@ impl Job<'_> {
         );
         cards.push_line("HISTORY", &what);
         Ok(cards)
+    }
+
+    /// Names the files that the positions came from, as IRAF's imcombine does.
+    fn name_files(&self, cards: &mut Cards) -> Result<()> {
+        cards.retain(|card| !card.starts_with(b"IMCMB"));
+        let mut names = names_along(self.snapshot, self.axis, &self.spans[self.axis])?;
+        names.dedup();
+        names.retain(|name| !name.is_empty());
+        if names.len() <= MOST_NAMES {
+            let named = (1..).zip(names);
+            named.for_each(|(k, name)| cards.push_text(&format!("IMCMB{k:03}"), &name, ""));
+        }
+        Ok(())
     }
 
     fn interrupted(&self) -> Error {

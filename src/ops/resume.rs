@@ -16,7 +16,6 @@ use crate::error::Result;
 use crate::format::ledger::cards_to_text;
 use crate::frames::Reading;
 use crate::frames::cards::Cards;
-use crate::region::volume;
 
 /// What tells a file from another: its name, its size, the HDU, and the channel.
 type FileKey = (OsString, u64, u32, Option<u64>);
@@ -59,9 +58,11 @@ impl Seen {
         let size = cube.catalog().dtype.size() as u64;
         cube.for_each_record(&mut |record| {
             let position = positions.of(&record).map(|(first, _)| first[record.axis]);
+            let header = crc32c::crc32c(record.cards.as_bytes());
             if position.is_some() {
                 names.insert((record.source.clone(), record.part, record.channel));
-                twins.add(&record, volume(&record.shape)?.saturating_mul(size));
+                let bytes = record.samples().unwrap_or(0).saturating_mul(size);
+                twins.add(&record, header, bytes);
             }
             let name = file_name(Path::new(&record.source));
             let known = seen.entry((name, record.file_bytes, record.part, record.channel));
@@ -72,7 +73,7 @@ impl Seen {
                 modified: record.modified,
                 source: record.source,
                 check: record.check,
-                header: crc32c::crc32c(record.cards.as_bytes()),
+                header,
             });
             Ok(())
         })?;

@@ -1,69 +1,53 @@
 //! Frames that have the samples of another one: the same exposure under another name.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use super::{Progress, count};
 use crate::error::show_path;
 use crate::format::ledger::Record;
 
-/// What the samples of frames are, and those that came twice.
-#[derive(Clone, Debug, Default)]
+/// The checks of a frame's samples and of its header, and how many bytes the samples are.
+type Key = (u32, u32, u64);
+
+/// What the samples of frames are, and those that came twice. A frame without a header is
+/// left out: 32 bits are too little to tell many apart.
+#[derive(Debug, Default)]
 pub(super) struct Twins {
     /// The file of each.
     known: HashMap<Key, String>,
-    /// The check of so many zero bytes.
-    zeros: HashMap<u64, u32>,
     /// The first that came twice, and of whom it is a copy.
     first: Option<(String, String)>,
     others: u64,
 }
 
-/// The checks of a frame's samples and of its header, and how many bytes the samples are.
-type Key = (u32, u32, u64);
-
-/// Of a frame without a header 32 bits are known, and that is too little to tell many apart.
-fn key(record: &Record, bytes: u64) -> Option<Key> {
-    let header = crc32c::crc32c(record.cards.as_bytes());
-    (!record.cards.is_empty()).then_some((record.check, header, bytes))
-}
-
 impl Twins {
-    /// A frame that is there, with so many bytes of samples.
-    pub(super) fn add(&mut self, record: &Record, bytes: u64) {
-        if let Some(key) = key(record, bytes) {
-            let known = self.known.entry(key);
+    /// A frame that is there, with the check of its header and so many bytes of samples.
+    pub(super) fn add(&mut self, record: &Record, header: u32, bytes: u64) {
+        if !record.cards.is_empty() {
+            let known = self.known.entry((record.check, header, bytes));
             known.or_insert_with(|| record.source.clone());
         }
     }
 
     /// A frame that comes in.
     pub(super) fn come(&mut self, record: &Record, bytes: u64) {
-        let known = key(record, bytes).and_then(|key| self.known.get(&key));
-        let Some(known) = known.cloned() else {
-            return self.add(record, bytes);
-        };
-        // A mask without a bad sample is like any other.
-        if self.check_of_zeros(bytes) == record.check {
+        if record.cards.is_empty() {
             return;
         }
-        match self.first {
-            None => self.first = Some((record.source.clone(), known)),
-            Some(_) => self.others += 1,
-        }
-    }
-
-    fn check_of_zeros(&mut self, bytes: u64) -> u32 {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        *self.zeros.entry(bytes).or_insert_with(|| {
-            let (mut check, mut left) = (0, bytes as usize);
-            while left > 0 {
-                let part = left.min(ZEROS.len());
-                check = crc32c::crc32c_append(check, &ZEROS[..part]);
-                left -= part;
+        let header = crc32c::crc32c(record.cards.as_bytes());
+        match self.known.entry((record.check, header, bytes)) {
+            Entry::Vacant(known) => {
+                known.insert(record.source.clone());
             }
-            check
-        })
+            // A mask without a bad sample is like any other.
+            Entry::Occupied(_) if check_of_zeros(bytes) == record.check => {}
+            Entry::Occupied(known) => match self.first {
+                None => self.first = Some((record.source.clone(), known.get().clone())),
+                Some(_) => self.others += 1,
+            },
+        }
     }
 
     /// Tells of those that came twice.
@@ -82,4 +66,15 @@ impl Twins {
         };
         progress.warn(&format!("{copy}: {what}{and}"));
     }
+}
+
+fn check_of_zeros(bytes: u64) -> u32 {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let (mut check, mut left) = (0, bytes as usize);
+    while left > 0 {
+        let part = left.min(ZEROS.len());
+        check = crc32c::crc32c_append(check, &ZEROS[..part]);
+        left -= part;
+    }
+    check
 }
